@@ -1,0 +1,74 @@
+"""jaxstyle paints a photo in the style of a picture: neural style transfer by optimisation, in JAX.
+
+    import jaxstyle
+    params = jaxstyle.load_weights("embedded")
+    picture = jaxstyle.stylize(params, content, style)    # arrays (H, W, 3)
+
+The map, from the ground up; a module imports only from those before it:
+
+    errors      what can go wrong by the caller's doing
+    layers      VGG-16 and VGG-19 as tables of names
+    recipe      the two kinds of settings, and the presets
+    files       files written whole, free names, hashes, the cache folder
+    images      picture files and arrays
+    conv        the frozen 3x3 convolution
+    vgg         the network: `features` and the Flax module
+    torchfile   torchvision's .pth files, read without torch
+    download    one file into the cache, resumed and checked
+    weights     weight files: read, write, convert, find
+    losses      Gram matrices, content, style, total variation
+    objective   what is optimised at one size
+    transfer    the jitted steps
+    painting    the sizes of a run, from two pictures to one
+    record      what a run was, kept in its picture
+    cli         the command line's flags
+    checks      what can be known to fail before any work
+    inputs      all that is read before jax is imported
+    interrupt   Ctrl-C and SIGTERM
+    progress    what a person sees meanwhile
+    job         one run, from its inputs to its files
+    run         `python -m jaxstyle.run`
+"""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "errors": ("DivergedError", "InputError"),
+    "recipe": ("PRESETS", "Hyperparams", "Recipe", "preset"),
+    "conv": ("Kernel", "prepare"),
+    "vgg": ("VGG", "features"),
+    "weights": ("load_weights",),
+    "losses": (
+        "Losses",
+        "Moments",
+        "content_loss",
+        "gram",
+        "moments",
+        "squared_error",
+        "style_loss",
+        "total_variation",
+        "weighted_losses",
+    ),
+    "objective": ("Problem", "Targets", "canvas_losses", "learning_rate", "make_problem"),
+    "transfer": ("Chunk", "State", "begin", "losses_of", "steps"),
+    "painting": ("levels", "paint", "stylize"),
+    "images": ("denormalise", "normalise"),
+}
+
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *sorted(_HOME_OF)]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name's module when the name is first asked for: jax takes a second."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'jaxstyle' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"jaxstyle.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -1,0 +1,261 @@
+"""The command line: flags, most of them derived from the settings' fields, and their checks.
+
+Imports nothing heavy, so that `--help`, a mistyped flag or a missing file are answered at once.
+"""
+
+import argparse
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jaxstyle import __version__
+from jaxstyle.errors import InputError, did_you_mean
+from jaxstyle.recipe import PRESETS, Hyperparams, Recipe, Size
+
+DEVICES = ("cpu", "gpu", "tpu")
+INIT_WORDS = ("content", "style", "noise")
+WEIGHT_WORDS = ("auto", "embedded", "vgg19")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """What was asked for on the command line."""
+
+    content: Path
+    style: Path
+    output: Path | None
+    log: Path | None
+    save_every: int
+    force: bool
+    preset: str | None
+    settings: dict[str, Any]
+    """The settings that were given as flags, by field name."""
+    from_picture: Path | None
+    weights: str | None
+    init: str | None
+    seed: int | None
+    device: str | None
+    quiet: bool
+    json: bool
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises InputError instead of printing the usage and leaving."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = message.removeprefix("unrecognized arguments: ").split(" ")[0].split("=")[0]
+        near = did_you_mean(unknown, self._option_string_actions) if "unrec" in message else ""
+        raise InputError(f"{message}{near} (see --help)")
+
+
+def parse(arguments: Sequence[str] | None = None) -> Arguments | None:
+    """Reads the command line; None if it only asks for the list of presets.
+
+    Raises:
+      InputError: an unknown flag, or a value that cannot be used.
+      SystemExit: after `--help` or `--version`.
+    """
+    parsed = vars(build_parser().parse_args(arguments))
+    if parsed.pop("list_presets"):
+        return None
+    missing = [f"--{name}" for name in ("content", "style") if parsed[name] is None]
+    if missing:
+        raise InputError(f"{' and '.join(missing)} must be given: a picture file (see --help)")
+    settings: dict[str, Any] = {}
+    for each in dataclasses.fields(Recipe) + dataclasses.fields(Hyperparams):
+        if each.metadata and (value := parsed.pop(each.name)) is not None:
+            settings |= _layer_settings(each.name, value)
+    return Arguments(settings=settings, **parsed)
+
+
+def _layer_settings(name: str, value: Any) -> dict[str, Any]:
+    """Splits layers with weights into two settings; any other setting is itself."""
+    if not name.endswith("_layers"):
+        return {name: value}
+    layers, weights = zip(*value, strict=True)
+    return {name: layers, name.replace("_layers", "_layer_weights"): weights}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Returns the parser of all flags; those of settings have no default of their own."""
+    parser = _Parser(
+        prog="jaxstyle",
+        description="Paint a photo in the style of a picture.",
+        epilog="Defaults of settings are those of preset 'default'; see --list-presets.",
+        allow_abbrev=False,
+    )
+    _add_files(parser.add_argument_group("pictures and files"))
+    _add_start(parser.add_argument_group("where to start from"))
+    group = parser.add_argument_group("settings")
+    for kind, defaults in zip((Recipe, Hyperparams), PRESETS["default"][1:], strict=True):
+        for each in dataclasses.fields(kind):
+            if each.metadata:
+                _add_setting(group, each, getattr(defaults, each.name))
+    _add_running(parser.add_argument_group("running"))
+    return parser
+
+
+def _add_files(group: Any) -> None:
+    add = group.add_argument
+    add("--content", type=Path, metavar="PATH", help="the photo")
+    add("--style", type=Path, metavar="PATH", help="the picture whose style to take")
+    add(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="PATH",
+        help=".png (which carries every setting), .jpg or .webp; default: a new name,"
+        " CONTENT-STYLE[-n].png, in the working directory",
+    )
+    add("--force", action="store_true", help="overwrite files that exist; default: refuse")
+    add(
+        "--log",
+        type=Path,
+        metavar="PATH.csv",
+        help="write a row for every step: step, size, the weighted losses before the step,"
+        " learning rate, and seconds since the first step began (inside a call of several steps"
+        " interpolated); default: none",
+    )
+    add(
+        "--save-every",
+        type=_whole,
+        default=0,
+        metavar="N",
+        help="also save the picture after every N steps, numbered, beside the output;"
+        " default: never",
+    )
+
+
+def _add_start(group: Any) -> None:
+    add = group.add_argument
+    add(
+        "--preset",
+        metavar="NAME",
+        help=f"{', '.join(PRESETS)}: a named set of settings, which flags then change;"
+        " default: default",
+    )
+    add("--list-presets", action="store_true", help="describe the presets and leave")
+    add(
+        "--from",
+        dest="from_picture",
+        type=Path,
+        metavar="RESULT.png",
+        help="start from the settings in a picture made earlier; --preset and other flags override",
+    )
+    add(
+        "--weights",
+        metavar="auto|embedded|vgg19|PATH",
+        help="the network: embedded is the VGG-16 that comes along; vgg19 is the book's, downloaded"
+        " the first time (575 MB); PATH is an .h5 or torchvision's .pth file; default: auto, VGG-19"
+        " if it is on this machine already, else embedded",
+    )
+    add(
+        "--init",
+        metavar="content|style|noise|PATH",
+        help="what the canvas is at first; PATH is a picture; default: content",
+    )
+    add(
+        "--seed",
+        type=_seed,
+        metavar="N",
+        help="of the noise of --init noise; default: 0",
+    )
+
+
+def _add_running(group: Any) -> None:
+    add = group.add_argument
+    add("--device", choices=DEVICES, help="default: the best that jax finds")
+    add("--quiet", action="store_true", help="no progress, only warnings; default: progress")
+    add(
+        "--json",
+        action="store_true",
+        help="print what was done as JSON on standard output; default: the picture's path",
+    )
+    add("--version", action="version", version=f"jaxstyle {__version__}")
+
+
+def _add_setting(group: Any, each: dataclasses.Field[Any], default: Any) -> None:
+    group.add_argument(
+        f"--{each.name.replace('_', '-')}",
+        type=_converter(each),
+        metavar=each.metadata.get("metavar") or "|".join(each.metadata["choices"]),
+        help=f"{each.metadata['help']}; default: {shown(default)}",
+    )
+
+
+def shown(value: Any) -> str:
+    """Returns a setting's value as it would be written on the command line."""
+    if isinstance(value, tuple):
+        separator = "x" if all(isinstance(each, int) for each in value) else ","
+        return separator.join(map(shown, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _converter(each: dataclasses.Field[Any]) -> Callable[[str], Any]:
+    """Returns what reads a field's value from the command line, by the field's name or type."""
+    by_name = {
+        "size": _size,
+        "scales": _numbers,
+        "content_layers": _layers,
+        "style_layers": _layers,
+    }
+    by_type: dict[Any, Callable[[str], Any]] = {int: _whole, float: _number, str: str}
+    return by_name.get(each.name) or by_type[each.type]
+
+
+def _whole(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of 1 or more, got {text!r}")
+    return value
+
+
+def _seed(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < 2**32:
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number from 0 to 4294967295, got {text!r}"
+        )
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number, got {text!r}") from None
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(_number(part) for part in text.split(","))
+
+
+def _size(text: str) -> Size:
+    sides = text.lower().split("x")
+    try:
+        values = tuple(_whole(side) for side in sides)
+    except argparse.ArgumentTypeError:
+        values = ()
+    if len(values) == 1:
+        return values[0]
+    if len(values) == 2:
+        return (values[0], values[1])
+    raise argparse.ArgumentTypeError(
+        f"must be a number of pixels, such as 450, or HEIGHTxWIDTH, such as 300x450, got {text!r}"
+    )
+
+
+def _layers(text: str) -> list[tuple[str, float]]:
+    layers = []
+    for part in text.split(","):
+        name, colon, weight = part.strip().partition(":")
+        layers.append((name, _number(weight) if colon else 1.0))
+    return layers

@@ -1,0 +1,38 @@
+"""What can go wrong by the caller's doing, and how it is said: one line for a person.
+
+The library raises these; `run` alone turns them into messages and exit codes.
+"""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+
+class InputError(ValueError):
+    """Something that was given cannot be used; the message is one line that says what to do."""
+
+
+class DivergedError(ArithmeticError):
+    """A loss or the gradient became NaN or infinite, so the run stopped.
+
+    Attributes:
+      step: the step, counted from 1, whose loss or gradient is not finite.
+      term: "content", "style", "tv" or "gradient".
+      picture: the last good one, (H, W, 3) float32 in [0, 1], where `stylize` raised this.
+    """
+
+    def __init__(self, step: int, term: str) -> None:
+        what = "gradient" if term == "gradient" else f"{term} loss"
+        super().__init__(
+            f"the {what} became NaN or infinite at step {step}: try a smaller learning rate or"
+            " smaller weights"
+        )
+        self.step = step
+        self.term = term
+        self.picture: Any = None
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """Returns "; did you mean X?" for the choice nearest to `name`, or nothing if none is near."""
+    near = difflib.get_close_matches(name, list(choices), n=1)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -1,0 +1,94 @@
+"""Files that are written whole or not at all, names that are free, hashes, the cache folder."""
+
+import hashlib
+import itertools
+import os
+import tempfile
+from pathlib import Path
+
+import platformdirs
+
+from jaxstyle.errors import InputError
+
+
+def write_whole(path: Path, data: bytes, *, overwrite: bool) -> None:
+    """Writes a file so that, whatever happens, it is either there whole or as it was before.
+
+    Args:
+      path: where; its folder must exist.
+      data: the file's whole content.
+      overwrite: whether a file that is there may be replaced.
+
+    Raises:
+      FileExistsError: a file is there and `overwrite` is false.
+      OSError: the folder is missing or cannot be written, or the disk is full.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.chmod(0o666 & ~_umask())
+        move_into_place(part, path, overwrite=overwrite)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def move_into_place(part: Path, path: Path, *, overwrite: bool) -> None:
+    """Gives a finished file its name in one step; both lie in the same folder.
+
+    Raises:
+      FileExistsError: a file of that name is there and `overwrite` is false.
+    """
+    if overwrite:
+        os.replace(part, path)
+        return
+    try:
+        os.link(part, path)  # unlike a rename, this never replaces what is there
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if path.exists():
+            raise FileExistsError(f"{path} exists") from None
+        os.replace(part, path)
+
+
+def _umask() -> int:
+    """Returns the process's umask, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def fresh_path(folder: Path, stem: str, suffix: str) -> Path:
+    """Returns `folder/stem.suffix`, or with -2, -3, ... before the suffix if that is taken."""
+    names = itertools.chain([stem], (f"{stem}-{n}" for n in itertools.count(2)))
+    return next(path for name in names if not (path := folder / f"{name}{suffix}").exists())
+
+
+def check_writable(folder: Path) -> None:
+    """Raises InputError if no file can be made in `folder`."""
+    if not folder.is_dir():
+        raise InputError(f"the folder {folder} does not exist: make it first")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot write in the folder {folder}: {error.strerror}") from None
+
+
+def sha256(path: Path) -> str:
+    """Returns the hexadecimal sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cache_folder() -> Path:
+    """Returns the user's cache folder for jaxstyle; it need not exist.
+
+    The environment variable JAXSTYLE_CACHE names another one.
+    """
+    named = os.environ.get("JAXSTYLE_CACHE")
+    return Path(named) if named else Path(platformdirs.user_cache_dir("jaxstyle", appauthor=False))

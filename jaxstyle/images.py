@@ -1,0 +1,204 @@
+"""Picture files to arrays and back; the only module that knows Pillow.
+
+A *picture* is an array (H, W, 3), RGB in sRGB: uint8 on the way in, float32 in [0, 1] on the way
+out. A *canvas* is the same in the network's input space: (picture - MEAN) / STD per channel, in
+float32, roughly -2.1 to 2.6.
+"""
+
+import io
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
+
+from jaxstyle.errors import InputError
+from jaxstyle.recipe import Size
+
+MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+STD = np.array([0.229, 0.224, 0.225], np.float32)
+"""Of ImageNet's pictures, per channel; what torchvision's weights were trained on."""
+
+SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+MOST_PIXELS = 2 * int(Image.MAX_IMAGE_PIXELS or 0)
+"""Pillow refuses what has more pixels (178,956,970): it may be a decompression bomb."""
+
+_FILTERS = {"lanczos": Image.Resampling.LANCZOS, "bilinear": Image.Resampling.BILINEAR}
+
+Picture = NDArray[np.uint8]
+
+
+def load(path: Path) -> Picture:
+    """Reads a picture file, upright, in sRGB, over white where it is transparent.
+
+    Returns:
+      (H, W, 3) uint8. Of an animation, the first frame.
+
+    Raises:
+      InputError: no such file, not a picture, cut off, or more than `MOST_PIXELS` pixels.
+    """
+    if not path.is_file():
+        what = "is a folder, not a picture" if path.is_dir() else "does not exist"
+        raise InputError(f"{path} {what}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of half of what it refuses
+            with Image.open(path) as image:
+                return np.asarray(_rgb(ImageOps.exif_transpose(image)))
+    except Image.DecompressionBombError:
+        raise InputError(f"{path} has more than {MOST_PIXELS:,} pixels: make it smaller") from None
+    except UnidentifiedImageError:
+        raise InputError(f"{path} is not a picture of a kind that can be read") from None
+    except Exception as error:  # Pillow's decoders raise whatever a broken file makes them
+        raise InputError(f"{path} cannot be read as a picture: {_one_line(error)}") from None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Returns an 8-bit sRGB image without transparency, whatever came in."""
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        return _eight_bit_grey(image).convert("RGB")
+    image = _srgb(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def _eight_bit_grey(image: Image.Image) -> Image.Image:
+    """Scales 16-bit grey by 1/257; Pillow's own conversion would clip it at 255.
+
+    Mode "F" has no agreed range: [0, 1], [0, 255] or [0, 65535] is guessed from its maximum, as is
+    mode "I", which holds 16-bit PNGs in some versions.
+    """
+    values = np.nan_to_num(np.asarray(image, np.float64), posinf=0.0, neginf=0.0)
+    top = values.max(initial=0.0)
+    full = 65535.0 if image.mode != "F" else next(t for t in (1, 255, 65535, top) if top <= t)
+    scaled = np.clip(values / max(full, top) * 255, 0, 255)
+    return Image.fromarray(np.rint(scaled).astype(np.uint8))
+
+
+def _srgb(image: Image.Image) -> Image.Image:
+    """Converts by the embedded ICC profile, if there is one that can be used, to sRGB."""
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode not in ("RGB", "RGBA", "CMYK", "L"):
+        return image
+    alpha = image.getchannel("A") if image.mode == "RGBA" else None
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        base = image.convert("RGB") if alpha else image
+        converted = ImageCms.profileToProfile(
+            base, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
+    except (ImageCms.PyCMSError, OSError):
+        return image  # a broken profile: take the numbers as they are
+    assert converted is not None  # only in-place conversion returns None
+    if alpha:
+        converted.putalpha(alpha)
+    return converted
+
+
+def as_picture(array: Any, *, name: str) -> Picture:
+    """Returns an array given through the API as (H, W, 3) uint8.
+
+    Args:
+      array: (H, W, 3), uint8, or floating point in [0, 1], which is rounded to 8 bits.
+      name: what to call it in an error.
+
+    Raises:
+      InputError: another shape, type or range.
+    """
+    picture = np.asarray(array)
+    if picture.ndim != 3 or picture.shape[-1] != 3 or picture.size == 0:
+        raise InputError(f"{name} must be an array (H, W, 3), got shape {picture.shape}")
+    if picture.dtype == np.uint8:
+        return picture
+    if not np.issubdtype(picture.dtype, np.floating):
+        raise InputError(f"{name} must be uint8 or floating point, got {picture.dtype}")
+    if not (picture.min() >= 0 and picture.max() <= 1):  # NaN is refused as well
+        raise InputError(f"{name}: floating-point pictures must lie in [0, 1]")
+    return np.rint(picture * 255).astype(np.uint8)  # type: ignore[no-any-return]
+
+
+def fitted_size(picture: Picture, size: Size, scale: float) -> tuple[int, int]:
+    """Returns (H, W) of a picture painted at `scale` times `size`; see `recipe.Size`."""
+    height, width = picture.shape[:2]
+    if isinstance(size, tuple):
+        return _scaled(size[0], scale), _scaled(size[1], scale)
+    factor = scale * min(size / max(height, width), 1)
+    return _scaled(height, factor), _scaled(width, factor)
+
+
+def _scaled(side: int, factor: float) -> int:
+    """Rounds half up, so that 1.5 is 2 and 2.5 is 3."""
+    return max(1, int(side * factor + 0.5))
+
+
+def resize(picture: Picture, size: tuple[int, int], *, resampling: str) -> Picture:
+    """Resizes to (H, W) with antialiasing, on 8 bits: equal neighbours stay equal.
+
+    With "bilinear" this is what torchvision's Resize does to a Pillow image.
+    """
+    if picture.shape[:2] == size:
+        return picture
+    image = Image.fromarray(picture).resize(size[::-1], _FILTERS[resampling])
+    return np.asarray(image)
+
+
+def normalise(picture: Picture) -> NDArray[np.float32]:
+    """Returns the canvas of an 8-bit picture: (picture / 255 - MEAN) / STD, all in float32."""
+    return (picture.astype(np.float32) / np.float32(255) - MEAN) / STD
+
+
+def denormalise(canvas: Any) -> NDArray[np.float32]:
+    """Returns the picture of a canvas: float32, clipped to [0, 1]."""
+    picture: NDArray[np.float32] = np.asarray(canvas, np.float32) * STD + MEAN
+    return picture.clip(0, 1)
+
+
+def encode(picture: NDArray[np.float32], suffix: str, text: dict[str, str]) -> bytes:
+    """Returns a picture file as bytes, tagged as sRGB; the same arguments give the same bytes.
+
+    Args:
+      picture: (H, W, 3) in [0, 1]; rounded half to even to 8 bits.
+      suffix: a key of `SUFFIXES`. JPEG and WebP: quality 95, JPEG without chroma subsampling.
+      text: keywords and texts for the file; PNG only.
+    """
+    image = Image.fromarray(np.rint(picture * 255).astype(np.uint8))
+    file = io.BytesIO()
+    if suffix == ".png":
+        image.save(file, "PNG", pnginfo=_png_chunks(text))
+    else:
+        image.save(file, SUFFIXES[suffix], quality=95, subsampling=0, icc_profile=_srgb_profile())
+    return file.getvalue()
+
+
+def _png_chunks(text: dict[str, str]) -> PngImagePlugin.PngInfo:
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add(b"sRGB", b"\0")  # rendering intent: perceptual
+    for keyword, value in text.items():
+        chunks.add_itxt(keyword, value)
+    return chunks
+
+
+def _srgb_profile() -> bytes:
+    """Returns an ICC profile of sRGB without the time of its making, which differs every run."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return profile[:24] + bytes(12) + profile[36:]
+
+
+def read_text(path: Path) -> dict[str, str]:
+    """Returns the texts that a PNG file carries, by keyword; empty if it has none.
+
+    Raises:
+      InputError: no such file, or not a picture.
+    """
+    load(path)  # so that every fault of the file is said as elsewhere
+    with Image.open(path) as image:
+        return {str(k): v for k, v in image.info.items() if isinstance(v, str)}

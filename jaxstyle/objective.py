@@ -1,0 +1,146 @@
+"""What is optimised at one size: the targets, the loss of a canvas, the learning rate of a step.
+
+Pictures and canvases are (H, W, 3), normalised (`images.normalise`), float32. `recipe` is static
+under jit; everything else is data.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxstyle.conv import Kernels
+from jaxstyle.layers import resolve_tap
+from jaxstyle.losses import Losses, gram, moments, squared_error, weighted_losses
+from jaxstyle.recipe import Hyperparams, Recipe, field_names
+from jaxstyle.vgg import features
+
+jax.tree_util.register_dataclass(
+    Hyperparams, data_fields=list(field_names(Hyperparams)), meta_fields=[]
+)
+
+
+class Targets(NamedTuple):
+    """What the canvas shall come to resemble."""
+
+    content: dict[str, jax.Array]
+    """By content layer, the content's features (h, w, C)."""
+    style: dict[str, jax.Array]
+    """By style layer, the style's Gram matrix (C, C)."""
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["kernels", "targets", "hyper", "first_step", "steps"],
+    meta_fields=["recipe"],
+)
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """All that a step needs besides the state; a pytree in which the recipe is static."""
+
+    kernels: Kernels
+    targets: Targets
+    hyper: Hyperparams
+    recipe: Recipe
+    """With plain layer names: see `resolve`."""
+    first_step: int = 0
+    """How many steps of the run come before this size."""
+    steps: int
+    """How many steps this size has."""
+
+
+def resolve(recipe: Recipe, kernels: Kernels) -> Recipe:
+    """Returns the recipe with plain layer names for these weights: relu4_last becomes relu4_4.
+
+    Raises:
+      InputError: the weights have no such layer.
+    """
+    convs = sorted(kernels)
+    return dataclasses.replace(
+        recipe,
+        content_layers=tuple(resolve_tap(tap, convs) for tap in recipe.content_layers),
+        style_layers=tuple(resolve_tap(tap, convs) for tap in recipe.style_layers),
+    )
+
+
+@partial(jax.jit, static_argnames="recipe")
+def make_targets(
+    kernels: Kernels, content: jax.Array, style: jax.Array, *, recipe: Recipe
+) -> Targets:
+    """Returns the targets of a content and a style, both (H, W, 3), normalised, of any sizes."""
+    pooling = recipe.pooling
+    style_features = features(kernels, style, taps=recipe.style_layers, pooling=pooling)
+    return Targets(
+        features(kernels, content, taps=recipe.content_layers, pooling=pooling),
+        {tap: gram(moments(each)) for tap, each in style_features.items()},
+    )
+
+
+def make_problem(
+    kernels: Kernels,
+    content: jax.Array,
+    style: jax.Array,
+    *,
+    recipe: Recipe,
+    hyper: Hyperparams,
+    first_step: int = 0,
+    steps: int | None = None,
+) -> Problem:
+    """Returns the problem of painting `content` like `style`, canvases (H, W, 3) of any sizes.
+
+    Args:
+      kernels: from `conv.prepare`.
+      content: normalised; the canvas to be has its size.
+      style: normalised.
+      recipe: its layers, pooling and schedule count here, not its size: the canvases have theirs.
+      hyper: the numbers.
+      first_step: how many steps of the run come before.
+      steps: how many steps this size has; by default the recipe's.
+
+    Raises:
+      InputError: the weights have no such layer.
+    """
+    recipe = resolve(recipe, kernels)
+    return Problem(
+        kernels=kernels,
+        targets=make_targets(kernels, content, style, recipe=recipe),
+        hyper=hyper,
+        recipe=recipe,
+        first_step=first_step,
+        steps=recipe.steps if steps is None else steps,
+    )
+
+
+def canvas_losses(canvas: jax.Array, problem: Problem) -> Losses:
+    """Returns every weighted loss term of a canvas (H, W, 3): pure, for jit, grad and vmap."""
+    hyper, recipe = problem.hyper, problem.recipe
+    taps = tuple(dict.fromkeys(recipe.content_layers + recipe.style_layers))
+    found = features(problem.kernels, canvas, taps=taps, pooling=recipe.pooling)
+    weights = zip(recipe.content_layers, hyper.content_layer_weights, strict=True)
+    style_weights = zip(recipe.style_layers, hyper.style_layer_weights, strict=True)
+    return weighted_losses(
+        {tap: squared_error(found[tap], each) for tap, each in problem.targets.content.items()},
+        {tap: gram(moments(found[tap])) for tap in recipe.style_layers},
+        problem.targets.style,
+        canvas,
+        content_weights={tap: weight * hyper.content_weight for tap, weight in weights},
+        style_weights={tap: weight * hyper.style_weight for tap, weight in style_weights},
+        tv_weight=hyper.tv_weight,
+    )
+
+
+def learning_rate(step: jax.Array | int, problem: Problem) -> jax.Array:
+    """Returns the learning rate of a step, counted from 0 over the whole run.
+
+    With schedule "step": learning_rate * decay_rate ** (step // decay_every). optax's own
+    `exponential_decay(staircase=True)` drops one step late for many intervals under jit.
+    """
+    hyper = problem.hyper
+    if problem.recipe.schedule == "step":
+        drops = jnp.asarray(step // hyper.decay_every, jnp.float32)
+        return hyper.learning_rate * jnp.power(hyper.decay_rate, drops)
+    done = jnp.asarray(step - problem.first_step, jnp.float32) / problem.steps
+    return hyper.learning_rate * 0.5 * (1 + jnp.cos(jnp.pi * done))

@@ -1,0 +1,197 @@
+"""The loop over sizes, from two pictures to a painted one.
+
+`paint` is a generator: progress, logs, interruption and intermediate pictures are all callers of
+it. `stylize` drains it.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxstyle import images
+from jaxstyle.conv import Kernels, Params, prepare
+from jaxstyle.errors import DivergedError, InputError
+from jaxstyle.layers import smallest_side
+from jaxstyle.objective import make_problem
+from jaxstyle.recipe import Hyperparams, Recipe, preset, validate
+from jaxstyle.transfer import Chunk, begin, steps
+
+INITS = ("content", "style", "noise")
+
+
+class Level(NamedTuple):
+    """One size of a run: both pictures, uint8, and its share of the steps."""
+
+    content: images.Picture
+    style: images.Picture
+    first_step: int
+    steps: int
+
+
+def levels(content: Any, style: Any, recipe: Recipe) -> list[Level]:
+    """Returns the sizes of a run, from coarse to fine; both pictures resized from the originals.
+
+    Sizes too small for the deepest layer are left out, and so are sizes without a step.
+
+    Args:
+      content: (H, W, 3), uint8 or floating point in [0, 1].
+      style: likewise, of any size.
+      recipe: its size, scales, steps and layers decide.
+
+    Raises:
+      InputError: a picture of the wrong kind, or too small even at full size.
+    """
+    pictures = (images.as_picture(content, name="content"), images.as_picture(style, name="style"))
+    least = smallest_side(recipe.content_layers + recipe.style_layers)
+    sizes = [
+        [images.fitted_size(picture, recipe.size, scale) for picture in pictures]
+        for scale in recipe.scales
+    ]
+    _check_large_enough(sizes[-1], least)
+    sizes = [pair for pair in sizes if min(map(min, pair)) >= least]
+    sizes = sizes[-recipe.steps :]
+    bounds = [recipe.steps * i // len(sizes) for i in range(len(sizes) + 1)]
+    return [
+        Level(*_resized(pictures, pair, recipe.resampling), start, stop - start)
+        for pair, (start, stop) in zip(sizes, itertools.pairwise(bounds), strict=True)
+    ]
+
+
+def _resized(
+    pictures: tuple[images.Picture, images.Picture],
+    sizes: Sequence[tuple[int, int]],
+    resampling: str,
+) -> tuple[images.Picture, images.Picture]:
+    content, style = (
+        images.resize(picture, size, resampling=resampling)
+        for picture, size in zip(pictures, sizes, strict=True)
+    )
+    return content, style
+
+
+def _check_large_enough(sizes: Sequence[tuple[int, int]], least: int) -> None:
+    for name, (height, width) in zip(("content", "style"), sizes, strict=True):
+        if min(height, width) < least:
+            raise InputError(
+                f"the {name} picture, {height}x{width} at this size, is too small: layers as deep"
+                f" as these need {least} pixels each way; choose a larger picture or --size"
+            )
+
+
+def paint(
+    kernels: Kernels,
+    plan: Sequence[Level],
+    *,
+    recipe: Recipe,
+    hyper: Hyperparams,
+    init: Any = "content",
+    seed: int = 0,
+    pause_every: int = 0,
+) -> Iterator[Chunk]:
+    """Paints at every size in turn and yields what every few steps brought.
+
+    Args:
+      kernels: from `conv.prepare`.
+      plan: from `levels`.
+      recipe: as given to `levels`.
+      hyper: the numbers.
+      init: see `first_canvas`.
+      seed: of the noise.
+      pause_every: if not 0, a chunk ends at every multiple of this many steps.
+
+    Raises:
+      InputError: the weights lack a layer, or `init` cannot be used.
+      DivergedError: after the chunk whose last step's loss or gradient is not finite.
+    """
+    canvas = first_canvas(plan[0], init=init, seed=seed, resampling=recipe.resampling)
+    for level in plan:
+        content = jnp.asarray(images.normalise(level.content))
+        problem = make_problem(
+            kernels,
+            content,
+            jnp.asarray(images.normalise(level.style)),
+            recipe=recipe,
+            hyper=hyper,
+            first_step=level.first_step,
+            steps=level.steps,
+        )
+        if canvas.shape != content.shape:
+            canvas = jax.image.resize(canvas, content.shape, "cubic")
+        for chunk in steps(problem, begin(canvas, step=level.first_step), pause_every=pause_every):
+            yield chunk
+        canvas = chunk.state.canvas
+
+
+def first_canvas(level: Level, *, init: Any, seed: int, resampling: str) -> jax.Array:
+    """Returns the canvas (H, W, 3) that a run begins with.
+
+    Args:
+      level: the first, smallest size.
+      init: "content", "style", "noise" (uniform, each channel from black to white), or a picture
+        (H, W, 3), uint8 or floating point in [0, 1]; what is not of the content's size is resized.
+      seed: of the noise.
+      resampling: how to resize.
+
+    Raises:
+      InputError: an unknown word or a picture of the wrong kind.
+    """
+    size = level.content.shape[:2]
+    if isinstance(init, str) and init == "noise":
+        noise = jax.random.uniform(jax.random.key(seed), (*size, 3), jnp.float32)
+        return (noise - images.MEAN) / images.STD
+    if isinstance(init, str):
+        if init not in INITS:
+            raise InputError(f"init {init!r} is none of {', '.join(INITS)}, nor a picture")
+        picture = level.content if init == "content" else level.style
+    else:
+        picture = images.as_picture(init, name="init")
+    return jnp.asarray(images.normalise(images.resize(picture, size, resampling=resampling)))
+
+
+def stylize(
+    params: Params,
+    content: Any,
+    style: Any,
+    *,
+    recipe: Recipe | None = None,
+    hyper: Hyperparams | None = None,
+    init: Any = "content",
+    seed: int = 0,
+    report: Callable[[Chunk], None] | None = None,
+) -> NDArray[np.float32]:
+    """Paints the content picture in the manner of the style picture.
+
+    Args:
+      params: the network's weights, from `load_weights`.
+      content: (H, W, 3), uint8, or floating point in [0, 1], which is rounded to 8 bits.
+      style: likewise, of any size.
+      recipe: the settings that decide the program; `preset("default")` if not given.
+      hyper: the settings that decide the numbers; likewise.
+      init: what the canvas is at first: "content", "style", "noise", or a picture like `content`.
+      seed: of the noise.
+      report: called after every few steps, and once before the first of each size.
+
+    Returns:
+      The painted picture, (H, W, 3) float32 in [0, 1].
+
+    Raises:
+      InputError: a setting or picture that cannot be used.
+      DivergedError: a loss or gradient is not finite; its `picture` is the last good one.
+    """
+    default_recipe, default_hyper = preset("default")
+    recipe, hyper = recipe or default_recipe, hyper or default_hyper
+    validate(recipe, hyper)
+    plan = levels(content, style, recipe)
+    try:
+        for chunk in paint(prepare(params), plan, recipe=recipe, hyper=hyper, init=init, seed=seed):
+            if report is not None:
+                report(chunk)
+    except DivergedError as error:
+        error.picture = images.denormalise(chunk.state.good)
+        raise
+    return images.denormalise(chunk.state.canvas)

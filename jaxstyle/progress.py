@@ -1,0 +1,163 @@
+"""What a person sees while it paints: a bar or plain lines, and the log file of every step."""
+
+import csv
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, Never
+
+from tqdm import tqdm
+
+from jaxstyle.painting import Level
+from jaxstyle.transfer import Chunk
+
+COLUMNS = ("step", "size", "content", "style", "tv", "total", "learning_rate", "seconds")
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Clock:
+    """Seconds since the first step began, and until the last one ends."""
+
+    def __init__(self, plan: Sequence[Level]) -> None:
+        self._plan = plan
+        self._began: float | None = None
+        self._per_pixel = 0.0
+        self.seconds = 0.0
+
+    def tick(self, chunk: Chunk) -> None:
+        """Takes note of a chunk that has just ended."""
+        now = time.perf_counter()
+        count = len(chunk.learning_rate)
+        if self._began is None and count:
+            self._began = now - chunk.seconds
+        if count:
+            height, width, _ = chunk.state.canvas.shape
+            self.seconds = now - (self._began or now)
+            self._per_pixel = chunk.seconds / count / (height * width)
+
+    def left(self, done: int) -> float:
+        """Returns the seconds that the steps after the first `done` will take, by their sizes."""
+        pixels = 0
+        for level in self._plan:
+            height, width = level.content.shape[:2]
+            steps = level.first_step + level.steps - max(done, level.first_step)
+            pixels += max(steps, 0) * height * width
+        return pixels * self._per_pixel
+
+
+class Log:
+    """A CSV file with a row for every step, flushed as it goes."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w", newline="", encoding="utf-8")
+        self._rows = csv.writer(self._file)
+        self._rows.writerow(COLUMNS)
+        self._file.flush()
+
+    def write(self, chunk: Chunk, seconds: float) -> None:
+        """Writes a chunk's steps; the chunk ended at `seconds`, and its steps share its time."""
+        count = len(chunk.learning_rate)
+        began = seconds - chunk.seconds
+        for i in range(count):
+            self._rows.writerow(
+                [
+                    chunk.first_step + i,
+                    size_text(chunk.state.canvas.shape),
+                    *(f"{float(term[i]):.9g}" for term in chunk.losses),
+                    f"{float(chunk.learning_rate[i]):.9g}",
+                    f"{began + chunk.seconds * (i + 1) / count:.3f}",
+                ]
+            )
+        self._file.flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+class Display:
+    """Shows progress on a stream: a bar on a terminal, else a plain line now and then."""
+
+    def __init__(self, steps: int, stream: IO[str]) -> None:
+        self._steps, self._stream = steps, stream
+        self._last_line = 0.0
+        self._bar: "tqdm[Never] | None" = None
+        if stream.isatty():
+            self._bar = tqdm(
+                total=steps, file=stream, bar_format="{l_bar}{bar}| {postfix}", leave=False
+            )
+
+    def show(self, chunk: Chunk, seconds_left: float) -> None:
+        """Shows where the run stands after a chunk with at least one step."""
+        done = int(chunk.state.step)
+        text = progress_text(chunk, self._steps, seconds_left)
+        if self._bar is not None:
+            self._bar.n = done
+            self._bar.set_postfix_str(text)
+            return
+        now = time.monotonic()
+        if done >= self._steps or now - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._last_line = now
+            self._stream.write(text + "\n")
+            self._stream.flush()
+
+    def close(self) -> None:
+        """Takes the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+class Watch:
+    """All that looks on: the display and the log, whichever were asked for.
+
+    Attributes:
+      log_failed: whether the log could not be written to the end; the run goes on without.
+    """
+
+    def __init__(
+        self, log: Path | None, steps: int, stream: IO[str] | None, say: Callable[[str], None]
+    ) -> None:
+        self._display = Display(steps, stream) if stream is not None else None
+        self._log = Log(log) if log is not None else None
+        self._say = say
+        self.log_failed = False
+
+    def __enter__(self) -> "Watch":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._display is not None:
+            self._display.close()
+        if self._log is not None:
+            self._log.close()
+
+    def see(self, chunk: Chunk, clock: Clock) -> None:
+        """Shows and logs a chunk that has just ended."""
+        if not len(chunk.learning_rate):
+            return
+        if self._display is not None:
+            self._display.show(chunk, clock.left(int(chunk.state.step)))
+        if self._log is None or self.log_failed:
+            return
+        try:
+            self._log.write(chunk, clock.seconds)
+        except OSError as error:
+            self.log_failed = True
+            self._say(f"warning: the log could not be written on: {error.strerror}")
+
+
+def progress_text(chunk: Chunk, steps: int, seconds_left: float) -> str:
+    """Returns one line: step, size, the losses of its last step, seconds per step, time left."""
+    content, style, tv, total = (float(term[-1]) for term in chunk.losses)
+    rate = chunk.seconds / len(chunk.learning_rate)
+    minutes, seconds = divmod(round(seconds_left), 60)
+    return (
+        f"step {int(chunk.state.step)}/{steps} at {size_text(chunk.state.canvas.shape)}:"
+        f" content {content:.4g} style {style:.4g} tv {tv:.4g} total {total:.4g},"
+        f" {rate:.2f} s/step, {minutes}:{seconds:02d} left"
+    )
+
+
+def size_text(shape: Sequence[int]) -> str:
+    """Returns HxW of an array's shape."""
+    return f"{shape[0]}x{shape[1]}"

@@ -1,0 +1,280 @@
+"""What a run is: the two kinds of settings, and the presets that name whole sets of them.
+
+`Recipe` decides the *program*: changing a field compiles anew. `Hyperparams` decides the
+*numbers*: changing a field never does. Each field carries its own help text, from which the
+command line's flags are made, so a setting is declared here and nowhere else.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from jaxstyle.errors import InputError, did_you_mean
+from jaxstyle.layers import check_tap
+
+POOLINGS = ("max", "avg")
+SCHEDULES = ("step", "cosine")
+RESAMPLINGS = ("lanczos", "bilinear")
+LARGEST_FLOAT32 = 3.4028235e38
+
+Size = int | tuple[int, int]
+"""N: the content's long side in pixels, aspect kept. (H, W): exactly that, aspect ignored."""
+
+
+def _about(text: str, **more: Any) -> dict[str, Any]:
+    return {"help": text, **more}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """The settings that decide the program; hashable, and static under jit."""
+
+    content_layers: tuple[str, ...] = field(
+        metadata=_about(
+            "layers that hold the content, each with an optional weight: relu4_2,relu3_1:0.5",
+            metavar="LAYERS",
+        )
+    )
+    style_layers: tuple[str, ...] = field(
+        metadata=_about(
+            "layers that hold the style, each with an optional weight", metavar="LAYERS"
+        )
+    )
+    pooling: str = field(
+        default="max", metadata=_about("how the network halves its maps", choices=POOLINGS)
+    )
+    size: Size = field(
+        metadata=_about(
+            "N: the content's long side becomes N pixels, aspect kept, never enlarged, and the"
+            " style's likewise; HxW: both become exactly that",
+            metavar="N|HxW",
+        )
+    )
+    scales: tuple[float, ...] = field(
+        default=(1.0,),
+        metadata=_about(
+            "sizes to paint at one after another, as fractions of --size, the last being 1;"
+            " those too small for the layers are left out",
+            metavar="FRACTIONS",
+        ),
+    )
+    steps: int = field(
+        metadata=_about(
+            "optimiser steps in all, shared evenly among the --scales that are painted",
+            metavar="N",
+        )
+    )
+    schedule: str = field(
+        default="step",
+        metadata=_about(
+            "how the learning rate falls: step (see --decay-every), or cosine from"
+            " --learning-rate to 0 at each of the --scales",
+            choices=SCHEDULES,
+        ),
+    )
+    resampling: str = field(
+        default="lanczos",
+        metadata=_about("how the pictures are resized", choices=RESAMPLINGS),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hyperparams:
+    """The settings that decide the numbers; a pytree of them, so that changing one is data.
+
+    The loss is content_weight * content + style_weight * style + tv_weight * total variation.
+    """
+
+    content_weight: float = field(
+        default=1.0, metadata=_about("weight of the content loss", metavar="X")
+    )
+    style_weight: float = field(
+        default=1e4, metadata=_about("weight of the style loss", metavar="X")
+    )
+    tv_weight: float = field(
+        default=10.0,
+        metadata=_about("weight of the total variation: more is smoother", metavar="X"),
+    )
+    learning_rate: float = field(
+        default=0.3,
+        metadata=_about(
+            "Adam's step at the start, in normalised colour (1 is 0.22 to 0.23 of the range"
+            " black to white)",
+            metavar="X",
+        ),
+    )
+    decay_every: int = field(
+        default=50,
+        metadata=_about(
+            "steps between two drops of the learning rate, counted over the whole run; giving it"
+            " chooses --schedule step",
+            metavar="N",
+        ),
+    )
+    decay_rate: float = field(
+        default=0.8,
+        metadata=_about(
+            "factor of each drop, at most 1; giving it chooses --schedule step", metavar="X"
+        ),
+    )
+    content_layer_weights: tuple[float, ...] = field(default=(1.0,), metadata={})
+    style_layer_weights: tuple[float, ...] = field(default=(1.0,) * 5, metadata={})
+
+
+class Preset(NamedTuple):
+    """A named set of settings: whose numbers they are and what picture to expect."""
+
+    about: str
+    recipe: Recipe
+    hyper: Hyperparams
+
+
+_BOOK = Recipe(
+    content_layers=("relu4_last",),
+    style_layers=("relu1_1", "relu2_1", "relu3_1", "relu4_1", "conv5_1"),
+    size=(300, 450),
+    steps=500,
+    resampling="bilinear",
+)
+_CONV_TAPS: dict[str, Any] = {
+    "content_layers": ("conv4_last",),
+    "style_layers": ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"),
+}
+
+PRESETS: Mapping[str, Preset] = {
+    "default": Preset(
+        "ours: the book's objective and balance at the photo's own aspect ratio, coarse to fine"
+        " with a cosine schedule, so that it is there in fewer steps",
+        dataclasses.replace(
+            _BOOK,
+            size=450,
+            scales=(0.5, 1.0),
+            steps=300,
+            schedule="cosine",
+            resampling="lanczos",
+        ),
+        Hyperparams(),
+    ),
+    "book": Preset(
+        "Dive into Deep Learning, Neural Style Transfer, the PyTorch listing: 300x450 whatever"
+        " the aspect, 500 steps of Adam; its in-place ReLUs make relu taps of all but conv5_1",
+        _BOOK,
+        Hyperparams(),
+    ),
+    "book-mxnet": Preset(
+        "the same chapter's MXNet listing: the same objective before the ReLUs, learning rate"
+        " 0.9; a stronger, rougher picture",
+        dataclasses.replace(_BOOK, **_CONV_TAPS),
+        Hyperparams(learning_rate=0.9),
+    ),
+}
+
+
+def preset(name: str = "default", **changes: Any) -> tuple[Recipe, Hyperparams]:
+    """Returns a preset's settings with some of them changed.
+
+    Args:
+      name: a key of `PRESETS`.
+      **changes: new values for fields of `Recipe` or `Hyperparams`. New layers weigh 1 each
+        unless their weights are given too; a decay setting chooses the step schedule unless
+        `schedule` is given.
+
+    Raises:
+      InputError: no such preset or field, or a value out of its range.
+    """
+    if name not in PRESETS:
+        raise InputError(
+            f"unknown preset {name!r}: there are {', '.join(PRESETS)}{did_you_mean(name, PRESETS)}"
+        )
+    return change(PRESETS[name].recipe, PRESETS[name].hyper, **changes)
+
+
+def change(recipe: Recipe, hyper: Hyperparams, **changes: Any) -> tuple[Recipe, Hyperparams]:
+    """Returns the settings with `changes` routed to the dataclass that has the field.
+
+    See `preset` for the arguments and errors.
+    """
+    for kind in ("content", "style"):
+        if f"{kind}_layers" in changes:
+            equal = (1.0,) * len(changes[f"{kind}_layers"])
+            changes = {f"{kind}_layer_weights": equal, **changes}
+    if {"decay_every", "decay_rate"} & changes.keys():
+        changes = {"schedule": "step", **changes}
+    known = {name: kind for kind in (Recipe, Hyperparams) for name in field_names(kind)}
+    for name in changes:
+        if name not in known:
+            raise InputError(f"unknown setting {name!r}{did_you_mean(name, known)}")
+    recipe = dataclasses.replace(recipe, **{k: v for k, v in changes.items() if known[k] is Recipe})
+    hyper = dataclasses.replace(
+        hyper, **{k: v for k, v in changes.items() if known[k] is Hyperparams}
+    )
+    validate(recipe, hyper)
+    return recipe, hyper
+
+
+def field_names(settings: type[Recipe] | type[Hyperparams]) -> tuple[str, ...]:
+    """Returns the names of the fields of one of the two kinds of settings, in order."""
+    return tuple(each.name for each in dataclasses.fields(settings))
+
+
+def validate(recipe: Recipe, hyper: Hyperparams) -> None:
+    """Raises InputError, naming field and value, for a setting out of its range."""
+    _validate_layers("content_layers", recipe.content_layers, hyper.content_layer_weights)
+    _validate_layers("style_layers", recipe.style_layers, hyper.style_layer_weights)
+    _one_of("pooling", recipe.pooling, POOLINGS)
+    _one_of("schedule", recipe.schedule, SCHEDULES)
+    _one_of("resampling", recipe.resampling, RESAMPLINGS)
+    for side in recipe.size if isinstance(recipe.size, tuple) else (recipe.size,):
+        _whole("size", side)
+    _validate_scales(recipe.scales)
+    _whole("steps", recipe.steps)
+    for name in ("content_weight", "style_weight", "tv_weight"):
+        _number(name, getattr(hyper, name))
+    _number("learning_rate", hyper.learning_rate, above_zero=True)
+    _number("decay_rate", hyper.decay_rate, above_zero=True, most=1.0)
+    _whole("decay_every", hyper.decay_every)
+
+
+def _validate_layers(name: str, layers: tuple[str, ...], weights: tuple[float, ...]) -> None:
+    if not layers:
+        raise InputError(f"{name} is empty: name at least one layer (a weight may be 0)")
+    for layer in layers:
+        check_tap(layer)
+        if layers.count(layer) > 1:
+            raise InputError(f"{name} names {layer} twice")
+    if len(weights) != len(layers):
+        raise InputError(f"{name}: {len(layers)} layers, but {len(weights)} weights")
+    for weight in weights:
+        _number(f"a weight in {name}", weight)
+
+
+def _validate_scales(scales: tuple[float, ...]) -> None:
+    for scale in scales:
+        _number("scales", scale, above_zero=True, most=1.0)
+    if not scales or scales[-1] != 1.0 or list(scales) != sorted(set(scales)):
+        raise InputError(f"scales must rise and end with 1, such as 0.5,1; got {scales}")
+
+
+def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError(
+            f"{name} {value!r} is none of {', '.join(choices)}{did_you_mean(str(value), choices)}"
+        )
+
+
+def _number(
+    name: str, value: float, *, above_zero: bool = False, most: float = LARGEST_FLOAT32
+) -> None:
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise InputError(f"{name} must be a finite number, got {value!r}")
+    if value < 0 or (above_zero and value == 0) or value > most:
+        least = "above 0" if above_zero else "0 or more"
+        limit = f" and at most {most:g}"
+        raise InputError(f"{name} must be {least}{limit}, got {value!r}")
+
+
+def _whole(name: str, value: int) -> None:
+    if not isinstance(value, int) or not 1 <= value < 2**31:
+        raise InputError(f"{name} must be a whole number from 1 to 2147483647, got {value!r}")

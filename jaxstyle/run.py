@@ -1,0 +1,91 @@
+"""`python -m jaxstyle.run`, which is also the command `jaxstyle`: the only place that prints.
+
+Exit codes: 0 done; 1 the run failed (a loss became NaN, a disk is full, no network); 2 bad input;
+130 and 143 stopped by Ctrl-C and SIGTERM.
+"""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jaxstyle import cli, files
+from jaxstyle.checks import check_files
+from jaxstyle.errors import InputError
+from jaxstyle.interrupt import Interruption
+from jaxstyle.recipe import PRESETS
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit code; `arguments` default to the process's."""
+    with Interruption() as interruption:
+        try:
+            parsed = cli.parse(arguments)
+            if parsed is None:
+                return _list_presets()
+            return _run(parsed, interruption)
+        except InputError as error:
+            say(f"error: {error}")
+            return 2
+        except KeyboardInterrupt:
+            say("stopped before the first step was finished: nothing to save")
+            return interruption.exit_code
+        except (OSError, MemoryError) as error:
+            say(f"error: {_reason(error)}")
+            return 1
+
+
+def _run(arguments: cli.Arguments, interruption: Interruption) -> int:
+    check_files(arguments)
+    output = arguments.output or files.fresh_path(
+        Path(), f"{arguments.content.stem}-{arguments.style.stem}", ".png"
+    )
+    from jaxstyle.inputs import read_inputs
+
+    quiet = arguments.quiet
+    inputs = read_inputs(arguments, output, say=say)
+    from jaxstyle.job import run_job
+
+    outcome = run_job(
+        arguments,
+        inputs,
+        output,
+        interruption=interruption,
+        say=say,
+        stream=None if quiet else sys.stderr,
+    )
+    if arguments.json:
+        path = None if outcome.path is None else str(outcome.path)
+        seconds = round(outcome.seconds, 3)
+        print(json.dumps({"output": path, "seconds": seconds, **outcome.record}))
+    elif outcome.path is not None:
+        print(outcome.path)
+    return outcome.exit_code
+
+
+def say(line: str) -> None:
+    """Prints a line for the person, on standard error."""
+    print(f"jaxstyle: {line}", file=sys.stderr, flush=True)
+
+
+def _reason(error: BaseException) -> str:
+    """Returns an error of the system as one line."""
+    if isinstance(error, MemoryError):
+        return "not enough memory: choose a smaller --size"
+    return " ".join(str(error).split())
+
+
+def _list_presets() -> int:
+    for name, preset in PRESETS.items():
+        print(f"{name}: {preset.about}")
+        for settings in (preset.recipe, preset.hyper):
+            for each in dataclasses.fields(settings):
+                if each.metadata:
+                    flag = each.name.replace("_", "-")
+                    print(f"    --{flag} {cli.shown(getattr(settings, each.name))}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

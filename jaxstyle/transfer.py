@@ -1,0 +1,166 @@
+"""The optimiser's steps: the state, the jitted loop, and the generator that hands out its progress.
+
+Results do not depend on how many steps are done in one call, bit for bit.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from numpy.typing import NDArray
+
+from jaxstyle.errors import DivergedError
+from jaxstyle.losses import Losses
+from jaxstyle.objective import Problem, canvas_losses, learning_rate
+
+MOST_STEPS_A_CALL = 64
+SECONDS_A_CALL = 0.5
+"""How long one call on the device shall take, so that an interruption is soon seen."""
+
+_ADAM = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)  # the book's: PyTorch's defaults
+
+
+class State(NamedTuple):
+    """Where the optimiser stands; it is donated: a state that was passed on is used up."""
+
+    canvas: jax.Array
+    """(H, W, 3), normalised."""
+    optimizer: optax.OptState
+    step: jax.Array
+    """Steps done since the run began."""
+    good: jax.Array
+    """The last canvas whose loss and gradient were finite."""
+    failed: jax.Array
+    """Whether a loss or the gradient was not finite; from then on nothing changes."""
+
+
+class Chunk(NamedTuple):
+    """What a few steps yielded."""
+
+    state: State
+    problem: Problem
+    first_step: int
+    """The number, from 1, of the first of these steps."""
+    losses: Losses
+    """By term, one value per step: of the canvas before that step's update."""
+    learning_rate: NDArray[np.float32]
+    """One value per step."""
+    seconds: float
+    """How long these steps took."""
+    closing: Losses | None
+    """Of the canvas after the last step of this size; otherwise None."""
+
+
+def begin(canvas: jax.Array, *, step: int = 0) -> State:
+    """Returns the state before a size's first step."""
+    canvas = jnp.asarray(canvas)
+    return State(
+        canvas.copy(), _ADAM.init(canvas), jnp.int32(step), canvas.copy(), jnp.array(False)
+    )
+
+
+def _step(state: State, problem: Problem) -> tuple[State, Losses, jax.Array]:
+    """One update, or none if the loss or its gradient is not finite; and the losses before it."""
+
+    def total(canvas: jax.Array) -> tuple[jax.Array, Losses]:
+        terms = canvas_losses(canvas, problem)
+        return terms.total, terms
+
+    (_, terms), gradient = jax.value_and_grad(total, has_aux=True)(state.canvas)
+    rate = learning_rate(state.step, problem).astype(gradient.dtype)
+    direction, optimizer = _ADAM.update(gradient, state.optimizer)
+    finite = jnp.isfinite(terms.total) & jnp.isfinite(gradient).all() & ~state.failed
+    moved = State(
+        state.canvas - rate * direction,
+        optimizer,
+        state.step + 1,
+        state.canvas,
+        state.failed,
+    )
+    stopped = state._replace(failed=jnp.array(True))
+    return jax.tree.map(partial(jnp.where, finite), moved, stopped), terms, rate
+
+
+@partial(jax.jit, donate_argnames="state")
+def _run_steps(state: State, count: jax.Array | int, problem: Problem) -> tuple[State, jax.Array]:
+    """Does `count` steps in one call; `count` is data, so that one program serves every number.
+
+    Returns:
+      The state, and per step a row content, style, tv, total, learning rate; the rest is 0.
+    """
+
+    def body(i: jax.Array, carry: tuple[State, jax.Array]) -> tuple[State, jax.Array]:
+        state, table = carry
+        state, terms, rate = _step(state, problem)
+        row = jnp.stack([*terms, rate])
+        return state, table.at[i].set(row)
+
+    table = jnp.zeros((MOST_STEPS_A_CALL, len(Losses._fields) + 1), state.canvas.dtype)
+    result: tuple[State, jax.Array] = jax.lax.fori_loop(0, count, body, (state, table))
+    return result
+
+
+def steps(problem: Problem, state: State, *, pause_every: int = 0) -> Iterator[Chunk]:
+    """Runs the steps of one size and yields what every few of them brought.
+
+    The first chunk has no steps: it says that the program is compiled. The state in a chunk is
+    used up as soon as the next one is asked for.
+
+    Args:
+      problem: from `make_problem`; it says how many steps there are.
+      state: from `begin`, or from a chunk, to go on from there.
+      pause_every: if not 0, a chunk ends at every multiple of this many steps.
+
+    Raises:
+      DivergedError: after the chunk that ends with a step whose loss or gradient is not finite, or
+        whose canvas has such a loss. The last good canvas is then `chunk.state.good`.
+    """
+    done, last = int(state.step), problem.first_step + problem.steps
+    count = 0
+    while True:
+        started = time.perf_counter()
+        state, table = _run_steps(state, count, problem)
+        rows = np.asarray(table)
+        seconds = time.perf_counter() - started
+        failed = bool(state.failed)
+        before, done = done, int(state.step)
+        rows = rows[: done - before + failed]
+        finished = done >= last
+        closing = losses_of(state.canvas, problem) if finished else None
+        yield Chunk(state, problem, before + 1, Losses(*rows.T[:4]), rows.T[4], seconds, closing)
+        if failed:
+            raise DivergedError(done + 1, _diverged_term(rows[-1]))
+        if closing is not None:
+            if not np.isfinite(closing.total):
+                raise DivergedError(done + 1, _diverged_term(closing))
+            return
+        count = min(_steps_a_call(count, seconds), last - done)
+        if pause_every:
+            count = min(count, pause_every - done % pause_every)
+
+
+def _steps_a_call(count: int, seconds: float) -> int:
+    """Returns how many steps to do next, after `count` steps took so long."""
+    if count == 0:  # that was the compilation
+        return 1
+    return max(1, min(int(SECONDS_A_CALL * count / seconds), MOST_STEPS_A_CALL))
+
+
+def _diverged_term(terms: Iterable[Any]) -> str:
+    """Returns the first of content, style and tv that is not finite, else "gradient"."""
+    named = zip(("content", "style", "tv"), terms, strict=False)
+    return next((name for name, value in named if not np.isfinite(value)), "gradient")
+
+
+def losses_of(canvas: jax.Array, problem: Problem) -> Losses:
+    """Returns the losses of a canvas as a step from it would report them, bit for bit.
+
+    Runs the program that is compiled already.
+    """
+    _, table = _run_steps(begin(canvas, step=problem.first_step), 1, problem)
+    return Losses(*np.asarray(table)[0, :4])

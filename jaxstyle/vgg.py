@@ -1,0 +1,148 @@
+"""VGG as a function of prepared kernels, and as a Flax module over the same parameters.
+
+Images are (H, W, 3) in the network's input space (`images.normalise`); feature maps (h, w, C).
+Depth and width are read off the parameters, so any VGG-shaped net runs through the same code.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxstyle.conv import Kernels, Params, convolve
+from jaxstyle.layers import block_of, conv_of, resolve_tap
+
+
+def features(
+    kernels: Kernels, image: jax.Array, *, taps: Sequence[str], pooling: str = "max"
+) -> dict[str, jax.Array]:
+    """Returns the feature maps of an image at the named taps.
+
+    The network stops at the deepest of them. Works under jit, grad (with respect to the image)
+    and vmap; gradients with respect to the kernels are zero, forward mode is not offered.
+
+    Args:
+      kernels: from `conv.prepare`.
+      image: (H, W, 3), normalised.
+      taps: names such as "relu4_2", "conv5_1" or "relu4_last".
+      pooling: "max" or "avg", 2x2 with stride 2; of an odd side the last row or column is lost.
+
+    Returns:
+      By the names given: (h, w, C) with h = H // 2 ** (block - 1), w likewise.
+
+    Raises:
+      InputError: a tap is unknown or these weights do not reach it.
+    """
+    plain = {tap: resolve_tap(tap, sorted(kernels)) for tap in taps}
+    pool = POOLS[pooling]
+    found = {}
+    x = image[None]
+    for conv in _up_to_deepest(kernels, plain.values()):
+        if _starts_new_block(conv):
+            x = pool(x)
+        x = convolve(x, kernels[conv])
+        found[conv] = x[0]
+        x = jax.nn.relu(x)
+        found[conv.replace("conv", "relu")] = x[0]
+    return {tap: found[name] for tap, name in plain.items()}
+
+
+class VGG(nn.Module):
+    """The same network as a plain Flax module, for use and training in other Flax programs.
+
+    `VGG(widths).apply({"params": params}, images, taps)` returns what `features` does, in a
+    batch; `widths_of(params)` gives the widths. Here gradients reach the parameters as well.
+
+    Attributes:
+      widths: how many channels each convolution returns, by name.
+      pooling: "max" or "avg".
+    """
+
+    widths: Mapping[str, int]
+    pooling: str = "max"
+
+    @nn.compact
+    def __call__(self, images: jax.Array, taps: Sequence[str]) -> dict[str, jax.Array]:
+        """Returns by tap the feature maps (N, h, w, C) of normalised images (N, H, W, 3)."""
+        plain = {tap: resolve_tap(tap, sorted(self.widths)) for tap in taps}
+        pool = nn.max_pool if self.pooling == "max" else nn.avg_pool
+        found = {}
+        x = images
+        for conv in _up_to_deepest(self.widths, plain.values()):
+            if _starts_new_block(conv):
+                x = pool(x, (2, 2), strides=(2, 2))  # type: ignore[no-untyped-call]
+            x = nn.Conv(self.widths[conv], (3, 3), precision="highest", name=conv)(x)
+            found[conv] = x
+            x = nn.relu(x)
+            found[conv.replace("conv", "relu")] = x
+        return {tap: found[name] for tap, name in plain.items()}
+
+
+def widths_of(params: Params) -> dict[str, int]:
+    """Returns by layer how many channels it returns: what `VGG` is built from."""
+    return {name: np.shape(layer["bias"])[0] for name, layer in params.items()}
+
+
+def _up_to_deepest(convs: Iterable[str], taps: Iterable[str]) -> list[str]:
+    """Returns the convolutions to compute for these taps; their names sort in network order."""
+    deepest = max(conv_of(tap) for tap in taps)
+    return [conv for conv in sorted(convs) if conv <= deepest]
+
+
+def _starts_new_block(conv: str) -> bool:
+    return conv.endswith("_1") and block_of(conv) > 1
+
+
+def _quarters(x: jax.Array) -> list[jax.Array]:
+    """Cuts (N, H, W, C) into the four corners (N, h, w, C) of its 2x2 windows, in row order."""
+    height, width = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
+    return [x[:, row:height:2, column:width:2] for row in (0, 1) for column in (0, 1)]
+
+
+@jax.custom_vjp
+def max_pool(x: jax.Array) -> jax.Array:
+    """Returns the maxima of 2x2 windows; (N, H, W, C) to (N, H // 2, W // 2, C).
+
+    Of equal maxima the first, in row order, receives the gradient, as in PyTorch.
+    """
+    a, b, c, d = _quarters(x)
+    return jnp.maximum(jnp.maximum(a, b), jnp.maximum(c, d))
+
+
+def _max_pool_forward(x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    y = max_pool(x)
+    return y, (x, y)
+
+
+def _max_pool_backward(saved: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array]:
+    x, y = saved
+    taken = jnp.zeros(y.shape, bool)
+    shares = []
+    for quarter in _quarters(x):
+        wins = (quarter == y) & ~taken
+        taken |= wins
+        shares.append(jnp.where(wins, gradient, 0))
+    return (_weave(shares, x.shape),)
+
+
+def _weave(quarters: list[jax.Array], shape: tuple[int, ...]) -> jax.Array:
+    """The inverse of `_quarters`: an odd last row or column becomes zero."""
+    count, height, width, channels = quarters[0].shape
+    windows = jnp.stack(quarters).reshape(2, 2, count, height, width, channels)
+    whole = windows.transpose(2, 3, 0, 4, 1, 5).reshape(count, 2 * height, 2 * width, channels)
+    odd = ((0, 0), (0, shape[1] - 2 * height), (0, shape[2] - 2 * width), (0, 0))
+    return jnp.pad(whole, odd)
+
+
+max_pool.defvjp(_max_pool_forward, _max_pool_backward)
+
+
+def avg_pool(x: jax.Array) -> jax.Array:
+    """Returns the means of 2x2 windows; (N, H, W, C) to (N, H // 2, W // 2, C)."""
+    a, b, c, d = _quarters(x)
+    return (a + b + c + d) / 4
+
+
+POOLS: dict[str, Callable[[jax.Array], jax.Array]] = {"max": max_pool, "avg": avg_pool}
