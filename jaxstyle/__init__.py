@@ -8,24 +8,29 @@ The map, from the ground up; a module imports only from those before it:
 
     errors      what can go wrong by the caller's doing
     layers      VGG-16 and VGG-19 as tables of names
-    recipe      the two kinds of settings, and the presets
+    recipe      the two kinds of settings
+    presets     named sets of them
     files       files written whole, free names, hashes, the cache folder
     images      picture files and arrays
     conv        the frozen 3x3 convolution
     vgg         the network: `features` and the Flax module
+    torchpickle the pickles of torch files, read without pickle
     torchfile   torchvision's .pth files, read without torch
     download    one file into the cache, resumed and checked
-    weights     weight files: read, write, convert, find
+    weights     weight files: read, write, check
+    pretrained  which weights: find, download, convert
     losses      Gram matrices, content, style, total variation
     objective   what is optimised at one size
     transfer    the jitted steps
     painting    the sizes of a run, from two pictures to one
     record      what a run was, kept in its picture
+    texts       values of settings as texts
     cli         the command line's flags
     checks      what can be known to fail before any work
     inputs      all that is read before jax is imported
     interrupt   Ctrl-C and SIGTERM
     progress    what a person sees meanwhile
+    saving      pictures and their records on the way to disk
     job         one run, from its inputs to its files
     run         `python -m jaxstyle.run`
 """
@@ -37,10 +42,11 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "errors": ("DivergedError", "InputError"),
-    "recipe": ("PRESETS", "Hyperparams", "Recipe", "preset"),
+    "recipe": ("Hyperparams", "Recipe"),
+    "presets": ("PRESETS", "preset"),
     "conv": ("Kernel", "prepare"),
     "vgg": ("VGG", "features"),
-    "weights": ("load_weights",),
+    "pretrained": ("load_weights",),
     "losses": (
         "Losses",
         "Moments",

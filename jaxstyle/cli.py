@@ -12,7 +12,17 @@ from typing import Any, NoReturn
 
 from jaxstyle import __version__
 from jaxstyle.errors import InputError, did_you_mean
-from jaxstyle.recipe import PRESETS, Hyperparams, Recipe, Size
+from jaxstyle.presets import PRESETS
+from jaxstyle.recipe import Hyperparams, Recipe
+from jaxstyle.texts import (
+    read_layers,
+    read_number,
+    read_numbers,
+    read_seed,
+    read_size,
+    read_whole,
+    shown,
+)
 
 DEVICES = ("cpu", "gpu", "tpu")
 INIT_WORDS = ("content", "style", "noise")
@@ -120,7 +130,7 @@ def _add_files(group: Any) -> None:
     )
     add(
         "--save-every",
-        type=_whole,
+        type=read_whole,
         default=0,
         metavar="N",
         help="also save the picture after every N steps, numbered, beside the output;"
@@ -158,7 +168,7 @@ def _add_start(group: Any) -> None:
     )
     add(
         "--seed",
-        type=_seed,
+        type=read_seed,
         metavar="N",
         help="of the noise of --init noise; default: 0",
     )
@@ -185,77 +195,13 @@ def _add_setting(group: Any, each: dataclasses.Field[Any], default: Any) -> None
     )
 
 
-def shown(value: Any) -> str:
-    """Returns a setting's value as it would be written on the command line."""
-    if isinstance(value, tuple):
-        separator = "x" if all(isinstance(each, int) for each in value) else ","
-        return separator.join(map(shown, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def _converter(each: dataclasses.Field[Any]) -> Callable[[str], Any]:
     """Returns what reads a field's value from the command line, by the field's name or type."""
     by_name = {
-        "size": _size,
-        "scales": _numbers,
-        "content_layers": _layers,
-        "style_layers": _layers,
+        "size": read_size,
+        "scales": read_numbers,
+        "content_layers": read_layers,
+        "style_layers": read_layers,
     }
-    by_type: dict[Any, Callable[[str], Any]] = {int: _whole, float: _number, str: str}
+    by_type: dict[Any, Callable[[str], Any]] = {int: read_whole, float: read_number, str: str}
     return by_name.get(each.name) or by_type[each.type]
-
-
-def _whole(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of 1 or more, got {text!r}")
-    return value
-
-
-def _seed(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value < 2**32:
-        raise argparse.ArgumentTypeError(
-            f"must be a whole number from 0 to 4294967295, got {text!r}"
-        )
-    return value
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a number, got {text!r}") from None
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(_number(part) for part in text.split(","))
-
-
-def _size(text: str) -> Size:
-    sides = text.lower().split("x")
-    try:
-        values = tuple(_whole(side) for side in sides)
-    except argparse.ArgumentTypeError:
-        values = ()
-    if len(values) == 1:
-        return values[0]
-    if len(values) == 2:
-        return (values[0], values[1])
-    raise argparse.ArgumentTypeError(
-        f"must be a number of pixels, such as 450, or HEIGHTxWIDTH, such as 300x450, got {text!r}"
-    )
-
-
-def _layers(text: str) -> list[tuple[str, float]]:
-    layers = []
-    for part in text.split(","):
-        name, colon, weight = part.strip().partition(":")
-        layers.append((name, _number(weight) if colon else 1.0))
-    return layers

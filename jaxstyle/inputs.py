@@ -8,8 +8,10 @@ from jaxstyle import images, record
 from jaxstyle.checks import check_numbered
 from jaxstyle.cli import INIT_WORDS, Arguments
 from jaxstyle.errors import InputError
-from jaxstyle.recipe import Hyperparams, Recipe, change, preset
-from jaxstyle.weights import EMBEDDED, Arrays, WeightFile, find_weights, read_weights
+from jaxstyle.presets import change, preset
+from jaxstyle.pretrained import EMBEDDED, WeightFile, find_weights
+from jaxstyle.recipe import Hyperparams, Recipe
+from jaxstyle.weights import Arrays, read_weights
 
 Say = Callable[[str], None]
 

@@ -18,7 +18,8 @@ from jaxstyle.conv import Kernels, Params, prepare
 from jaxstyle.errors import DivergedError, InputError
 from jaxstyle.layers import smallest_side
 from jaxstyle.objective import make_problem
-from jaxstyle.recipe import Hyperparams, Recipe, preset, validate
+from jaxstyle.presets import preset
+from jaxstyle.recipe import Hyperparams, Recipe, validate
 from jaxstyle.transfer import Chunk, begin, steps
 
 INITS = ("content", "style", "noise")

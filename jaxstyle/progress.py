@@ -81,7 +81,7 @@ class Display:
     def __init__(self, steps: int, stream: IO[str]) -> None:
         self._steps, self._stream = steps, stream
         self._last_line = 0.0
-        self._bar: "tqdm[Never] | None" = None
+        self._bar: tqdm[Never] | None = None
         if stream.isatty():
             self._bar = tqdm(
                 total=steps, file=stream, bar_format="{l_bar}{bar}| {postfix}", leave=False

@@ -1,4 +1,4 @@
-"""What a run is: the two kinds of settings, and the presets that name whole sets of them.
+"""What a run is: the two kinds of settings, and what values they may have.
 
 `Recipe` decides the *program*: changing a field compiles anew. `Hyperparams` decides the
 *numbers*: changing a field never does. Each field carries its own help text, from which the
@@ -7,9 +7,8 @@ command line's flags are made, so a setting is declared here and nowhere else.
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from jaxstyle.errors import InputError, did_you_mean
 from jaxstyle.layers import check_tap
@@ -121,97 +120,6 @@ class Hyperparams:
     )
     content_layer_weights: tuple[float, ...] = field(default=(1.0,), metadata={})
     style_layer_weights: tuple[float, ...] = field(default=(1.0,) * 5, metadata={})
-
-
-class Preset(NamedTuple):
-    """A named set of settings: whose numbers they are and what picture to expect."""
-
-    about: str
-    recipe: Recipe
-    hyper: Hyperparams
-
-
-_BOOK = Recipe(
-    content_layers=("relu4_last",),
-    style_layers=("relu1_1", "relu2_1", "relu3_1", "relu4_1", "conv5_1"),
-    size=(300, 450),
-    steps=500,
-    resampling="bilinear",
-)
-_CONV_TAPS: dict[str, Any] = {
-    "content_layers": ("conv4_last",),
-    "style_layers": ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"),
-}
-
-PRESETS: Mapping[str, Preset] = {
-    "default": Preset(
-        "ours: the book's objective and balance at the photo's own aspect ratio, coarse to fine"
-        " with a cosine schedule, so that it is there in fewer steps",
-        dataclasses.replace(
-            _BOOK,
-            size=450,
-            scales=(0.5, 1.0),
-            steps=300,
-            schedule="cosine",
-            resampling="lanczos",
-        ),
-        Hyperparams(),
-    ),
-    "book": Preset(
-        "Dive into Deep Learning, Neural Style Transfer, the PyTorch listing: 300x450 whatever"
-        " the aspect, 500 steps of Adam; its in-place ReLUs make relu taps of all but conv5_1",
-        _BOOK,
-        Hyperparams(),
-    ),
-    "book-mxnet": Preset(
-        "the same chapter's MXNet listing: the same objective before the ReLUs, learning rate"
-        " 0.9; a stronger, rougher picture",
-        dataclasses.replace(_BOOK, **_CONV_TAPS),
-        Hyperparams(learning_rate=0.9),
-    ),
-}
-
-
-def preset(name: str = "default", **changes: Any) -> tuple[Recipe, Hyperparams]:
-    """Returns a preset's settings with some of them changed.
-
-    Args:
-      name: a key of `PRESETS`.
-      **changes: new values for fields of `Recipe` or `Hyperparams`. New layers weigh 1 each
-        unless their weights are given too; a decay setting chooses the step schedule unless
-        `schedule` is given.
-
-    Raises:
-      InputError: no such preset or field, or a value out of its range.
-    """
-    if name not in PRESETS:
-        raise InputError(
-            f"unknown preset {name!r}: there are {', '.join(PRESETS)}{did_you_mean(name, PRESETS)}"
-        )
-    return change(PRESETS[name].recipe, PRESETS[name].hyper, **changes)
-
-
-def change(recipe: Recipe, hyper: Hyperparams, **changes: Any) -> tuple[Recipe, Hyperparams]:
-    """Returns the settings with `changes` routed to the dataclass that has the field.
-
-    See `preset` for the arguments and errors.
-    """
-    for kind in ("content", "style"):
-        if f"{kind}_layers" in changes:
-            equal = (1.0,) * len(changes[f"{kind}_layers"])
-            changes = {f"{kind}_layer_weights": equal, **changes}
-    if {"decay_every", "decay_rate"} & changes.keys():
-        changes = {"schedule": "step", **changes}
-    known = {name: kind for kind in (Recipe, Hyperparams) for name in field_names(kind)}
-    for name in changes:
-        if name not in known:
-            raise InputError(f"unknown setting {name!r}{did_you_mean(name, known)}")
-    recipe = dataclasses.replace(recipe, **{k: v for k, v in changes.items() if known[k] is Recipe})
-    hyper = dataclasses.replace(
-        hyper, **{k: v for k, v in changes.items() if known[k] is Hyperparams}
-    )
-    validate(recipe, hyper)
-    return recipe, hyper
 
 
 def field_names(settings: type[Recipe] | type[Hyperparams]) -> tuple[str, ...]:

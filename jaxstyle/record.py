@@ -12,7 +12,8 @@ from typing import Any
 
 from jaxstyle import __version__, files, images
 from jaxstyle.errors import InputError
-from jaxstyle.recipe import Hyperparams, Recipe, change, field_names, preset
+from jaxstyle.presets import change, preset
+from jaxstyle.recipe import Hyperparams, Recipe, field_names
 
 KEYWORD = "jaxstyle"
 """Of the PNG text that holds the record."""

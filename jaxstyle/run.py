@@ -14,7 +14,8 @@ from jaxstyle import cli, files
 from jaxstyle.checks import check_files
 from jaxstyle.errors import InputError
 from jaxstyle.interrupt import Interruption
-from jaxstyle.recipe import PRESETS
+from jaxstyle.presets import PRESETS
+from jaxstyle.texts import shown
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,7 +84,7 @@ def _list_presets() -> int:
             for each in dataclasses.fields(settings):
                 if each.metadata:
                     flag = each.name.replace("_", "-")
-                    print(f"    --{flag} {cli.shown(getattr(settings, each.name))}")
+                    print(f"    --{flag} {shown(getattr(settings, each.name))}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""VGG parameters and HDF5: reading, writing, checking, finding; the only module that knows h5py.
+"""VGG parameters and their files: reading, writing, checking; the only module that knows h5py.
 
 A weight file has one group per layer, `conv1_1/kernel` (3, 3, in, out) and `conv1_1/bias` (out,),
 in half or single precision, and the attributes `format_version`, `architecture` ("vgg16" or
@@ -6,18 +6,16 @@ in half or single precision, and the attributes `format_version`, `architecture`
 """
 
 import io
-import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from jaxstyle import files
-from jaxstyle.download import download
 from jaxstyle.errors import InputError
 from jaxstyle.layers import (
     architecture_of,
@@ -28,145 +26,10 @@ from jaxstyle.layers import (
 from jaxstyle.torchfile import read_torch_file
 
 FORMAT_VERSION = 1
-EMBEDDED = "vgg16-hed"
-VGG19_URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
-VGG19_MEGABYTES = 575
-VGG19_LICENCE = "BSD-3-Clause (torchvision)"
 LARGEST_LAYER = 3 * 3 * 2048 * 2048
 """More values than this in one array are refused unread: no VGG comes near."""
 
-HOW_TO_GET_VGG19 = f"--weights vgg19 downloads the book's VGG-19 ({VGG19_MEGABYTES} MB, once)"
-
 Arrays = dict[str, dict[str, NDArray[np.float32]]]
-
-
-class WeightFile(NamedTuple):
-    """A weight file that was found, and what to say of it."""
-
-    path: Path
-    name: str
-    """"vgg16-hed", "vgg19", or the file's own name."""
-    note: str = ""
-    """Why this one, and how to get a better one; may be empty."""
-
-
-def load_weights(weights: str | Path = "auto") -> Arrays:
-    """Returns the parameters of a pretrained VGG, float32, by layer.
-
-    Args:
-      weights: "embedded" (the VGG-16 that comes along), "vgg19" (torchvision's, downloaded the
-        first time), "auto" (VGG-19 if it is on this machine already, else embedded), or the path
-        of an .h5 or .pth file.
-
-    Raises:
-      InputError: no such file, or not a usable weight file.
-      OSError: the download failed.
-    """
-    return read_weights(find_weights(weights).path)
-
-
-def find_weights(
-    weights: str | Path = "auto", *, say: Callable[[str], None] = lambda line: None
-) -> WeightFile:
-    """Returns the weight file that `load_weights` would read; see there.
-
-    Args:
-      weights: as for `load_weights`.
-      say: is given a line before anything that takes long.
-    """
-    if weights == "embedded":
-        return WeightFile(_embedded_path(), EMBEDDED)
-    if weights == "auto":
-        return _vgg19_on_this_machine(say) or WeightFile(
-            _embedded_path(), EMBEDDED, HOW_TO_GET_VGG19
-        )
-    if weights == "vgg19":
-        return _vgg19_on_this_machine(say) or _downloaded_vgg19(say)
-    path = Path(weights)
-    check_weight_path(path)
-    return WeightFile(path, path.name)
-
-
-def check_weight_path(path: Path) -> None:
-    """Raises InputError if this cannot be a weight file, without reading it."""
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise InputError(
-            f"the weight file {path} {what}; --weights takes auto, embedded, vgg19 or a path"
-        )
-    if path.suffix not in (".h5", ".hdf5", ".pth", ".pt"):
-        raise InputError(f"the weight file {path} must end in .h5 or .pth")
-
-
-def _embedded_path() -> Path:
-    """Returns where the embedded weights are: in the installed package, or in a checkout."""
-    package = Path(__file__).parent
-    for folder in (package / "data", package.parent / "weights"):
-        if (folder / f"{EMBEDDED}.h5").is_file():
-            return folder / f"{EMBEDDED}.h5"
-    raise InputError(f"{EMBEDDED}.h5 is missing from this installation: install jaxstyle again")
-
-
-def _vgg19_on_this_machine(say: Callable[[str], None]) -> WeightFile | None:
-    cached = files.cache_folder() / "vgg19.h5"
-    if cached.is_file():
-        return WeightFile(cached, "vgg19")
-    hub = _torch_hub_folder() / Path(VGG19_URL).name
-    if not hub.is_file():
-        return None
-    try:
-        say(f"converting {hub}, once")
-        check_named_hash(hub)
-        return WeightFile(_cache_converted(hub), "vgg19")
-    except InputError as error:
-        say(f"left aside: {error}")
-    except OSError:  # the cache cannot be written
-        return WeightFile(hub, "vgg19")
-    return None
-
-
-def _torch_hub_folder() -> Path:
-    """Returns where torch.hub keeps checkpoints, by torch's own rules."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    home = os.environ.get("TORCH_HOME") or Path(cache) / "torch"
-    return Path(home).expanduser() / "hub" / "checkpoints"
-
-
-def _downloaded_vgg19(say: Callable[[str], None]) -> WeightFile:
-    url = os.environ.get("JAXSTYLE_VGG19_URL", VGG19_URL)
-    path = files.cache_folder() / Path(url).name
-    say(f"downloading {url} ({VGG19_MEGABYTES} MB) to {path.parent}")
-    download(url, path, sha256_start=_hash_in_name(path) or "")
-    say(f"converting {path.name}")
-    converted = _cache_converted(path)
-    path.unlink()  # the conversion is a seventh of its size and all that is needed
-    return WeightFile(converted, "vgg19")
-
-
-def _cache_converted(path: Path) -> Path:
-    folder = files.cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    converted = folder / "vgg19.h5"
-    convert(path, converted, overwrite=True)
-    return converted
-
-
-def convert(source: Path, target: Path, *, overwrite: bool = False) -> None:
-    """Converts torchvision's .pth file of a VGG-16 or VGG-19 into a weight file.
-
-    Raises:
-      InputError: the source is not such a file.
-      FileExistsError: the target is there and `overwrite` is false.
-      OSError: the target cannot be written.
-    """
-    params = read_weights(source)
-    data = weight_bytes(
-        params,
-        source=source.name,
-        source_sha256=files.sha256(source),
-        licence=VGG19_LICENCE,
-    )
-    files.write_whole(target, data, overwrite=overwrite)
 
 
 def weight_bytes(
@@ -305,19 +168,31 @@ def _layer_faults(
     return faults, shape[-1] if shape else None
 
 
+def check_weight_path(path: Path) -> None:
+    """Raises InputError if this cannot be a weight file, without reading it."""
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise InputError(
+            f"the weight file {path} {what}; --weights takes auto, embedded, vgg19 or a path"
+        )
+    if path.suffix not in (".h5", ".hdf5", ".pth", ".pt"):
+        raise InputError(f"the weight file {path} must end in .h5 or .pth")
+
+
 def check_named_hash(path: Path) -> None:
     """Checks a file's sha256 against the start of it in its name, as torch.hub does.
 
     Raises:
       InputError: the name carries one, as in vgg19-dcbb9e9d.pth, and the file has another.
     """
-    start = _hash_in_name(path)
+    start = hash_in_name(path)
     if start and not files.sha256(path).startswith(start):
         raise InputError(
             f"{path} is damaged: its sha256 does not begin with {start}; delete it and get it again"
         )
 
 
-def _hash_in_name(path: Path) -> str | None:
+def hash_in_name(path: Path) -> str | None:
+    """Returns the start of a sha256 that a file's name carries, as torch.hub's files do."""
     match = re.fullmatch(r".*-([0-9a-f]{8,64})\.pth", path.name)
     return match[1] if match else None

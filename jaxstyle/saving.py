@@ -1,0 +1,100 @@
+"""Pictures with their records on the way to disk: the result, and those numbered on the way."""
+
+import contextlib
+import tempfile
+from pathlib import Path
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxstyle import files, images, record
+from jaxstyle.checks import numbered
+from jaxstyle.cli import Arguments
+from jaxstyle.inputs import Inputs, Say
+from jaxstyle.interrupt import unbreakable
+from jaxstyle.losses import Losses
+from jaxstyle.transfer import Chunk
+
+
+def is_due(chunk: Chunk, every: int) -> bool:
+    """Returns whether a chunk ended at a multiple of so many steps."""
+    return bool(every and len(chunk.learning_rate) and int(chunk.state.step) % every == 0)
+
+
+def save_numbered(
+    arguments: Arguments, inputs: Inputs, output: Path, chunk: Chunk, say: Say
+) -> None:
+    """Saves a chunk's canvas beside the output; where that fails it warns and goes on."""
+    done = int(chunk.state.step)
+    path = numbered(output, done)
+    text = record.to_text(make_record(arguments, inputs, None, None, done))
+    data = images.encode(images.denormalise(chunk.state.canvas), path.suffix.lower(), text)
+    try:
+        with unbreakable():
+            files.write_whole(path, data, overwrite=arguments.force)
+    except OSError as error:
+        say(f"warning: {path} could not be saved: {error.strerror or error}")
+
+
+def make_record(
+    arguments: Arguments,
+    inputs: Inputs,
+    device: jax.Device | None,
+    losses: Losses | None,
+    steps_done: int,
+) -> record.Record:
+    """Returns all that a picture shall know of its making; see `record`."""
+    settings, file = inputs.settings, inputs.weight_file
+    others = {"preset": settings.preset, "init": settings.init, "seed": settings.seed}
+    facts: record.Record = {
+        "content": record.file_facts(arguments.content),
+        "style": record.file_facts(arguments.style),
+        "weights": {"name": file.name, "sha256": files.sha256(file.path)},
+        "versions": record.versions(),
+        "steps_done": steps_done,
+    }
+    if not isinstance(inputs.init, str):
+        facts["init"] = record.file_facts(Path(settings.init))
+        others["init"] = Path(settings.init).name
+    if device is not None:
+        facts["device"] = device.device_kind
+    if losses is not None:
+        facts["losses"] = {name: float(value) for name, value in losses._asdict().items()}
+    facts["settings"] = record.settings(settings.recipe, settings.hyper, **others)
+    return facts
+
+
+def save(
+    path: Path, picture: NDArray[np.float32], facts: record.Record, *, force: bool, say: Say
+) -> tuple[Path, bool]:
+    """Writes the picture; where that fails, in the working or the temporary folder.
+
+    Returns:
+      Where it is, and whether that is another folder than was asked for.
+
+    Raises:
+      OSError: none of the folders takes it.
+    """
+    data = images.encode(picture, path.suffix.lower(), record.to_text(facts))
+    try:
+        return _write(path, data, force=force, say=say), False
+    except OSError as error:
+        say(f"{path} cannot be written: {error.strerror or error}")
+    for folder in (Path.cwd(), Path(tempfile.gettempdir())):
+        with contextlib.suppress(OSError):
+            return _write(folder / path.name, data, force=False, say=say), True
+    raise OSError("the picture could not be saved anywhere: free some space and run again")
+
+
+def _write(path: Path, data: bytes, *, force: bool, say: Say) -> Path:
+    """Writes a file under its name, or the next free one if a file has come there meanwhile."""
+    while True:
+        try:
+            with unbreakable():
+                files.write_whole(path, data, overwrite=force)
+        except FileExistsError:
+            taken, path = path, files.fresh_path(path.parent, path.stem, path.suffix)
+            say(f"{taken} has come to exist meanwhile: saving as {path.name}")
+        else:
+            return path

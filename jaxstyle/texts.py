@@ -1,0 +1,79 @@
+"""Values of settings as texts on the command line, there and back.
+
+The readers raise argparse's ArgumentTypeError, whose message argparse puts behind the flag's name.
+"""
+
+import argparse
+from typing import Any
+
+from jaxstyle.recipe import Size
+
+
+def shown(value: Any) -> str:
+    """Returns a setting's value as it would be written on the command line."""
+    if isinstance(value, tuple):
+        separator = "x" if all(isinstance(each, int) for each in value) else ","
+        return separator.join(map(shown, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def read_whole(text: str) -> int:
+    """Reads a whole number of 1 or more."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of 1 or more, got {text!r}")
+    return value
+
+
+def read_seed(text: str) -> int:
+    """Reads a seed, 0 to 2**32 - 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < 2**32:
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number from 0 to 4294967295, got {text!r}"
+        )
+    return value
+
+
+def read_number(text: str) -> float:
+    """Reads a number."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number, got {text!r}") from None
+
+
+def read_numbers(text: str) -> tuple[float, ...]:
+    """Reads numbers with commas between them."""
+    return tuple(read_number(part) for part in text.split(","))
+
+
+def read_size(text: str) -> Size:
+    """Reads N or HxW."""
+    sides = text.lower().split("x")
+    try:
+        values = tuple(read_whole(side) for side in sides)
+    except argparse.ArgumentTypeError:
+        values = ()
+    if len(values) == 1:
+        return values[0]
+    if len(values) == 2:
+        return (values[0], values[1])
+    raise argparse.ArgumentTypeError(
+        f"must be a number of pixels, such as 450, or HEIGHTxWIDTH, such as 300x450, got {text!r}"
+    )
+
+
+def read_layers(text: str) -> list[tuple[str, float]]:
+    """Reads layers with optional weights: "relu3_1:0.5,conv5_1"."""
+    layers = []
+    for part in text.split(","):
+        name, colon, weight = part.strip().partition(":")
+        layers.append((name, read_number(weight) if colon else 1.0))
+    return layers
