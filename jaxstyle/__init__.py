@@ -17,6 +17,7 @@ The map, from the ground up; a module imports only from those before it:
     torchpickle the pickles of torch files, read without pickle
     torchfile   torchvision's .pth files, read without torch
     download    one file into the cache, resumed and checked
+    faults      what can be wrong with the parameters of a VGG
     weights     weight files: read, write, check
     pretrained  which weights: find, download, convert
     losses      Gram matrices, content, style, total variation

@@ -3,76 +3,119 @@
 Standard library only; every check raises InputError with one line.
 """
 
+import contextlib
+import os
+import re
+import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from jaxstyle import files
 from jaxstyle.cli import INIT_WORDS, WEIGHT_WORDS, Arguments
-from jaxstyle.errors import InputError
+from jaxstyle.errors import InputError, did_you_mean
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+LONGEST_SIDES = {".png": 2**31 - 1, ".jpg": 65500, ".jpeg": 65500, ".webp": 16383}
+"""The picture files that can be written, and how many pixels their sides can have at most."""
+
 WEIGHT_SUFFIXES = (".h5", ".hdf5", ".pth", ".pt")
 
 
 def check_files(arguments: Arguments) -> None:
     """Checks every path on the command line, inputs first."""
-    inputs = [arguments.content, arguments.style]
-    if arguments.from_picture is not None:
-        inputs.append(arguments.from_picture)
-    if arguments.init is not None and arguments.init not in INIT_WORDS:
-        inputs.append(Path(arguments.init))
-    for path in inputs:
-        check_is_file(path, "")
-    if arguments.weights is not None and arguments.weights not in WEIGHT_WORDS:
-        inputs.append(Path(arguments.weights))
-        check_is_file(inputs[-1], "--weights takes auto, embedded, vgg19 or a file: ")
-    outputs = [path for path in (arguments.output, arguments.log) if path is not None]
-    for path in outputs:
-        _check_output(path, inputs, force=arguments.force)
-    if arguments.output is not None and arguments.output.suffix.lower() not in PICTURE_SUFFIXES:
-        raise InputError(
-            f"the output {arguments.output} must end in one of {' '.join(PICTURE_SUFFIXES)}"
-        )
-    if len(outputs) == 2 and _same(*outputs):
-        raise InputError(f"the log and the output are the same file: {arguments.log}")
-    if arguments.output is None:
-        files.check_writable(Path())
-
-
-def check_is_file(path: Path, before: str) -> None:
-    """Raises InputError, beginning with `before`, if there is no readable file at `path`."""
+    for path in (arguments.content, arguments.style, arguments.from_picture):
+        if path is not None:
+            check_is_file(path)
+    _check_word_or_file("--init", arguments.init, INIT_WORDS)
+    _check_word_or_file("--weights", arguments.weights, WEIGHT_WORDS)
     try:
-        with path.open("rb"):
-            return
-    except IsADirectoryError:
-        raise InputError(f"{before}{path} is a folder, not a file") from None
+        _check_suffixes(arguments)
+        _check_outputs(arguments)
+    except OSError as error:
+        raise InputError(f"{error.filename} cannot be written: {error.strerror}") from None
+
+
+def inputs_of(arguments: Arguments) -> list[Path]:
+    """Returns every file on the command line that will be read."""
+    paths = [arguments.content, arguments.style]
+    if arguments.from_picture is not None:
+        paths.append(arguments.from_picture)
+    for value, words in ((arguments.init, INIT_WORDS), (arguments.weights, WEIGHT_WORDS)):
+        if value is not None and value not in words:
+            paths.append(Path(value))
+    return paths
+
+
+def check_is_file(path: Path, before: str = "", after: str = "") -> None:
+    """Raises InputError, `before` and `after` around it, if there is no readable file at `path`."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode):  # a pipe must not be opened: that would wait for a writer
+            with path.open("rb"):
+                return
+        what = "is a folder, not a file" if stat.S_ISDIR(mode) else "is not a regular file"
     except FileNotFoundError:
-        raise InputError(f"{before}{path} does not exist") from None
+        what = "does not exist"
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"{before}{path} cannot be read: {reason}") from None
+        what = f"cannot be read: {error.strerror if isinstance(error, OSError) else error}"
+    raise InputError(f"{before}{path} {what}{after}")
 
 
-def _check_output(path: Path, inputs: list[Path], *, force: bool) -> None:
+def _check_word_or_file(flag: str, value: str | None, words: Sequence[str]) -> None:
+    if value is not None and value not in words:
+        before = f"{flag} takes {', '.join(words)} or a file: "
+        check_is_file(Path(value), before, did_you_mean(value, words))
+
+
+def _check_suffixes(arguments: Arguments) -> None:
+    output, weights = arguments.output, arguments.weights
+    if output is not None and not output.is_dir() and output.suffix.lower() not in LONGEST_SIDES:
+        raise InputError(f"the output {output} must end in one of {' '.join(LONGEST_SIDES)}")
+    if weights is None or weights in WEIGHT_WORDS:
+        return
+    if Path(weights).suffix.lower() not in WEIGHT_SUFFIXES:
+        ends = " ".join(WEIGHT_SUFFIXES)
+        raise InputError(f"the weight file {weights} must end in one of {ends}")
+
+
+def _check_outputs(arguments: Arguments) -> None:
+    inputs, output, log = inputs_of(arguments), arguments.output, arguments.log
+    for name, path in (("output", output), ("log", log)):
+        if path is not None:
+            _check_output(name, path, inputs, force=arguments.force)
+    if output is None:
+        files.check_writable(Path())
+    elif log is not None and _same(output, log):
+        raise InputError(f"the log and the output are the same file: {log}")
+
+
+def _check_output(name: str, path: Path, inputs: Sequence[Path], *, force: bool) -> None:
     """Raises InputError if `path` cannot be written, or must not be."""
     if path.is_dir():
-        raise InputError(f"the output {path} is a folder: name a file in it")
-    if any(_same(path, each) for each in inputs):
-        raise InputError(f"the output {path} is also an input: choose another name")
+        raise InputError(f"the {name} {path} is a folder: name a file in it")
+    _check_is_no_input(name, path, inputs)
     if not force:
         check_free(path)
     files.check_writable(path.parent)
 
 
+def _check_is_no_input(name: str, path: Path, inputs: Sequence[Path]) -> None:
+    if any(_same(path, each) for each in inputs):
+        raise InputError(f"the {name} {path} is also an input: choose another name")
+
+
 def check_free(path: Path) -> None:
     """Raises InputError if there is something at `path` already."""
-    if path.exists() or path.is_symlink():
+    if os.path.lexists(path):
         raise InputError(f"{path} exists: choose another name, or --force to overwrite it")
 
 
 def _same(one: Path, other: Path) -> bool:
-    return one.resolve() == other.resolve() or (
-        one.exists() and other.exists() and one.samefile(other)
-    )
+    """Whether two paths, which need not exist, lead to one file, be it by symlink or hard link."""
+    if os.path.realpath(one) == os.path.realpath(other):
+        return True
+    with contextlib.suppress(OSError):
+        return one.samefile(other)
+    return False
 
 
 def numbered(output: Path, step: int) -> Path:
@@ -80,8 +123,38 @@ def numbered(output: Path, step: int) -> Path:
     return output.with_name(f"{output.stem}-{step:04d}{output.suffix}")
 
 
-def check_numbered(output: Path, *, every: int, steps: int, force: bool) -> None:
-    """Raises InputError if one of the numbered pictures to come exists already."""
-    if every and not force:
-        for step in range(every, steps + 1, every):
-            check_free(numbered(output, step))
+def check_numbered(arguments: Arguments, output: Path, *, steps: int) -> None:
+    """Raises InputError if one of the numbered pictures to come must not be written.
+
+    They must not replace an input or the log, nor, without --force, anything at all.
+    """
+    if not arguments.save_every:
+        return
+    log = arguments.log
+    # looked for among the names that are there: the numbers to come may be millions
+    for path in [*sorted(output.parent.iterdir()), *([log] if log else [])]:
+        if not _is_numbered(path, output, every=arguments.save_every, steps=steps):
+            continue
+        if log is not None and _same(path, log):
+            raise InputError(f"the log {log} is also a numbered picture: choose another name")
+        _check_is_no_input("numbered picture", path, inputs_of(arguments))
+        if not arguments.force:
+            check_free(path)
+
+
+def _is_numbered(path: Path, output: Path, *, every: int, steps: int) -> bool:
+    pattern = rf"{re.escape(output.stem)}-(\d{{4,10}}){re.escape(output.suffix)}"
+    match = re.fullmatch(pattern, path.name)
+    step = int(match[1]) if match else 0
+    here = _same(path.parent, output.parent) and numbered(output, step).name == path.name
+    return here and 0 < step <= steps and step % every == 0
+
+
+def check_encodable(size: tuple[int, int], output: Path) -> None:
+    """Raises InputError if a picture of (H, W) cannot be written as a file of that kind."""
+    longest = LONGEST_SIDES[output.suffix.lower()]
+    if max(size) > longest:
+        raise InputError(
+            f"a {output.suffix} file has at most {longest} pixels each way, not"
+            f" {size[0]}x{size[1]}: choose a smaller --size, or .png"
+        )

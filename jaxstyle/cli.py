@@ -12,9 +12,10 @@ from typing import Any, NoReturn
 
 from jaxstyle import __version__
 from jaxstyle.errors import InputError, did_you_mean
-from jaxstyle.presets import PRESETS
+from jaxstyle.presets import PRESETS, preset
 from jaxstyle.recipe import Hyperparams, Recipe
 from jaxstyle.texts import (
+    read_choice,
     read_layers,
     read_number,
     read_numbers,
@@ -55,8 +56,9 @@ class _Parser(argparse.ArgumentParser):
     """Raises InputError instead of printing the usage and leaving."""
 
     def error(self, message: str) -> NoReturn:
-        unknown = message.removeprefix("unrecognized arguments: ").split(" ")[0].split("=")[0]
-        near = did_you_mean(unknown, self._option_string_actions) if "unrec" in message else ""
+        before, unknown, rest = message.partition("unrecognized arguments: ")
+        flag = rest.split(" ")[0].split("=")[0]
+        near = did_you_mean(flag, self._option_string_actions) if unknown and not before else ""
         raise InputError(f"{message}{near} (see --help)")
 
 
@@ -77,6 +79,7 @@ def parse(arguments: Sequence[str] | None = None) -> Arguments | None:
     for each in dataclasses.fields(Recipe) + dataclasses.fields(Hyperparams):
         if each.metadata and (value := parsed.pop(each.name)) is not None:
             settings |= _layer_settings(each.name, value)
+    preset(parsed["preset"] or "default", **settings)  # raises for what cannot be used
     return Arguments(settings=settings, **parsed)
 
 
@@ -109,8 +112,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_files(group: Any) -> None:
     add = group.add_argument
-    add("--content", type=Path, metavar="PATH", help="the photo")
-    add("--style", type=Path, metavar="PATH", help="the picture whose style to take")
+    add("--content", type=Path, metavar="PATH", help="the photo; must be given")
+    add(
+        "--style",
+        type=Path,
+        metavar="PATH",
+        help="the picture whose style to take; must be given",
+    )
     add(
         "-o",
         "--output",
@@ -152,7 +160,8 @@ def _add_start(group: Any) -> None:
         dest="from_picture",
         type=Path,
         metavar="RESULT.png",
-        help="start from the settings in a picture made earlier; --preset and other flags override",
+        help="start from the settings in a picture made earlier; --preset and other flags"
+        " override; default: from a preset",
     )
     add(
         "--weights",
@@ -176,7 +185,12 @@ def _add_start(group: Any) -> None:
 
 def _add_running(group: Any) -> None:
     add = group.add_argument
-    add("--device", choices=DEVICES, help="default: the best that jax finds")
+    add(
+        "--device",
+        type=read_choice(DEVICES),
+        metavar="|".join(DEVICES),
+        help="what to compute on; default: the best that jax finds",
+    )
     add("--quiet", action="store_true", help="no progress, only warnings; default: progress")
     add(
         "--json",

@@ -10,6 +10,9 @@ import platformdirs
 
 from jaxstyle.errors import InputError
 
+LONGEST_STEM = 200
+"""In bytes, of a new name: file systems allow 255, some of which go to numbers and suffixes."""
+
 
 def write_whole(path: Path, data: bytes, *, overwrite: bool) -> None:
     """Writes a file so that, whatever happens, it is either there whole or as it was before.
@@ -23,7 +26,9 @@ def write_whole(path: Path, data: bytes, *, overwrite: bool) -> None:
       FileExistsError: a file is there and `overwrite` is false.
       OSError: the folder is missing or cannot be written, or the disk is full.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    # only the start of the name: with the rest, a long one would be too long for the file system
+    prefix = f".{path.name[:40]}."
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=".part")
     part = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -63,15 +68,22 @@ def _umask() -> int:
 
 
 def fresh_path(folder: Path, stem: str, suffix: str) -> Path:
-    """Returns `folder/stem.suffix`, or with -2, -3, ... before the suffix if that is taken."""
+    """Returns `folder/stem.suffix`, or with -2, -3, ... before the suffix if that is taken.
+
+    A stem that leaves no room for more in a file's name is cut short.
+    """
+    while len(os.fsencode(stem)) > LONGEST_STEM:
+        stem = stem[:-1]
     names = itertools.chain([stem], (f"{stem}-{n}" for n in itertools.count(2)))
-    return next(path for name in names if not (path := folder / f"{name}{suffix}").exists())
+    # lexists: a symlink to nowhere is taken as well
+    return next(p for name in names if not os.path.lexists(p := folder / f"{name}{suffix}"))
 
 
 def check_writable(folder: Path) -> None:
     """Raises InputError if no file can be made in `folder`."""
     if not folder.is_dir():
-        raise InputError(f"the folder {folder} does not exist: make it first")
+        what = "is a file, not a folder" if folder.exists() else "does not exist: make it first"
+        raise InputError(f"the folder {folder} {what}")
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass

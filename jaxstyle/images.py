@@ -7,38 +7,59 @@ float32, roughly -2.1 to 2.6.
 
 import io
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from jaxstyle.errors import InputError
-from jaxstyle.recipe import Size
+from jaxstyle.recipe import MOST_PIXELS, Size
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
 """Of ImageNet's pictures, per channel; what torchvision's weights were trained on."""
 
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-MOST_PIXELS = 2 * int(Image.MAX_IMAGE_PIXELS or 0)
-"""Pillow refuses what has more pixels (178,956,970): it may be a decompression bomb."""
 
 _FILTERS = {"lanczos": Image.Resampling.LANCZOS, "bilinear": Image.Resampling.BILINEAR}
+_OPAQUE = {"1": "L", "L": "L", "LA": "L", "CMYK": "CMYK"}
+"""Modes whose colours an ICC profile may describe as they are; all others become RGB first."""
 
 Picture = NDArray[np.uint8]
+_T = TypeVar("_T")
 
 
 def load(path: Path) -> Picture:
     """Reads a picture file, upright, in sRGB, over white where it is transparent.
 
     Returns:
-      (H, W, 3) uint8. Of an animation, the first frame.
+      (H, W, 3) uint8. Of an animation, the first frame; of several pages, the first.
 
     Raises:
       InputError: no such file, not a picture, cut off, or more than `MOST_PIXELS` pixels.
     """
+    return _opened(path, lambda image: np.asarray(_rgb(_upright(image))))
+
+
+def read_text(path: Path) -> dict[str, str]:
+    """Returns the texts that a PNG file carries, by keyword; empty if it has none.
+
+    Raises:
+      InputError: as `load` does.
+    """
+
+    def texts(image: Image.Image) -> dict[str, str]:
+        image.load()  # texts may come after the pixels
+        return {key: str(value) for key, value in getattr(image, "text", {}).items()}
+
+    return _opened(path, texts)
+
+
+def _opened(path: Path, use: Callable[[Image.Image], _T]) -> _T:
+    """Returns what `use` makes of the image in a file; every fault is an InputError of one line."""
     if not path.is_file():
         what = "is a folder, not a picture" if path.is_dir() else "does not exist"
         raise InputError(f"{path} {what}")
@@ -46,29 +67,37 @@ def load(path: Path) -> Picture:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of half of what it refuses
             with Image.open(path) as image:
-                return np.asarray(_rgb(ImageOps.exif_transpose(image)))
+                return use(image)
     except Image.DecompressionBombError:
         raise InputError(f"{path} has more than {MOST_PIXELS:,} pixels: make it smaller") from None
     except UnidentifiedImageError:
-        raise InputError(f"{path} is not a picture of a kind that can be read") from None
+        raise InputError(
+            f"{path} is not a picture of a kind that can be read, such as PNG, JPEG, WebP or TIFF"
+        ) from None
     except Exception as error:  # Pillow's decoders raise whatever a broken file makes them
-        raise InputError(f"{path} cannot be read as a picture: {_one_line(error)}") from None
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path} cannot be read, it is cut off or damaged: {reason}") from None
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _upright(image: Image.Image) -> Image.Image:
+    """Turns the image as its EXIF orientation says, if it says so readably."""
+    image.load()
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # broken EXIF raises many kinds; the pixels are good
+        return image
 
 
 def _rgb(image: Image.Image) -> Image.Image:
     """Returns an 8-bit sRGB image without transparency, whatever came in."""
+    profile = image.info.get("icc_profile")
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        return _eight_bit_grey(image).convert("RGB")
-    image = _srgb(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
+        image = _eight_bit_grey(image)
+    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
+    picture = _srgb(image.convert(_OPAQUE.get(image.mode, "RGB")), profile)
+    if alpha is None:
+        return picture
+    return Image.composite(picture, Image.new("RGB", image.size, "white"), alpha)
 
 
 def _eight_bit_grey(image: Image.Image) -> Image.Image:
@@ -84,24 +113,19 @@ def _eight_bit_grey(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.rint(scaled).astype(np.uint8))
 
 
-def _srgb(image: Image.Image) -> Image.Image:
-    """Converts by the embedded ICC profile, if there is one that can be used, to sRGB."""
-    profile = image.info.get("icc_profile")
-    if not profile or image.mode not in ("RGB", "RGBA", "CMYK", "L"):
-        return image
-    alpha = image.getchannel("A") if image.mode == "RGBA" else None
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        base = image.convert("RGB") if alpha else image
-        converted = ImageCms.profileToProfile(
-            base, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
-        )
-    except (ImageCms.PyCMSError, OSError):
-        return image  # a broken profile: take the numbers as they are
-    assert converted is not None  # only in-place conversion returns None
-    if alpha:
-        converted.putalpha(alpha)
-    return converted
+def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Converts L, RGB or CMYK to sRGB by an ICC profile, or plainly if that cannot be used."""
+    if profile:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            converted = ImageCms.profileToProfile(
+                image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+            )
+        except (ImageCms.PyCMSError, OSError):  # broken, or of another kind of colours
+            converted = None
+        if converted is not None:
+            return converted
+    return image.convert("RGB")
 
 
 def as_picture(array: Any, *, name: str) -> Picture:
@@ -114,7 +138,10 @@ def as_picture(array: Any, *, name: str) -> Picture:
     Raises:
       InputError: another shape, type or range.
     """
-    picture = np.asarray(array)
+    try:
+        picture = np.asarray(array)
+    except ValueError:  # lists of unequal lengths
+        raise InputError(f"{name} must be an array (H, W, 3), got {type(array)}") from None
     if picture.ndim != 3 or picture.shape[-1] != 3 or picture.size == 0:
         raise InputError(f"{name} must be an array (H, W, 3), got shape {picture.shape}")
     if picture.dtype == np.uint8:
@@ -140,6 +167,15 @@ def _scaled(side: int, factor: float) -> int:
     return max(1, int(side * factor + 0.5))
 
 
+def check_large_enough(name: str, size: tuple[int, int], least: int) -> None:
+    """Raises InputError if a picture of (H, W) has fewer than `least` pixels either way."""
+    if min(size) < least:
+        raise InputError(
+            f"the {name} picture, {size[0]}x{size[1]} at this size, is too small: layers as deep"
+            f" as these need {least} pixels each way; choose a larger picture or --size"
+        )
+
+
 def resize(picture: Picture, size: tuple[int, int], *, resampling: str) -> Picture:
     """Resizes to (H, W) with antialiasing, on 8 bits: equal neighbours stay equal.
 
@@ -158,8 +194,7 @@ def normalise(picture: Picture) -> NDArray[np.float32]:
 
 def denormalise(canvas: Any) -> NDArray[np.float32]:
     """Returns the picture of a canvas: float32, clipped to [0, 1]."""
-    picture: NDArray[np.float32] = np.asarray(canvas, np.float32) * STD + MEAN
-    return picture.clip(0, 1)
+    return (np.asarray(canvas, np.float32) * STD + MEAN).clip(0, 1)
 
 
 def encode(picture: NDArray[np.float32], suffix: str, text: dict[str, str]) -> bytes:
@@ -191,14 +226,3 @@ def _srgb_profile() -> bytes:
     """Returns an ICC profile of sRGB without the time of its making, which differs every run."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     return profile[:24] + bytes(12) + profile[36:]
-
-
-def read_text(path: Path) -> dict[str, str]:
-    """Returns the texts that a PNG file carries, by keyword; empty if it has none.
-
-    Raises:
-      InputError: no such file, or not a picture.
-    """
-    load(path)  # so that every fault of the file is said as elsewhere
-    with Image.open(path) as image:
-        return {str(k): v for k, v in image.info.items() if isinstance(v, str)}

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
-from jaxstyle import images, record
-from jaxstyle.checks import check_numbered
+from jaxstyle import files, images, record
+from jaxstyle.checks import check_encodable, check_numbered
 from jaxstyle.cli import INIT_WORDS, Arguments
 from jaxstyle.errors import InputError
+from jaxstyle.layers import smallest_side
 from jaxstyle.presets import change, preset
 from jaxstyle.pretrained import EMBEDDED, WeightFile, find_weights
 from jaxstyle.recipe import Hyperparams, Recipe
@@ -39,6 +40,8 @@ class Inputs(NamedTuple):
     init: images.Picture | str
     weight_file: WeightFile
     params: Arrays
+    facts: record.Record
+    """Of the files: base names and sha256 of content, style, init if it is one, and weights."""
 
 
 def read_settings(arguments: Arguments, *, say: Say) -> Settings:
@@ -56,49 +59,73 @@ def read_settings(arguments: Arguments, *, say: Say) -> Settings:
         for setting in unknown:
             say(f"warning: {arguments.from_picture} has a setting {setting!r}, which is ignored")
         if arguments.preset is None:
-            recipe, hyper, name = old_recipe, old_hyper, str(others.get("preset", name))
+            recipe, hyper, name = old_recipe, old_hyper, others.get("preset", name)
     recipe, hyper = change(recipe, hyper, **arguments.settings)
-    init = arguments.init or str(others.get("init", "content"))
-    if arguments.init is None and init not in INIT_WORDS:
+    init = arguments.init or others.get("init", "content")
+    begun_from_file = earlier is not None and "init" in earlier
+    if arguments.init is None and (begun_from_file or init not in INIT_WORDS):
         raise InputError(
             f"{arguments.from_picture} was begun from the picture {init}: name it with --init"
         )
-    seed = arguments.seed if arguments.seed is not None else _old_seed(others.get("seed", 0))
+    seed = arguments.seed if arguments.seed is not None else others.get("seed", 0)
     return Settings(recipe, hyper, name, init, seed, _weights(arguments, earlier), earlier)
-
-
-def _old_seed(seed: object) -> int:
-    if not isinstance(seed, int) or not 0 <= seed < 2**32:
-        raise InputError(f"the seed in this picture cannot be used: {seed!r}")
-    return seed
 
 
 def _weights(arguments: Arguments, earlier: record.Record | None) -> str:
     """The flag; else what a record asks for that needs no network; else auto."""
     if arguments.weights is not None:
         return arguments.weights
-    was_embedded = earlier is not None and earlier.get("weights", {}).get("name") == EMBEDDED
+    was_embedded = earlier is not None and earlier["weights"].get("name") == EMBEDDED
     return "embedded" if was_embedded else "auto"
 
 
-def read_inputs(arguments: Arguments, output: Path, *, say: Say) -> Inputs:
+def read_inputs(arguments: Arguments, output: Path, *, say: Say, stream: TextIO | None) -> Inputs:
     """Reads everything that the command line names.
 
     Args:
       arguments: with the paths checked already.
       output: where the result will go.
       say: is given a line before anything that takes long, and warnings.
+      stream: where a download's progress goes; None shows none.
 
     Raises:
       InputError: a file or setting that cannot be used.
       OSError: a download failed.
     """
     settings = read_settings(arguments, say=say)
-    check_numbered(
-        output, every=arguments.save_every, steps=settings.recipe.steps, force=arguments.force
-    )
+    check_numbered(arguments, output, steps=settings.recipe.steps)
     content, style = images.load(arguments.content), images.load(arguments.style)
+    _check_sizes(content, style, settings.recipe, output)
     init = settings.init if settings.init in INIT_WORDS else images.load(Path(settings.init))
-    weight_file = find_weights(settings.weights, say=say)
+    weight_file = find_weights(settings.weights, say=say, stream=stream)
     params = read_weights(weight_file.path)
-    return Inputs(settings, content, style, init, weight_file, params)
+    facts = _facts(arguments, init, settings.init, weight_file)
+    if settings.earlier is not None:
+        for line in record.differences(settings.earlier, facts["weights"]["sha256"]):
+            say(line)
+    return Inputs(settings, content, style, init, weight_file, params, facts)
+
+
+def _check_sizes(
+    content: images.Picture, style: images.Picture, recipe: Recipe, output: Path
+) -> None:
+    """Raises InputError, before weights are downloaded, for sizes that cannot be painted."""
+    least = smallest_side(recipe.content_layers + recipe.style_layers)
+    for name, picture in (("content", content), ("style", style)):
+        size = images.fitted_size(picture, recipe.size, 1.0)
+        images.check_large_enough(name, size, least)
+    check_encodable(images.fitted_size(content, recipe.size, 1.0), output)
+
+
+def _facts(
+    arguments: Arguments, init: images.Picture | str, init_path: str, weight_file: WeightFile
+) -> record.Record:
+    """Taken now: the files may be gone or changed when the picture is saved."""
+    facts: record.Record = {
+        "content": record.file_facts(arguments.content),
+        "style": record.file_facts(arguments.style),
+        "weights": {"name": weight_file.name, "sha256": files.sha256(weight_file.path)},
+    }
+    if not isinstance(init, str):
+        facts["init"] = record.file_facts(Path(init_path))
+    return facts

@@ -21,6 +21,21 @@ from jaxstyle.transfer import Chunk, losses_of
 CUDA_INSTALL = "pip install -U 'jax[cuda13]'"
 
 
+class Job(NamedTuple):
+    """All that a run needs to know."""
+
+    arguments: Arguments
+    inputs: Inputs
+    output: Path
+    """Where the picture goes."""
+    interruption: Interruption
+    """Looked at after every few steps."""
+    say: Say
+    """Is given lines for the person."""
+    stream: IO[str] | None
+    """Where progress goes; None shows none."""
+
+
 class Outcome(NamedTuple):
     """How a run ended."""
 
@@ -40,61 +55,85 @@ class Painted(NamedTuple):
     seconds: float
 
 
-def run_job(
-    arguments: Arguments,
-    inputs: Inputs,
-    output: Path,
-    *,
-    interruption: Interruption,
-    say: Say,
-    stream: IO[str] | None,
-) -> Outcome:
+def run_job(job: Job) -> Outcome:
     """Paints, saves and returns how it went.
-
-    Args:
-      arguments: the command line.
-      inputs: from `read_inputs`.
-      output: where the picture goes.
-      interruption: looked at after every few steps.
-      say: is given lines for the person.
-      stream: where progress goes; None shows none.
 
     Raises:
       InputError: no such device, pictures too small, or layers that the weights lack.
       KeyboardInterrupt: stopped before the first step ended.
+      MemoryError: the device has not enough.
+      OSError: the picture could not be saved anywhere, or the device failed.
     """
-    device = choose_device(arguments.device, say=say)
-    plan = levels(inputs.content, inputs.style, inputs.settings.recipe)
-    if stream is not None:
-        say(_first_line(device, inputs, plan))
-    with jax.default_device(device), interruption.noted_only():
-        painted = _paint(arguments, inputs, output, plan, interruption, say, stream)
-        state, done = painted.chunk.state, int(painted.chunk.state.step)
-        if painted.failure is not None:
-            say(str(painted.failure))
-        if done == 0:
-            return _nothing_saved(painted, interruption, say)
-        canvas = state.canvas if painted.failure is None else state.good
-        closing = painted.chunk.closing if painted.failure is None else None
-        losses = closing or losses_of(canvas, painted.chunk.problem)
-        facts = make_record(arguments, inputs, device, losses, done)
-        path, moved = save(
-            output, images.denormalise(canvas), facts, force=arguments.force, say=say
-        )
-    if painted.failure is not None:
-        say(f"the last good picture was saved: {path}")
-    elif interruption.received:
-        say(f"stopped after step {done} of {inputs.settings.recipe.steps}; saved: {path}")
-    failed = painted.failure is not None or painted.log_failed or moved
-    code = interruption.exit_code if interruption.received else int(failed)
-    return Outcome(path, facts, painted.seconds, code)
+    device = choose_device(job.arguments.device, say=job.say)
+    plan = levels(job.inputs.content, job.inputs.style, job.inputs.settings.recipe)
+    if job.stream is not None:
+        job.say(_first_line(device, job.inputs, plan))
+    with jax.default_device(device), job.interruption.noted_only():
+        try:
+            painted = _paint(job, plan, device)
+            return _finish(job, painted, device)
+        except jax.errors.JaxRuntimeError as error:
+            raise _of_the_system(error) from None
 
 
-def _nothing_saved(painted: Painted, interruption: Interruption, say: Say) -> Outcome:
-    if painted.failure is None:
+def _of_the_system(error: jax.errors.JaxRuntimeError) -> Exception:
+    """Returns XLA's error as one of the system's, with the first line of what it says."""
+    text = str(error)
+    if "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower():
+        return MemoryError(text)
+    return OSError(f"the device failed: {text.splitlines()[0] if text else 'no reason given'}")
+
+
+def _paint(job: Job, plan: list[Level], device: jax.Device) -> Painted:
+    """Runs the loop and does all that happens meanwhile."""
+    arguments, settings = job.arguments, job.inputs.settings
+    clock, failure = Clock(plan), None
+    with Watch(arguments.log, settings.recipe.steps, job.stream, job.say) as watch:
+        try:
+            for chunk in paint(
+                prepare(job.inputs.params),
+                plan,
+                recipe=settings.recipe,
+                hyper=settings.hyper,
+                init=job.inputs.init,
+                seed=settings.seed,
+                pause_every=arguments.save_every,
+            ):
+                clock.tick(chunk)
+                watch.see(chunk, clock)
+                if is_due(chunk, arguments.save_every):
+                    facts = make_record(job.inputs, device, None, int(chunk.state.step))
+                    save_numbered(chunk, job.output, facts, force=arguments.force, say=job.say)
+                if job.interruption.received:
+                    break
+        except DivergedError as error:
+            failure = error
+    return Painted(chunk, failure, watch.log_failed, clock.seconds)
+
+
+def _finish(job: Job, painted: Painted, device: jax.Device) -> Outcome:
+    """Saves the last good canvas and says what there is to say."""
+    chunk, failure, _, seconds = painted
+    done = int(chunk.state.step)
+    if failure is not None:
+        job.say(str(failure))
+    if done == 0 and failure is None:
         raise KeyboardInterrupt
-    say("no step was finished, so no picture was saved")
-    return Outcome(None, {}, painted.seconds, 1)
+    if done == 0:
+        job.say("no step was finished, so no picture was saved")
+        return Outcome(None, {}, seconds, 1)
+    canvas = chunk.state.canvas if failure is None else chunk.state.good
+    losses = chunk.closing if failure is None else None
+    facts = make_record(job.inputs, device, losses or losses_of(canvas, chunk.problem), done)
+    picture = images.denormalise(canvas)
+    path, moved = save(job.output, picture, facts, force=job.arguments.force, say=job.say)
+    if failure is not None:
+        job.say(f"the last good picture was saved: {path}")
+    elif job.interruption.received:
+        job.say(f"stopped after step {done} of {job.inputs.settings.recipe.steps}; saved: {path}")
+    failed = failure is not None or painted.log_failed or moved
+    stopped = job.interruption.received
+    return Outcome(path, facts, seconds, job.interruption.exit_code if stopped else int(failed))
 
 
 def choose_device(name: str | None, *, say: Say) -> jax.Device:
@@ -127,37 +166,3 @@ def _first_line(device: jax.Device, inputs: Inputs, plan: list[Level]) -> str:
     file = inputs.weight_file
     note = f" ({file.note})" if file.note else ""
     return f"on {device.device_kind}, weights {file.name}{note}, size {sizes}"
-
-
-def _paint(
-    arguments: Arguments,
-    inputs: Inputs,
-    output: Path,
-    plan: list[Level],
-    interruption: Interruption,
-    say: Say,
-    stream: IO[str] | None,
-) -> Painted:
-    """Runs the loop and does all that happens meanwhile."""
-    clock, failure, settings = Clock(plan), None, inputs.settings
-    watch = Watch(arguments.log, settings.recipe.steps, stream, say)
-    with watch:
-        try:
-            for chunk in paint(
-                prepare(inputs.params),
-                plan,
-                recipe=settings.recipe,
-                hyper=settings.hyper,
-                init=inputs.init,
-                seed=settings.seed,
-                pause_every=arguments.save_every,
-            ):
-                clock.tick(chunk)
-                watch.see(chunk, clock)
-                if is_due(chunk, arguments.save_every):
-                    save_numbered(arguments, inputs, output, chunk, say)
-                if interruption.received:
-                    break
-        except DivergedError as error:
-            failure = error
-    return Painted(chunk, failure, watch.log_failed, clock.seconds)

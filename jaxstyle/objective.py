@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxstyle.conv import Kernels
+from jaxstyle.errors import InputError
 from jaxstyle.layers import resolve_tap
 from jaxstyle.losses import Losses, gram, moments, squared_error, weighted_losses
 from jaxstyle.recipe import Hyperparams, Recipe, field_names
@@ -56,14 +57,21 @@ def resolve(recipe: Recipe, kernels: Kernels) -> Recipe:
     """Returns the recipe with plain layer names for these weights: relu4_last becomes relu4_4.
 
     Raises:
-      InputError: the weights have no such layer.
+      InputError: the weights have no such layer, or two names mean the same one.
     """
-    convs = sorted(kernels)
     return dataclasses.replace(
         recipe,
-        content_layers=tuple(resolve_tap(tap, convs) for tap in recipe.content_layers),
-        style_layers=tuple(resolve_tap(tap, convs) for tap in recipe.style_layers),
+        content_layers=_plain(recipe.content_layers, kernels),
+        style_layers=_plain(recipe.style_layers, kernels),
     )
+
+
+def _plain(layers: tuple[str, ...], kernels: Kernels) -> tuple[str, ...]:
+    plain = tuple(resolve_tap(tap, sorted(kernels)) for tap in layers)
+    for tap in plain:
+        if plain.count(tap) > 1:
+            raise InputError(f"{' and '.join(layers)} name {tap} twice in these weights")
+    return plain
 
 
 @partial(jax.jit, static_argnames="recipe")

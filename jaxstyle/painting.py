@@ -53,7 +53,8 @@ def levels(content: Any, style: Any, recipe: Recipe) -> list[Level]:
         [images.fitted_size(picture, recipe.size, scale) for picture in pictures]
         for scale in recipe.scales
     ]
-    _check_large_enough(sizes[-1], least)
+    for name, full_size in zip(("content", "style"), sizes[-1], strict=True):
+        images.check_large_enough(name, full_size, least)
     sizes = [pair for pair in sizes if min(map(min, pair)) >= least]
     sizes = sizes[-recipe.steps :]
     bounds = [recipe.steps * i // len(sizes) for i in range(len(sizes) + 1)]
@@ -73,15 +74,6 @@ def _resized(
         for picture, size in zip(pictures, sizes, strict=True)
     )
     return content, style
-
-
-def _check_large_enough(sizes: Sequence[tuple[int, int]], least: int) -> None:
-    for name, (height, width) in zip(("content", "style"), sizes, strict=True):
-        if min(height, width) < least:
-            raise InputError(
-                f"the {name} picture, {height}x{width} at this size, is too small: layers as deep"
-                f" as these need {least} pixels each way; choose a larger picture or --size"
-            )
 
 
 def paint(

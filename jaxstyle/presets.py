@@ -1,6 +1,8 @@
 """Named sets of settings, and how single settings are changed."""
 
+import contextlib
 import dataclasses
+import numbers
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -70,9 +72,8 @@ def preset(name: str = "default", **changes: Any) -> tuple[Recipe, Hyperparams]:
       InputError: no such preset or field, or a value out of its range.
     """
     if name not in PRESETS:
-        raise InputError(
-            f"unknown preset {name!r}: there are {', '.join(PRESETS)}{did_you_mean(name, PRESETS)}"
-        )
+        near = did_you_mean(name, PRESETS)
+        raise InputError(f"unknown preset {name!r}: there are {', '.join(PRESETS)}{near}")
     return change(PRESETS[name].recipe, PRESETS[name].hyper, **changes)
 
 
@@ -81,19 +82,41 @@ def change(recipe: Recipe, hyper: Hyperparams, **changes: Any) -> tuple[Recipe, 
 
     See `preset` for the arguments and errors.
     """
-    for kind in ("content", "style"):
-        if f"{kind}_layers" in changes:
-            equal = (1.0,) * len(changes[f"{kind}_layers"])
-            changes = {f"{kind}_layer_weights": equal, **changes}
-    if {"decay_every", "decay_rate"} & changes.keys():
-        changes = {"schedule": "step", **changes}
-    known = {name: kind for kind in (Recipe, Hyperparams) for name in field_names(kind)}
+    known = {each.name: each for kind in (Recipe, Hyperparams) for each in dataclasses.fields(kind)}
     for name in changes:
         if name not in known:
             raise InputError(f"unknown setting {name!r}{did_you_mean(name, known)}")
-    recipe = dataclasses.replace(recipe, **{k: v for k, v in changes.items() if known[k] is Recipe})
-    hyper = dataclasses.replace(
-        hyper, **{k: v for k, v in changes.items() if known[k] is Hyperparams}
-    )
+    changes = {name: _plain(value, known[name].type) for name, value in changes.items()}
+    for kind in ("content", "style"):
+        layers = changes.get(f"{kind}_layers")
+        if isinstance(layers, tuple):
+            changes = {f"{kind}_layer_weights": (1.0,) * len(layers), **changes}
+    if {"decay_every", "decay_rate"} & changes.keys():
+        changes = {"schedule": "step", **changes}
+    recipe = dataclasses.replace(recipe, **_of(Recipe, changes))
+    hyper = dataclasses.replace(hyper, **_of(Hyperparams, changes))
     validate(recipe, hyper)
     return recipe, hyper
+
+
+def _of(settings: type[Recipe] | type[Hyperparams], changes: dict[str, Any]) -> dict[str, Any]:
+    return {name: changes[name] for name in field_names(settings) if name in changes}
+
+
+def _plain(value: Any, kind: Any) -> Any:
+    """Returns lists as tuples, and numbers of any make as Python's own.
+
+    An int where a float belongs would be another type to jax, and overflow beyond 2**31.
+    """
+    if isinstance(value, list | tuple):
+        return tuple(_plain_number(each, kind) for each in value)
+    return _plain_number(value, kind)
+
+
+def _plain_number(value: Any, kind: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return value
+    if kind in (float, tuple[float, ...]):
+        with contextlib.suppress(OverflowError):  # an int beyond all floats; `validate` refuses it
+            return float(value)
+    return int(value) if isinstance(value, numbers.Integral) else value

@@ -3,25 +3,35 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
+from urllib.parse import urlsplit
 
 from jaxstyle import files
-from jaxstyle.download import download
 from jaxstyle.errors import InputError
+from jaxstyle.layers import architecture_of
 from jaxstyle.weights import (
+    HDF5_SUFFIXES,
+    TORCH_SUFFIXES,
     Arrays,
-    check_named_hash,
     check_weight_path,
+    check_weight_suffix,
     hash_in_name,
     read_weights,
     weight_bytes,
 )
 
 EMBEDDED = "vgg16-hed"
+VGG19 = "vgg19"
 VGG19_URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
 VGG19_MEGABYTES = 575
-VGG19_LICENCE = "BSD-3-Clause (torchvision)"
+TORCHVISION_LICENCE = "BSD-3-Clause (torchvision)"
 HOW_TO_GET_VGG19 = f"--weights vgg19 downloads the book's VGG-19 ({VGG19_MEGABYTES} MB, once)"
+
+Say = Callable[[str], None]
+
+
+def _silent(line: str) -> None:
+    pass
 
 
 class WeightFile(NamedTuple):
@@ -50,22 +60,25 @@ def load_weights(weights: str | Path = "auto") -> Arrays:
 
 
 def find_weights(
-    weights: str | Path = "auto", *, say: Callable[[str], None] = lambda line: None
+    weights: str | Path = "auto",
+    *,
+    say: Say = _silent,
+    stream: TextIO | None = None,
 ) -> WeightFile:
     """Returns the weight file that `load_weights` would read; see there.
 
     Args:
       weights: as for `load_weights`.
-      say: is given a line before anything that takes long.
+      say: is given a line before anything that takes long, and for every file left aside.
+      stream: where a download's progress bar goes; None shows none.
     """
     if weights == "embedded":
         return WeightFile(_embedded_path(), EMBEDDED)
     if weights == "auto":
-        return _vgg19_on_this_machine(say) or WeightFile(
-            _embedded_path(), EMBEDDED, HOW_TO_GET_VGG19
-        )
+        found = _cached_vgg19(say) or _hub_vgg19(say)
+        return found or WeightFile(_embedded_path(), EMBEDDED, HOW_TO_GET_VGG19)
     if weights == "vgg19":
-        return _vgg19_on_this_machine(say) or _downloaded_vgg19(say)
+        return _cached_vgg19(say) or _hub_vgg19(say) or _downloaded_vgg19(say, stream)
     path = Path(weights)
     check_weight_path(path)
     return WeightFile(path, path.name)
@@ -80,63 +93,119 @@ def _embedded_path() -> Path:
     raise InputError(f"{EMBEDDED}.h5 is missing from this installation: install jaxstyle again")
 
 
-def _vgg19_on_this_machine(say: Callable[[str], None]) -> WeightFile | None:
-    cached = files.cache_folder() / "vgg19.h5"
-    if cached.is_file():
-        return WeightFile(cached, "vgg19")
-    hub = _torch_hub_folder() / Path(VGG19_URL).name
-    if not hub.is_file():
+def _cached_vgg19(say: Say) -> WeightFile | None:
+    """Returns the conversion in the user's cache, read once to see that it is whole."""
+    path = files.cache_folder() / f"{VGG19}.h5"
+    if not _is_file(path):
         return None
     try:
-        say(f"converting {hub}, once")
-        check_named_hash(hub)
-        return WeightFile(_cache_converted(hub), "vgg19")
+        _check_is_vgg19(path, architecture_of(read_weights(path)))
     except InputError as error:
         say(f"left aside: {error}")
-    except OSError:  # the cache cannot be written
-        return WeightFile(hub, "vgg19")
-    return None
+        return None
+    return WeightFile(path, VGG19)
+
+
+def _hub_vgg19(say: Say) -> WeightFile | None:
+    """Returns torch.hub's copy, converted into the user's cache if that can be written."""
+    hub = _torch_hub_folder() / Path(VGG19_URL).name
+    if not _is_file(hub):
+        return None
+    say(f"converting {hub}, once")
+    try:
+        return WeightFile(convert(hub, overwrite=True), VGG19)
+    except InputError as error:
+        say(f"left aside: {error}")
+        return None
+    except OSError as error:
+        say(f"the conversion is not kept: {error}")
+        return WeightFile(hub, VGG19)
+
+
+def _is_file(path: Path) -> bool:
+    # Unlike Path.is_file this is False, not an error, where a folder cannot be searched.
+    return os.path.isfile(path)  # noqa: PTH113
 
 
 def _torch_hub_folder() -> Path:
     """Returns where torch.hub keeps checkpoints, by torch's own rules."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    home = os.environ.get("TORCH_HOME") or Path(cache) / "torch"
-    return Path(home).expanduser() / "hub" / "checkpoints"
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    home = os.environ.get("TORCH_HOME") or f"{cache}/torch"
+    # As torch does it; Path.expanduser raises where a user has no home.
+    return Path(os.path.expanduser(home), "hub", "checkpoints")  # noqa: PTH111
 
 
-def _downloaded_vgg19(say: Callable[[str], None]) -> WeightFile:
-    url = os.environ.get("JAXSTYLE_VGG19_URL", VGG19_URL)
-    path = files.cache_folder() / Path(url).name
-    say(f"downloading {url} ({VGG19_MEGABYTES} MB) to {path.parent}")
-    download(url, path, sha256_start=hash_in_name(path) or "")
-    say(f"converting {path.name}")
-    converted = _cache_converted(path)
-    path.unlink()  # the conversion is a seventh of its size and all that is needed
-    return WeightFile(converted, "vgg19")
+def _downloaded_vgg19(say: Say, stream: TextIO | None) -> WeightFile:
+    """Downloads, converts and caches VGG-19; of several processes one does, the others wait."""
+    from jaxstyle.download import taking_turns  # requests takes a while, and most runs need none
 
-
-def _cache_converted(path: Path) -> Path:
+    url = os.environ.get("JAXSTYLE_VGG19_URL") or VGG19_URL
+    name = Path(urlsplit(url).path).name
+    if not name.endswith(".pth"):
+        raise InputError(f"JAXSTYLE_VGG19_URL must be the address of a .pth file, not {url!r}")
     folder = files.cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    converted = folder / "vgg19.h5"
-    convert(path, converted, overwrite=True)
-    return converted
+    with taking_turns(folder / f"{VGG19}.h5", say=say):
+        return _cached_vgg19(_silent) or _fetched_vgg19(url, folder / name, say, stream)
 
 
-def convert(source: Path, target: Path, *, overwrite: bool = False) -> None:
+def _fetched_vgg19(url: str, path: Path, say: Say, stream: TextIO | None) -> WeightFile:
+    from jaxstyle.download import download
+
+    say(f"downloading {url} ({VGG19_MEGABYTES} MB) to {path.parent}")
+    download(url, path, sha256_start=hash_in_name(path) or "", stream=stream)
+    say(f"converting {path.name}")
+    try:
+        converted = convert(path, overwrite=True)
+        _check_is_vgg19(path, converted.stem)
+    except InputError:
+        path.unlink()  # or it would be taken for the download next time
+        raise
+    path.unlink()  # the conversion is a seventh of its size and all that is needed
+    return WeightFile(converted, VGG19)
+
+
+def _check_is_vgg19(path: Path, architecture: str) -> None:
+    if architecture != VGG19:
+        raise InputError(f"{path} holds a {architecture}, not a {VGG19}")
+
+
+def convert(source: Path, target: Path | None = None, *, overwrite: bool = False) -> Path:
     """Converts torchvision's .pth file of a VGG-16 or VGG-19 into a weight file.
 
+    Args:
+      source: the .pth file.
+      target: the weight file; by default vgg16.h5 or vgg19.h5 in the user's cache.
+      overwrite: whether a file that is there may be replaced.
+
+    Returns:
+      The weight file's path.
+
     Raises:
-      InputError: the source is not such a file.
+      InputError: the source is not such a file, or the target's name or folder cannot be.
       FileExistsError: the target is there and `overwrite` is false.
       OSError: the target cannot be written.
     """
+    check_weight_suffix(source, TORCH_SUFFIXES)
+    if target is not None:
+        check_weight_suffix(target, HDF5_SUFFIXES)
+        files.check_writable(target.parent)
     params = read_weights(source)
+    target = target or files.cache_folder() / f"{architecture_of(params)}.h5"
+    if target.exists() and not overwrite:
+        raise FileExistsError(f"{target} exists")
     data = weight_bytes(
         params,
         source=source.name,
         source_sha256=files.sha256(source),
-        licence=VGG19_LICENCE,
+        licence=TORCHVISION_LICENCE,
     )
-    files.write_whole(target, data, overwrite=overwrite)
+    _write(target, data, overwrite=overwrite)
+    return target
+
+
+def _write(target: Path, data: bytes, *, overwrite: bool) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        files.write_whole(target, data, overwrite=overwrite)
+    except OSError as error:
+        raise OSError(f"cannot write {target}: {error.strerror or error}") from None

@@ -7,6 +7,8 @@ command line's flags are made, so a setting is declared here and nowhere else.
 
 import dataclasses
 import math
+import numbers
+import reprlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +19,8 @@ POOLINGS = ("max", "avg")
 SCHEDULES = ("step", "cosine")
 RESAMPLINGS = ("lanczos", "bilinear")
 LARGEST_FLOAT32 = 3.4028235e38
+MOST_PIXELS = 178_956_970
+"""Of a picture; beyond this Pillow takes a file for a decompression bomb."""
 
 Size = int | tuple[int, int]
 """N: the content's long side in pixels, aspect kept. (H, W): exactly that, aspect ignored."""
@@ -128,14 +132,13 @@ def field_names(settings: type[Recipe] | type[Hyperparams]) -> tuple[str, ...]:
 
 
 def validate(recipe: Recipe, hyper: Hyperparams) -> None:
-    """Raises InputError, naming field and value, for a setting out of its range."""
+    """Raises InputError, naming field and value, for a setting out of its range or kind."""
     _validate_layers("content_layers", recipe.content_layers, hyper.content_layer_weights)
     _validate_layers("style_layers", recipe.style_layers, hyper.style_layer_weights)
     _one_of("pooling", recipe.pooling, POOLINGS)
     _one_of("schedule", recipe.schedule, SCHEDULES)
     _one_of("resampling", recipe.resampling, RESAMPLINGS)
-    for side in recipe.size if isinstance(recipe.size, tuple) else (recipe.size,):
-        _whole("size", side)
+    _validate_size(recipe.size)
     _validate_scales(recipe.scales)
     _whole("steps", recipe.steps)
     for name in ("content_weight", "style_weight", "tv_weight"):
@@ -145,44 +148,72 @@ def validate(recipe: Recipe, hyper: Hyperparams) -> None:
     _whole("decay_every", hyper.decay_every)
 
 
-def _validate_layers(name: str, layers: tuple[str, ...], weights: tuple[float, ...]) -> None:
+def _validate_layers(name: str, layers: Any, weights: Any) -> None:
+    _tuple(name, layers, "names of layers")
+    _tuple(f"the weights of {name}", weights, "numbers")
     if not layers:
         raise InputError(f"{name} is empty: name at least one layer (a weight may be 0)")
     for layer in layers:
+        if not isinstance(layer, str):
+            raise InputError(f"{name} must be names of layers, got {reprlib.repr(layer)}")
         check_tap(layer)
         if layers.count(layer) > 1:
-            raise InputError(f"{name} names {layer} twice")
+            raise InputError(f"{name} names {layer} twice: name it once, with a weight")
     if len(weights) != len(layers):
         raise InputError(f"{name}: {len(layers)} layers, but {len(weights)} weights")
     for weight in weights:
         _number(f"a weight in {name}", weight)
 
 
-def _validate_scales(scales: tuple[float, ...]) -> None:
+def _validate_size(size: Any) -> None:
+    sides = size if isinstance(size, tuple) else (size,)
+    if isinstance(size, tuple) and len(size) != 2:
+        raise InputError(f"size must be N or HEIGHT and WIDTH, got {reprlib.repr(size)}")
+    for side in sides:
+        _whole("size", side)
+    if math.prod(sides) > MOST_PIXELS:
+        given = "x".join(map(str, sides))
+        raise InputError(f"size {given} is too large: at most {MOST_PIXELS:,} pixels are painted")
+
+
+def _validate_scales(scales: Any) -> None:
+    _tuple("scales", scales, "numbers")
     for scale in scales:
         _number("scales", scale, above_zero=True, most=1.0)
     if not scales or scales[-1] != 1.0 or list(scales) != sorted(set(scales)):
-        raise InputError(f"scales must rise and end with 1, such as 0.5,1; got {scales}")
+        given = reprlib.repr(scales)
+        raise InputError(f"scales must rise and end with 1, such as 0.5,1; got {given}")
 
 
-def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+def _tuple(name: str, value: Any, what: str) -> None:
+    if not isinstance(value, tuple):
+        raise InputError(f"{name} must be a tuple of {what}, got {reprlib.repr(value)}")
+
+
+def _one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise InputError(
-            f"{name} {value!r} is none of {', '.join(choices)}{did_you_mean(str(value), choices)}"
-        )
+        given = reprlib.repr(value)
+        near = did_you_mean(value, choices) if isinstance(value, str) else ""
+        raise InputError(f"{name} {given} is none of {', '.join(choices)}{near}")
 
 
 def _number(
-    name: str, value: float, *, above_zero: bool = False, most: float = LARGEST_FLOAT32
+    name: str, value: Any, *, above_zero: bool = False, most: float = LARGEST_FLOAT32
 ) -> None:
-    if not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise InputError(f"{name} must be a finite number, got {value!r}")
+    given = reprlib.repr(value)  # a number in a file may have thousands of digits
+    if not _is_a(numbers.Real, value) or value != value or value in (math.inf, -math.inf):
+        raise InputError(f"{name} must be a finite number, got {given}")
     if value < 0 or (above_zero and value == 0) or value > most:
         least = "above 0" if above_zero else "0 or more"
-        limit = f" and at most {most:g}"
-        raise InputError(f"{name} must be {least}{limit}, got {value!r}")
+        raise InputError(f"{name} must be {least} and at most {most:g}, got {given}")
 
 
-def _whole(name: str, value: int) -> None:
-    if not isinstance(value, int) or not 1 <= value < 2**31:
-        raise InputError(f"{name} must be a whole number from 1 to 2147483647, got {value!r}")
+def _whole(name: str, value: Any) -> None:
+    if not _is_a(numbers.Integral, value) or not 1 <= value < 2**31:
+        given = reprlib.repr(value)
+        raise InputError(f"{name} must be a whole number from 1 to 2147483647, got {given}")
+
+
+def _is_a(kind: type, value: Any) -> bool:
+    """True and False are numbers to Python; as settings they are mistakes."""
+    return isinstance(value, kind) and not isinstance(value, bool)

@@ -6,6 +6,7 @@ equal runs: no times, no folders.
 
 import dataclasses
 import json
+import reprlib
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -43,12 +44,13 @@ def to_text(record: Record) -> dict[str, str]:
     """Returns the PNG texts of a record."""
     return {
         "Software": f"jaxstyle {record['versions']['jaxstyle']}",
-        KEYWORD: json.dumps(record, sort_keys=True, ensure_ascii=False),
+        # in ASCII: a file's name need not be Unicode
+        KEYWORD: json.dumps(record, sort_keys=True),
     }
 
 
 def read(path: Path) -> Record:
-    """Returns the record in a picture.
+    """Returns the record in a picture; its settings are not checked yet, see `restore`.
 
     Raises:
       InputError: no such file, not a picture, or one without a readable record.
@@ -58,12 +60,13 @@ def read(path: Path) -> Record:
         raise InputError(f"{path} carries no settings: only PNG files that jaxstyle wrote do")
     try:
         record = json.loads(text)
-        known = isinstance(record, dict) and isinstance(record["settings"], dict)
-    except (ValueError, KeyError, RecursionError):
-        known = False
-    if not known:
-        raise InputError(f"{path}: its settings cannot be read; the file was changed")
-    return dict(record)
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict) or not all(
+        isinstance(record.get(name), dict) for name in ("settings", "weights", "versions")
+    ):
+        raise InputError(f"{path}: its settings cannot be read, the file was changed; do without")
+    return record
 
 
 def restore(record: Record) -> tuple[Recipe, Hyperparams, dict[str, Any], list[str]]:
@@ -76,7 +79,7 @@ def restore(record: Record) -> tuple[Recipe, Hyperparams, dict[str, Any], list[s
     Raises:
       InputError: a value that is out of its range or of the wrong kind.
     """
-    stored = {name: _tuples(value) for name, value in record["settings"].items()}
+    stored = record["settings"]
     known = field_names(Recipe) + field_names(Hyperparams)
     changes = {name: stored[name] for name in known if name in stored}
     recipe, hyper = preset("default")
@@ -84,29 +87,37 @@ def restore(record: Record) -> tuple[Recipe, Hyperparams, dict[str, Any], list[s
     full = {**dataclasses.asdict(recipe), **dataclasses.asdict(hyper), **changes}
     try:
         recipe, hyper = change(recipe, hyper, **full)
-    except (TypeError, AttributeError) as error:
-        raise InputError(f"the settings in this picture cannot be used: {error}") from None
+    except InputError as error:
+        raise InputError(f"the settings in that picture cannot be used: {error}") from None
     others = {name: stored[name] for name in OTHER_SETTINGS if name in stored}
+    _check_others(others)
     return recipe, hyper, others, sorted(stored.keys() - set(known) - set(OTHER_SETTINGS))
 
 
-def _tuples(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def _check_others(others: dict[str, Any]) -> None:
+    for name, value in others.items():
+        if name == "seed":
+            good = type(value) is int and 0 <= value < 2**32
+        else:
+            good = isinstance(value, str)
+        if not good:
+            given = reprlib.repr(value)
+            raise InputError(f"the {name} in that picture cannot be used: {given}")
 
 
 def differences(record: Record, weights_sha256: str) -> list[str]:
     """Returns a line for each thing that will keep a run from repeating this record exactly."""
     lines = []
-    weights, packages = record.get("weights", {}), record.get("versions", {})
+    weights, jax_then = record["weights"], record["versions"].get("jax")
     if weights.get("sha256") != weights_sha256:
-        name, start = weights.get("name"), str(weights.get("sha256"))[:12]
+        name, start = (str(weights.get(key)) for key in ("name", "sha256"))
         lines.append(
-            f"that picture was made with other weights: {name}, sha256 {start}..., not"
+            f"that picture was made with other weights: {name[:80]}, sha256 {start[:12]}..., not"
             f" {weights_sha256[:12]}..."
         )
-    if packages.get("jax") != metadata.version("jax"):
+    if jax_then != metadata.version("jax"):
         lines.append(
-            f"that picture was made with jax {packages.get('jax')}, this is"
+            f"that picture was made with jax {str(jax_then)[:20]}, this is"
             f" {metadata.version('jax')}"
         )
     return lines

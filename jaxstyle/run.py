@@ -6,16 +6,18 @@ Exit codes: 0 done; 1 the run failed (a loss became NaN, a disk is full, no netw
 
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jaxstyle import cli, files
 from jaxstyle.checks import check_files
 from jaxstyle.errors import InputError
 from jaxstyle.interrupt import Interruption
 from jaxstyle.presets import PRESETS
-from jaxstyle.texts import shown
+from jaxstyle.texts import one_line, shown
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,32 +44,33 @@ def _run(arguments: cli.Arguments, interruption: Interruption) -> int:
     output = arguments.output or files.fresh_path(
         Path(), f"{arguments.content.stem}-{arguments.style.stem}", ".png"
     )
+    stream = None if arguments.quiet else sys.stderr
     from jaxstyle.inputs import read_inputs
 
-    quiet = arguments.quiet
-    inputs = read_inputs(arguments, output, say=say)
-    from jaxstyle.job import run_job
+    inputs = read_inputs(arguments, output, say=say, stream=stream)
+    from jaxstyle.job import Job, run_job  # jax is imported here, after all that can be refused
 
-    outcome = run_job(
-        arguments,
-        inputs,
-        output,
-        interruption=interruption,
-        say=say,
-        stream=None if quiet else sys.stderr,
-    )
-    if arguments.json:
-        path = None if outcome.path is None else str(outcome.path)
-        seconds = round(outcome.seconds, 3)
-        print(json.dumps({"output": path, "seconds": seconds, **outcome.record}))
-    elif outcome.path is not None:
-        print(outcome.path)
+    outcome = run_job(Job(arguments, inputs, output, interruption, say, stream))
+    _print_outcome(outcome.path, outcome.seconds, outcome.record, as_json=arguments.json)
     return outcome.exit_code
+
+
+def _print_outcome(
+    path: Path | None, seconds: float, facts: dict[str, Any], *, as_json: bool
+) -> None:
+    """Prints where the picture is, or all that is known of the run as JSON."""
+    if as_json:
+        output = None if path is None else str(path)
+        print(json.dumps({"output": output, "seconds": round(seconds, 3), **facts}))
+    elif path is not None:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(os.fsencode(path) + b"\n")  # a name need not be valid text
+        sys.stdout.flush()
 
 
 def say(line: str) -> None:
     """Prints a line for the person, on standard error."""
-    print(f"jaxstyle: {line}", file=sys.stderr, flush=True)
+    print(f"jaxstyle: {one_line(line)}", file=sys.stderr, flush=True)
 
 
 def _reason(error: BaseException) -> str:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from jaxstyle import files, images, record
 from jaxstyle.checks import numbered
-from jaxstyle.cli import Arguments
 from jaxstyle.inputs import Inputs, Say
 from jaxstyle.interrupt import unbreakable
 from jaxstyle.losses import Losses
@@ -23,42 +22,33 @@ def is_due(chunk: Chunk, every: int) -> bool:
 
 
 def save_numbered(
-    arguments: Arguments, inputs: Inputs, output: Path, chunk: Chunk, say: Say
+    chunk: Chunk, output: Path, facts: record.Record, *, force: bool, say: Say
 ) -> None:
-    """Saves a chunk's canvas beside the output; where that fails it warns and goes on."""
-    done = int(chunk.state.step)
-    path = numbered(output, done)
-    text = record.to_text(make_record(arguments, inputs, None, None, done))
-    data = images.encode(images.denormalise(chunk.state.canvas), path.suffix.lower(), text)
+    """Saves a chunk's canvas, numbered, beside the output; where that fails, warns and goes on."""
+    path = numbered(output, int(chunk.state.step))
+    picture = images.denormalise(chunk.state.canvas)
+    data = images.encode(picture, path.suffix.lower(), record.to_text(facts))
     try:
         with unbreakable():
-            files.write_whole(path, data, overwrite=arguments.force)
+            files.write_whole(path, data, overwrite=force)
     except OSError as error:
         say(f"warning: {path} could not be saved: {error.strerror or error}")
 
 
 def make_record(
-    arguments: Arguments,
-    inputs: Inputs,
-    device: jax.Device | None,
-    losses: Losses | None,
-    steps_done: int,
+    inputs: Inputs, device: jax.Device, losses: Losses | None, steps_done: int
 ) -> record.Record:
     """Returns all that a picture shall know of its making; see `record`."""
-    settings, file = inputs.settings, inputs.weight_file
+    settings = inputs.settings
     others = {"preset": settings.preset, "init": settings.init, "seed": settings.seed}
-    facts: record.Record = {
-        "content": record.file_facts(arguments.content),
-        "style": record.file_facts(arguments.style),
-        "weights": {"name": file.name, "sha256": files.sha256(file.path)},
+    facts = {
+        **inputs.facts,
         "versions": record.versions(),
         "steps_done": steps_done,
+        "device": device.device_kind,
     }
     if not isinstance(inputs.init, str):
-        facts["init"] = record.file_facts(Path(settings.init))
         others["init"] = Path(settings.init).name
-    if device is not None:
-        facts["device"] = device.device_kind
     if losses is not None:
         facts["losses"] = {name: float(value) for name, value in losses._asdict().items()}
     facts["settings"] = record.settings(settings.recipe, settings.hyper, **others)
@@ -81,7 +71,7 @@ def save(
         return _write(path, data, force=force, say=say), False
     except OSError as error:
         say(f"{path} cannot be written: {error.strerror or error}")
-    for folder in (Path.cwd(), Path(tempfile.gettempdir())):
+    for folder in (Path(), Path(tempfile.gettempdir())):
         with contextlib.suppress(OSError):
             return _write(folder / path.name, data, force=False, say=say), True
     raise OSError("the picture could not be saved anywhere: free some space and run again")

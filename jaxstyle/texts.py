@@ -4,8 +4,10 @@ The readers raise argparse's ArgumentTypeError, whose message argparse puts behi
 """
 
 import argparse
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from jaxstyle.errors import did_you_mean
 from jaxstyle.recipe import Size
 
 
@@ -15,6 +17,13 @@ def shown(value: Any) -> str:
         separator = "x" if all(isinstance(each, int) for each in value) else ","
         return separator.join(map(shown, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def one_line(text: str) -> str:
+    r"""Returns a text for the screen: what cannot be printed, such as a line's end, becomes \n."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
 
 
 def read_whole(text: str) -> int:
@@ -77,3 +86,15 @@ def read_layers(text: str) -> list[tuple[str, float]]:
         name, colon, weight = part.strip().partition(":")
         layers.append((name, read_number(weight) if colon else 1.0))
     return layers
+
+
+def read_choice(choices: Sequence[str]) -> Callable[[str], str]:
+    """Returns what reads one of some words."""
+
+    def read(text: str) -> str:
+        if text not in choices:
+            near = did_you_mean(text, choices)
+            raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(choices)}{near}")
+        return text
+
+    return read

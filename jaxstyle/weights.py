@@ -6,10 +6,11 @@ in half or single precision, and the attributes `format_version`, `architecture`
 """
 
 import io
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import h5py
 import numpy as np
@@ -17,17 +18,14 @@ from numpy.typing import NDArray
 
 from jaxstyle import files
 from jaxstyle.errors import InputError
-from jaxstyle.layers import (
-    architecture_of,
-    conv_names,
-    required_conv_names,
-    torchvision_indices,
-)
+from jaxstyle.faults import KEYS, LARGEST_ARRAY, Found, param_faults
+from jaxstyle.layers import CONVOLUTIONS, architecture_of, conv_names, torchvision_indices
 from jaxstyle.torchfile import read_torch_file
+from jaxstyle.torchpickle import quote
 
 FORMAT_VERSION = 1
-LARGEST_LAYER = 3 * 3 * 2048 * 2048
-"""More values than this in one array are refused unread: no VGG comes near."""
+HDF5_SUFFIXES = (".h5", ".hdf5")
+TORCH_SUFFIXES = (".pth", ".pt")
 
 Arrays = dict[str, dict[str, NDArray[np.float32]]]
 
@@ -48,17 +46,34 @@ def weight_bytes(
       source_sha256: of that file.
       licence: of that file.
       dtype: "float32" or "float16", of the kernels; biases stay float32.
+
+    Raises:
+      InputError: `read_weights` would refuse the file.
     """
+    architecture = architecture_of(params)
+    dtypes = dict(zip(KEYS, (dtype, "float32"), strict=True))
+    with np.errstate(over="ignore"):  # what half precision cannot hold becomes a fault
+        arrays = {
+            name: {key: np.asarray(layer[key], dtypes[key]) for key in KEYS if key in layer}
+            for name, layer in sorted(params.items())
+        }
+    faults = param_faults(architecture, arrays)
+    if faults:
+        raise InputError(f"these parameters cannot be saved as {dtype}: {'; '.join(faults)}")
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         file.attrs["format_version"] = FORMAT_VERSION
-        file.attrs["architecture"] = architecture_of(params)
-        file.attrs["source"] = source
-        file.attrs["source_sha256"] = source_sha256
-        file.attrs["licence"] = licence
-        for name, layer in params.items():
-            file[f"{name}/kernel"] = np.asarray(layer["kernel"], dtype)
-            file[f"{name}/bias"] = np.asarray(layer["bias"], np.float32)
+        texts = {
+            "architecture": architecture,
+            "source": source,
+            "source_sha256": source_sha256,
+            "licence": licence,
+        }
+        for name, text in texts.items():
+            file.attrs[name] = np.bytes_(text.encode())  # of fixed length: nothing to go astray
+        for name, layer in arrays.items():
+            for key, value in layer.items():
+                file[f"{name}/{key}"] = value
     return buffer.getvalue()
 
 
@@ -69,114 +84,95 @@ def read_weights(path: Path) -> Arrays:
       InputError: not such a file, or layers missing, unknown, misshapen or not finite: all named.
     """
     check_weight_path(path)
-    if path.suffix in (".pth", ".pt"):
+    if path.suffix.lower() in TORCH_SUFFIXES:
         check_named_hash(path)
-        architecture, params = _params_of_torch(read_torch_file(path))
+        architecture, found = _found_in_torch(read_torch_file(path))
     else:
-        architecture, params = _read_h5(path)
-    faults = param_faults(architecture, params)
+        architecture, found = _found_in_h5(path)
+    faults = param_faults(architecture, found)
     if faults:
         raise InputError(f"{path} is not a usable VGG weight file: {'; '.join(faults)}")
-    return {
-        name: {key: np.asarray(value, np.float32) for key, value in layer.items()}
-        for name, layer in params.items()
-    }
+    return cast(Arrays, found)
 
 
-def _read_h5(path: Path) -> tuple[str, dict[str, dict[str, Any]]]:
+def _in_float32(array: NDArray[Any]) -> NDArray[Any]:
+    """Returns numbers in float32, those beyond its range as infinite, and all else as it is."""
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32) if array.dtype.kind == "f" else array
+
+
+def _found_in_h5(path: Path) -> tuple[str, Found]:
     try:
-        with h5py.File(path, "r") as file:
-            version = file.attrs.get("format_version")
-            names = sorted(file)
-            architecture = str(file.attrs.get("architecture", architecture_of(names)))
-            params = {name: {key: _array(file[name][key]) for key in file[name]} for name in names}
+        # Where a file system has no locks, reading needs none.
+        with h5py.File(path, "r", locking="best-effort") as file:
+            version = file.attrs.get("format_version", "none")
+            if not np.array_equal(version, FORMAT_VERSION):
+                raise InputError(
+                    f"{path} has weight format {quote(str(version))}, not {FORMAT_VERSION}:"
+                    " scripts/convert_weights.py makes such files"
+                )
+            stored = file.attrs.get("architecture", architecture_of(file))
+            architecture = stored.decode() if isinstance(stored, bytes) else str(stored)
+            return architecture, {name: _layer(file, name) for name in file}
     except InputError:
         raise
     except Exception as error:  # h5py raises whatever a broken file makes it
         raise InputError(
-            f"{path} is not a usable VGG weight file: {' '.join(str(error).split())}"
+            f"{path} is damaged or no HDF5 file: {' '.join(str(error).split())}"
         ) from None
-    if version is not None and version != FORMAT_VERSION:
-        raise InputError(f"{path} has weight format {version}; this version reads 1")
-    return architecture, params
 
 
-def _array(dataset: Any) -> NDArray[Any]:
-    if dataset.size is None or dataset.size > LARGEST_LAYER:
-        raise ValueError(f"{dataset.name} is no layer of a VGG: shape {dataset.shape}")
-    return np.asarray(dataset)
+def _layer(file: h5py.File, name: str) -> dict[str, NDArray[Any] | None] | None:
+    known = any(name in conv_names(architecture) for architecture in CONVOLUTIONS)
+    layer = file.get(name) if known else None  # what no VGG has is only named, so not read
+    return {key: _array(layer, key) for key in layer} if isinstance(layer, h5py.Group) else None
 
 
-def _params_of_torch(
-    tensors: Mapping[str, NDArray[Any]],
-) -> tuple[str, dict[str, dict[str, Any]]]:
+def _array(layer: h5py.Group, key: str) -> NDArray[Any] | None:
+    """Reads an array; None if it cannot be one of a VGG, so that no file fills the memory."""
+    dataset = layer.get(key)
+    if key not in KEYS or not isinstance(dataset, h5py.Dataset):
+        return None
+    elsewhere = dataset.external or dataset.is_virtual
+    fits = dataset.size is not None and dataset.size <= LARGEST_ARRAY
+    return _in_float32(np.asarray(dataset)) if fits and not elsewhere else None
+
+
+def _found_in_torch(tensors: Mapping[str, NDArray[Any]]) -> tuple[str, Found]:
     """Names torchvision's tensors; kernels from (out, in, 3, 3) to (3, 3, in, out)."""
-    last = max(
-        (int(key.split(".")[1]) for key in tensors if re.match(r"features\.\d", key)), default=0
-    )
-    architecture = "vgg19" if last > 28 or "features.16.weight" in tensors else "vgg16"
-    params: dict[str, dict[str, Any]] = {}
-    known = set()
-    for conv, index in torchvision_indices(architecture).items():
-        for kind, key in (("kernel", "weight"), ("bias", "bias")):
-            name = f"features.{index}.{key}"
-            if name in tensors:
-                value = tensors[name]
-                kernel = kind == "kernel" and value.ndim == 4
-                params.setdefault(conv, {})[kind] = value.transpose(2, 3, 1, 0) if kernel else value
-                known.add(name)
-    for name in sorted(tensors.keys() - known):
-        params[name] = {}
-    return architecture, params
+    places = {architecture: _torch_names(architecture) for architecture in CONVOLUTIONS}
+    architecture = max(places, key=lambda each: len(places[each].keys() & tensors.keys()))
+    found: dict[str, dict[str, NDArray[Any] | None]] = {}
+    for name, value in tensors.items():
+        conv, key = places[architecture].get(name, (name, ""))
+        array = value.transpose(2, 3, 1, 0) if key == "kernel" and value.ndim == 4 else value
+        found.setdefault(conv, {})[key] = _in_float32(array)
+    return architecture, found
 
 
-def param_faults(architecture: str, params: Mapping[str, Mapping[str, NDArray[Any]]]) -> list[str]:
-    """Returns all that is wrong with the parameters of a VGG, a phrase each."""
-    if architecture not in ("vgg16", "vgg19"):
-        return [f"unknown architecture {architecture!r}"]
-    known = conv_names(architecture)
-    deepest = max([name for name in params if name in known], default="")
-    needed = set(required_conv_names(architecture)) | {n for n in known if n <= deepest}
-    faults = [f"{name} is missing" for name in known if name in needed - params.keys()]
-    faults += [f"{name} is unknown" for name in sorted(params.keys() - set(known))]
-    channels = 3
-    for name in known:
-        if name in params:
-            layer_faults, channels = _layer_faults(name, params[name], channels)
-            faults += layer_faults
-    return faults
-
-
-def _layer_faults(
-    name: str, layer: Mapping[str, NDArray[Any]], channels: int | None
-) -> tuple[list[str], Any]:
-    """Returns the faults of a layer that is given `channels`, and how many it returns."""
-    faults = [f"{name}/{key} is missing" for key in ("kernel", "bias") if key not in layer]
-    faults += [f"{name}/{key} is unknown" for key in layer if key not in ("kernel", "bias")]
-    for key, value in layer.items():
-        if value.dtype.kind != "f":
-            faults.append(f"{name}/{key} is {value.dtype}, not floating point")
-        elif not np.isfinite(value).all():
-            faults.append(f"{name}/{key} has NaN or infinite values")
-    if "kernel" not in layer:
-        return faults, layer["bias"].size if "bias" in layer else None
-    shape = layer["kernel"].shape
-    if len(shape) != 4 or shape[:2] != (3, 3) or (channels and shape[2] != channels):
-        faults.append(f"{name}/kernel has shape {shape}, not (3, 3, {channels or 'in'}, out)")
-    if "bias" in layer and layer["bias"].shape != shape[-1:]:
-        faults.append(f"{name}/bias has shape {layer['bias'].shape}, not {shape[-1:]}")
-    return faults, shape[-1] if shape else None
+def _torch_names(architecture: str) -> dict[str, tuple[str, str]]:
+    """Returns torchvision's name of every array with ours: layer and key."""
+    return {
+        f"features.{index}.{theirs}": (conv, ours)
+        for conv, index in torchvision_indices(architecture).items()
+        for ours, theirs in (("kernel", "weight"), ("bias", "bias"))
+    }
 
 
 def check_weight_path(path: Path) -> None:
     """Raises InputError if this cannot be a weight file, without reading it."""
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
+    if not os.path.isfile(path):  # noqa: PTH113 - unlike Path.is_file it never raises
+        what = "is a folder" if os.path.isdir(path) else "does not exist"  # noqa: PTH112
         raise InputError(
             f"the weight file {path} {what}; --weights takes auto, embedded, vgg19 or a path"
         )
-    if path.suffix not in (".h5", ".hdf5", ".pth", ".pt"):
-        raise InputError(f"the weight file {path} must end in .h5 or .pth")
+    check_weight_suffix(path, HDF5_SUFFIXES + TORCH_SUFFIXES)
+
+
+def check_weight_suffix(path: Path, suffixes: Collection[str]) -> None:
+    """Raises InputError if a file's name ends in none of the suffixes."""
+    if path.suffix.lower() not in suffixes:
+        raise InputError(f"the weight file {path} must end in {' or '.join(suffixes)}")
 
 
 def check_named_hash(path: Path) -> None:
@@ -186,7 +182,11 @@ def check_named_hash(path: Path) -> None:
       InputError: the name carries one, as in vgg19-dcbb9e9d.pth, and the file has another.
     """
     start = hash_in_name(path)
-    if start and not files.sha256(path).startswith(start):
+    try:
+        damaged = start and not files.sha256(path).startswith(start)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    if damaged:
         raise InputError(
             f"{path} is damaged: its sha256 does not begin with {start}; delete it and get it again"
         )

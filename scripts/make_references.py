@@ -28,24 +28,27 @@ Arrays = dict[str, Array]
 
 PROJECT = Path(__file__).resolve().parents[1]
 PHOTO, PAINTING = "coffee.png", "strokes.png"
-SHRINK = 3
+SLIM_SHRINK, FULL_SHRINK = 2, 3
 NOISE_SEED, NOISE_LEVELS, NOISE_STEP = 14, 8, 36
 DECAY_EVERY = 20
 RATES = (0.3, 0.01)
-SLIM_STEPS, SLIM_CANVASES = 60, (1, 2, 3, 4, 10, 20, 40, 60)
-SLIM_SIZE, FULL_SIZE = (45, 61), (64, 96)
-# Left and top of each crop in the file; its extent is SHRINK times the size. The noise's seed and
-# the full-width photo crop were chosen so that hardly an activation lies within rounding of a
-# ReLU's or a pooling window's kink, where single precision may take either side.
-SLIM_CORNERS = {PHOTO: (310, 200), PAINTING: (380, 10)}
+SLIM_STEPS, SLIM_CANVASES = 60, {0.3: (1, 4, 10), 0.01: (20, 40, 60)}
+SLIM_SIZE, FULL_SIZE = (75, 101), (64, 96)
+# Left and top of each crop in the file; its extent is the size times how far it is shrunk. The
+# noise's seed and the full-width photo crop were chosen so that hardly an activation lies within
+# rounding of a ReLU's or a pooling window's kink, where single precision may take either side.
+SLIM_CORNERS = {PHOTO: (310, 180), PAINTING: (380, 10)}
 FULL_CORNERS = {PHOTO: (149, 68), PAINTING: (230, 20)}
 
-# A gain balances the loss terms: without one, random kernels make some vanish beside the others.
+# A gain makes the style term matter: without one, random kernels let it vanish beside the others.
+# The slim networks' seeds and gains are those, among some twenty tried, with which noise of one
+# part in a million in the gradients changes a run least: where the optimisation amplifies rounding,
+# two correct programs differ, and a comparison says nothing. Only PyTorch had a part in the choice.
 SLIM_NETWORKS = (
-    Network("vgg19-slim", (2, 2, 4, 4, 4), (8, 12, 16, 32, 32), 2, 1.15625, 0.1),
-    Network("vgg16-slim", (2, 2, 3, 3, 3), (8, 12, 16, 24, 24), 2, 1.125, 0.1),
+    Network("vgg19-slim", (2, 2, 4, 4, 4), (8, 12, 16, 32, 32), 6, 1.22, 0.1),
+    Network("vgg16-slim", (2, 2, 3, 3, 3), (8, 12, 16, 24, 24), 7, 1.26, 0.1),
 )
-FULL_NETWORK = Network("vgg19-full", (2, 2, 4, 4, 4), (64, 128, 256, 512, 512), 1919, 1.28125, 0.0)
+FULL_NETWORK = Network("vgg19-full", (2, 2, 4, 4, 4), (64, 128, 256, 512, 512), 1919, 1.4375, 0.0)
 BOOK, BOOK_MXNET = Preset("book", inplace=True), Preset("book-mxnet", inplace=False)
 
 # Name, file, box (left, top, right, bottom) or None for the whole file, and target (H, W).
@@ -59,16 +62,16 @@ RESIZE_CASES: tuple[tuple[str, str, Box | None, tuple[int, int]], ...] = (
 )
 
 
-def read_crop(path: Path, corner: tuple[int, int], size: tuple[int, int]) -> Picture:
-    """Cut a piece out of a picture and shrink it by `SHRINK` with Lanczos' filter."""
+def read_crop(path: Path, corner: tuple[int, int], size: tuple[int, int], shrink: int) -> Picture:
+    """Cut a piece out of a picture and shrink it with Lanczos' filter."""
     left, top = corner
-    box = (left, top, left + SHRINK * size[1], top + SHRINK * size[0])
+    box = (left, top, left + shrink * size[1], top + shrink * size[0])
     image = Image.open(path).convert("RGB").crop(box)
     return np.array(image.resize((size[1], size[0]), Image.Resampling.LANCZOS))
 
 
 def read_pictures(
-    examples: Path, corners: dict[str, tuple[int, int]], size: tuple[int, int]
+    examples: Path, corners: dict[str, tuple[int, int]], size: tuple[int, int], shrink: int
 ) -> dict[str, Picture]:
     """Read the content and the style crop and draw the second canvas.
 
@@ -77,7 +80,9 @@ def read_pictures(
     """
     generator = np.random.Generator(np.random.PCG64(NOISE_SEED))
     noise = generator.integers(0, NOISE_LEVELS, (*size, 3)) * NOISE_STEP
-    content, style = (read_crop(examples / name, corners[name], size) for name in corners)
+    content, style = (
+        read_crop(examples / name, corner, size, shrink) for name, corner in corners.items()
+    )
     return {"content": content, "style": style, "second": noise.astype(np.uint8)}
 
 
@@ -154,7 +159,7 @@ class Recorder:
             ):
                 terms, gradient = program.differentiate(images[picture])
                 arrays |= {f"{label}_losses/{name}{suffix}": term for name, term in terms.items()}
-                arrays[f"{label}_gradient{suffix}"] = gradient
+                arrays[f"{label}_gradient{suffix}"] = gradient.astype(np.float32)
         return arrays
 
     def trajectory(self, rate: float, steps: int, keep: tuple[int, ...]) -> Arrays:
@@ -188,7 +193,6 @@ def describe(part: str, **more: object) -> Array:
     meta = {
         "command": f"python scripts/make_references.py {part}",
         "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
-        "machine": platform.machine(),
         "threads": torch.get_num_threads(),
         "layout": "pictures, features, gradients, canvases (H, W, C); kernels OIHW",
         "units": "pictures 8-bit; canvases and gradients in normalised values",
@@ -217,14 +221,17 @@ def describe_run(part: str, network: Network, preset: Preset, recorder: Recorder
         biases_sha256=reference.digest(biases),
         noise={"seed": NOISE_SEED, "levels": NOISE_LEVELS, "step": NOISE_STEP},
         generator="numpy.random.PCG64",
-        crops={"shrink": SHRINK, "slim": SLIM_CORNERS, "full": FULL_CORNERS},
+        crops={
+            "slim": {"shrink": SLIM_SHRINK, **SLIM_CORNERS},
+            "full": {"shrink": FULL_SHRINK, **FULL_CORNERS},
+        },
         gradient_error={name: recorder.check_gradient(name) for name in ("content", "second")},
     )
 
 
 def record_slim(network: Network, preset: Preset, examples: Path) -> Arrays:
     """Record a slim network completely."""
-    pictures = read_pictures(examples, SLIM_CORNERS, SLIM_SIZE)
+    pictures = read_pictures(examples, SLIM_CORNERS, SLIM_SIZE, SLIM_SHRINK)
     recorder = Recorder(network, preset, pictures)
     arrays: Arrays = {"meta": describe_run("slim", network, preset, recorder)}
     arrays |= {f"pictures/{name}": picture for name, picture in pictures.items()}
@@ -235,13 +242,13 @@ def record_slim(network: Network, preset: Preset, examples: Path) -> Arrays:
     }
     arrays |= recorder.grams() | recorder.gradients()
     for rate in RATES:
-        arrays |= recorder.trajectory(rate, SLIM_STEPS, SLIM_CANVASES)
+        arrays |= recorder.trajectory(rate, SLIM_STEPS, SLIM_CANVASES[rate])
     return arrays
 
 
 def record_full(examples: Path) -> Arrays:
     """Record samples and norms of the full-width network, whose weights are too large to keep."""
-    pictures = read_pictures(examples, FULL_CORNERS, FULL_SIZE)
+    pictures = read_pictures(examples, FULL_CORNERS, FULL_SIZE, FULL_SHRINK)
     recorder = Recorder(FULL_NETWORK, BOOK, pictures)
     arrays: Arrays = {"meta": describe_run("full", FULL_NETWORK, BOOK, recorder)}
     arrays |= {f"pictures/{name}": picture for name, picture in pictures.items()}

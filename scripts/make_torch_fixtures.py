@@ -1,4 +1,4 @@
-"""Writes the small torch files that `tests/test_torchfile.py` reads.
+"""Writes the small torch files that the tests of torchfile, weights and pretrained read.
 
 Run from the project's root, in an environment with torch 2.13.0 (CPU) and numpy 2.4.6, on Python
 3.11; jaxstyle itself and its tests do not need torch:
@@ -10,6 +10,9 @@ Into `tests/references/` go:
     tiny_zip.pth: the same state dict in the zip format.
     tiny_checkpoint.pth: a training checkpoint (zip) with the state dict nested in it.
     tiny_expected.npz: the values of the state dict's "features." entries, as torch sees them.
+    slim_vgg16_zip.pth, slim_vgg19_zip.pth, slim_vgg19_legacy.pth: all that torchvision's files of
+        these networks hold, under the same names, but two to five channels wide; what the values
+        are, `slim_state` tells.
 
 Legacy files name storages by memory address, so their bytes differ from run to run.
 """
@@ -21,6 +24,7 @@ import numpy as np
 import torch  # type: ignore[import-not-found, unused-ignore]
 
 REFERENCES = Path(__file__).resolve().parent.parent / "tests" / "references"
+SLIM_WIDTHS = (2, 3, 4, 5, 3)
 
 
 def tiny_model() -> torch.nn.Module:
@@ -50,6 +54,41 @@ def tiny_state() -> "OrderedDict[str, torch.Tensor]":
     return state
 
 
+def slim_state(counts: tuple[int, ...]) -> "OrderedDict[str, torch.Tensor]":
+    """Returns a VGG's state dict whose every value tells where it lies.
+
+    features.K.weight[o, i, y, x] is 10000 K + 1000 o + 100 i + 10 y + x and features.K.bias[o] is
+    -(10 K + o), all of which float32 holds exactly.
+
+    Args:
+      counts: how many convolutions each block has.
+    """
+    layers: list[torch.nn.Module] = []
+    channels = 3
+    for count, width in zip(counts, SLIM_WIDTHS, strict=True):
+        for _ in range(count):
+            layers += [torch.nn.Conv2d(channels, width, 3, padding=1), torch.nn.ReLU()]
+            channels = width
+        layers.append(torch.nn.MaxPool2d(2))
+    for place, layer in enumerate(layers):
+        if isinstance(layer, torch.nn.Conv2d):
+            o, i, y, x = torch.meshgrid(*map(torch.arange, layer.weight.shape), indexing="ij")
+            layer.weight.data = (10000 * place + 1000 * o + 100 * i + 10 * y + x).float()
+            layer.bias.data = -(10 * place + torch.arange(len(layer.bias))).float()
+    classifier = torch.nn.Sequential(torch.nn.Linear(7, 5), torch.nn.ReLU(), torch.nn.Linear(5, 4))
+    parts = OrderedDict(features=torch.nn.Sequential(*layers), classifier=classifier)
+    state: OrderedDict[str, torch.Tensor] = torch.nn.Sequential(parts).state_dict()
+    return state
+
+
+def write_slim() -> None:
+    """Writes the slim networks."""
+    torch.save(slim_state((2, 2, 3, 3, 3)), REFERENCES / "slim_vgg16_zip.pth")
+    state = slim_state((2, 2, 4, 4, 4))
+    torch.save(state, REFERENCES / "slim_vgg19_zip.pth")
+    torch.save(state, REFERENCES / "slim_vgg19_legacy.pth", _use_new_zipfile_serialization=False)
+
+
 def main() -> None:
     """Writes all fixtures."""
     torch.manual_seed(0)
@@ -64,6 +103,7 @@ def main() -> None:
     features = {k: v for k, v in state.items() if k.startswith("features.")}
     expected = {name: tensor.detach().numpy() for name, tensor in features.items()}
     np.savez(REFERENCES / "tiny_expected.npz", **expected)
+    write_slim()
 
 
 if __name__ == "__main__":

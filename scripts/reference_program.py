@@ -8,13 +8,14 @@ package on purpose: whatever the two agree on, they agree on independently.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-Array = npt.NDArray[np.generic]
+Array = npt.NDArray[Any]
 Weights = dict[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
 
 CHANNEL_MEAN = (0.485, 0.456, 0.406)

@@ -1,0 +1,60 @@
+"""What several test files need: a slim VGG, small 8-bit pictures, and the network in numpy."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxstyle import images, weights
+from jaxstyle.layers import block_of, required_conv_names
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SLIM_WIDTHS = (4, 6, 8, 10, 10)
+
+
+def slim_params(architecture: str, seed: int = 0) -> weights.Arrays:
+    """Returns random parameters of a VGG of four to ten channels, with biases."""
+    random = np.random.default_rng(seed)
+    params, channels = {}, 3
+    for name in required_conv_names(architecture):
+        width = SLIM_WIDTHS[block_of(name) - 1]
+        kernel = random.normal(size=(3, 3, channels, width)) * np.sqrt(2 / (9 * channels))
+        params[name] = {
+            "kernel": kernel.astype(np.float32),
+            "bias": (random.normal(size=width) * 0.1).astype(np.float32),
+        }
+        channels = width
+    return params
+
+
+def relative_rms(value, reference) -> float:
+    """Returns the root mean square of the difference, relative to that of the reference."""
+    value, reference = np.asarray(value, np.float64), np.asarray(reference, np.float64)
+    return float(np.sqrt(np.mean((value - reference) ** 2) / np.mean(reference**2)))
+
+
+@pytest.fixture(scope="session")
+def params() -> weights.Arrays:
+    return slim_params("vgg19")
+
+
+@pytest.fixture(scope="session")
+def slim_file(tmp_path_factory: pytest.TempPathFactory, params: weights.Arrays) -> Path:
+    """A weight file of a slim VGG-19."""
+    path = tmp_path_factory.mktemp("weights") / "slim.h5"
+    path.write_bytes(
+        weights.weight_bytes(params, source="random", source_sha256="0" * 64, licence="none")
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def content() -> images.Picture:
+    """A piece of the example photo, of odd sides."""
+    return images.load(EXAMPLES / "coffee.png")[100:167, 250:343]
+
+
+@pytest.fixture(scope="session")
+def style() -> images.Picture:
+    """A piece of the example painting, of another size."""
+    return images.load(EXAMPLES / "strokes.png")[40:109, 500:571]

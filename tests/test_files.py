@@ -1,0 +1,141 @@
+"""Files written whole, free names, folders, hashes."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from jaxstyle import files
+from jaxstyle.errors import InputError
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.iterdir())
+
+
+def test_a_file_is_written_whole_and_nothing_else(tmp_path: Path) -> None:
+    files.write_whole(tmp_path / "a.png", b"data", overwrite=False)
+    assert (tmp_path / "a.png").read_bytes() == b"data"
+    assert names(tmp_path) == ["a.png"]
+
+
+def test_an_existing_file_is_replaced_only_if_asked(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(b"old")
+    with pytest.raises(FileExistsError):
+        files.write_whole(path, b"new", overwrite=False)
+    assert path.read_bytes() == b"old"
+    files.write_whole(path, b"new", overwrite=True)
+    assert path.read_bytes() == b"new"
+    assert names(tmp_path) == ["a.png"]
+
+
+def test_a_failed_write_leaves_all_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(b"old")
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    for overwrite in (True, False):
+        with pytest.raises(OSError, match="No space"):
+            files.write_whole(path, b"new", overwrite=overwrite)
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["a.png"]
+
+
+def test_a_file_system_without_hard_links_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unable(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", unable)
+    path = tmp_path / "a.png"
+    files.write_whole(path, b"one", overwrite=False)
+    with pytest.raises(FileExistsError):
+        files.write_whole(path, b"two", overwrite=False)
+    assert path.read_bytes() == b"one"
+    assert names(tmp_path) == ["a.png"]
+
+
+def test_permissions_follow_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        files.write_whole(tmp_path / "a.png", b"", overwrite=False)
+        assert os.umask(0o027) == 0o027
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a.png").stat().st_mode) == 0o640
+
+
+def test_a_name_as_long_as_the_file_system_allows_can_be_written(tmp_path: Path) -> None:
+    for name in ("x" * 251 + ".png", "ä" * 125 + ".png"):
+        files.write_whole(tmp_path / name, b"data", overwrite=False)
+    assert len(names(tmp_path)) == 2
+
+
+def test_a_symlink_is_replaced_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "target").write_bytes(b"kept")
+    (tmp_path / "a.png").symlink_to("target")
+    files.write_whole(tmp_path / "a.png", b"new", overwrite=True)
+    assert (tmp_path / "target").read_bytes() == b"kept"
+    assert not (tmp_path / "a.png").is_symlink()
+
+
+def test_fresh_path_counts_up_past_what_is_taken(tmp_path: Path) -> None:
+    assert files.fresh_path(tmp_path, "a-b", ".png") == tmp_path / "a-b.png"
+    (tmp_path / "a-b.png").touch()
+    assert files.fresh_path(tmp_path, "a-b", ".png") == tmp_path / "a-b-2.png"
+    (tmp_path / "a-b-2.png").mkdir()
+    assert files.fresh_path(tmp_path, "a-b", ".png") == tmp_path / "a-b-3.png"
+    (tmp_path / "a-b-3.png").symlink_to("nowhere")
+    assert files.fresh_path(tmp_path, "a-b", ".png") == tmp_path / "a-b-4.png"
+
+
+@pytest.mark.parametrize("letter", ["x", "ä", "🎨"])
+def test_fresh_path_shortens_what_no_file_can_be_called(tmp_path: Path, letter: str) -> None:
+    path = files.fresh_path(tmp_path, letter * 300, ".png")
+    path.touch()
+    again = files.fresh_path(tmp_path, letter * 300, ".png")
+    again.touch()
+    assert path.stem == letter * (200 // len(letter.encode()))
+    assert again.stem == path.stem + "-2"
+
+
+def test_check_writable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files.check_writable(tmp_path)
+    assert names(tmp_path) == []
+    with pytest.raises(InputError, match="missing does not exist: make it first"):
+        files.check_writable(tmp_path / "missing")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file is a file, not a folder"):
+        files.check_writable(tmp_path / "file")
+
+    def refuse(**_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", refuse)
+    with pytest.raises(InputError, match=r"cannot write in the folder .*: Read-only file system"):
+        files.check_writable(tmp_path)
+
+
+def test_sha256_is_the_published_one(tmp_path: Path) -> None:
+    """Of "abc": FIPS 180-2, appendix B.1."""
+    (tmp_path / "a").write_bytes(b"abc")
+    assert files.sha256(tmp_path / "a") == (
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )
+
+
+def test_cache_folder_can_be_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("JAXSTYLE_CACHE", str(tmp_path))
+    assert files.cache_folder() == tmp_path
+    monkeypatch.setenv("JAXSTYLE_CACHE", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert "jaxstyle" in files.cache_folder().name

@@ -1,0 +1,86 @@
+"""Ctrl-C and SIGTERM, sent to a real process in the middle of a real run."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import EXAMPLES
+from jaxstyle import images, record
+
+
+@pytest.fixture
+def start(tmp_path: Path, slim_file: Path):
+    """Starts a run that would take minutes; returns the process once steps are being logged."""
+    processes = []
+
+    def begin(*flags: str) -> subprocess.Popen:
+        log = tmp_path / "log.csv"
+        command = [sys.executable, "-m", "jaxstyle.run", "--weights", str(slim_file)]
+        command += ["--content", str(EXAMPLES / "coffee.png")]
+        command += ["--style", str(EXAMPLES / "strokes.png"), "--size", "96", "--scales", "1"]
+        command += ["--steps", "1000000", "--log", str(log), "-o", str(tmp_path / "out.png")]
+        process = subprocess.Popen(
+            [*command, *flags],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+        )
+        processes.append(process)
+        deadline = time.monotonic() + 120
+        while not (log.exists() and log.read_text().count("\n") > 3):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        return process
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_once_saves_the_picture_so_far(start, tmp_path: Path, number: int, code: int) -> None:
+    process = start()
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert out.strip() == str(tmp_path / "out.png")
+    assert "stopped after step" in err
+    assert "Traceback" not in err
+    assert images.load(tmp_path / "out.png").shape == (64, 96, 3)
+    rows = (tmp_path / "log.csv").read_text().splitlines()
+    assert record.read(tmp_path / "out.png")["steps_done"] == len(rows) - 1
+
+
+def test_twice_ends_at_once_and_leaves_no_part_of_a_file(start, tmp_path: Path) -> None:
+    process = start()
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode in (-signal.SIGTERM, 130)  # killed, or just quick enough to save
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left <= {"log.csv", "out.png"}
+    if "out.png" in left:
+        images.load(tmp_path / "out.png")
+
+
+def test_before_the_first_step_there_is_nothing_to_save(tmp_path: Path) -> None:
+    code = (
+        "import os, signal\n"
+        "from jaxstyle import run\n"
+        "run.check_files = lambda arguments: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "raise SystemExit(run.main(['--content', 'a.png', '--style', 'b.png']))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 143
+    assert "stopped before the first step" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,109 @@
+"""Sizes, first canvases, and `stylize` from array to array."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from jaxstyle import images
+from jaxstyle.errors import DivergedError, InputError
+from jaxstyle.painting import Level, first_canvas, levels, stylize
+from jaxstyle.presets import preset
+
+PHOTO = np.zeros((400, 600, 3), np.uint8)
+PAINTING = np.zeros((480, 360, 3), np.uint8)
+
+
+def plan(photo=PHOTO, painting=PAINTING, name="default", **changes):
+    """Returns (content HxW, style HxW, first step, steps) of every size."""
+    recipe, _ = preset(name, **changes)
+    return [
+        (level.content.shape[:2], level.style.shape[:2], level.first_step, level.steps)
+        for level in levels(photo, painting, recipe)
+    ]
+
+
+def test_both_long_sides_become_the_size() -> None:
+    assert plan(size=300, scales=(0.5, 1.0), steps=11) == [
+        ((100, 150), (150, 113), 0, 5),
+        ((200, 300), (300, 225), 5, 6),
+    ]
+
+
+def test_nothing_is_enlarged_unless_both_sides_are_given() -> None:
+    assert plan(size=9999, scales=(1.0,), steps=2) == [((400, 600), (480, 360), 0, 2)]
+    assert plan(name="book", size=(500, 700), steps=2) == [((500, 700), (500, 700), 0, 2)]
+
+
+def test_sizes_too_small_for_the_layers_are_left_out() -> None:
+    """conv5_1 needs 16 pixels; the photo's short side is 2/3 of the long one."""
+    assert plan(size=60, scales=(0.25, 0.5, 1.0), steps=4) == [
+        ((20, 30), (30, 23), 0, 2),
+        ((40, 60), (60, 45), 2, 2),
+    ]
+
+
+def test_fewer_steps_than_sizes() -> None:
+    assert plan(size=300, scales=(0.5, 1.0), steps=1) == [((200, 300), (300, 225), 0, 1)]
+
+
+@pytest.mark.parametrize("which", ["content", "style"])
+def test_too_small_is_said_with_the_picture_and_the_least_side(which) -> None:
+    pictures = {"content": PHOTO, "style": PAINTING} | {which: PHOTO[:15]}
+    with pytest.raises(InputError, match=f"the {which} picture.*need 16 pixels"):
+        plan(pictures["content"], pictures["style"])
+
+
+def level(content, style) -> Level:
+    return Level(content, style, 0, 1)
+
+
+def test_first_canvases(content, style) -> None:
+    start = level(content, style)
+    make = lambda **given: first_canvas(start, **{"seed": 0, "resampling": "lanczos"} | given)  # noqa: E731
+    np.testing.assert_array_equal(make(init="content"), images.normalise(content))
+    resized = images.resize(style, content.shape[:2], resampling="lanczos")
+    np.testing.assert_array_equal(make(init="style"), images.normalise(resized))
+    np.testing.assert_array_equal(make(init=content[::-1]), images.normalise(content[::-1]))
+    noise = [images.denormalise(make(init="noise", seed=seed)) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(noise[0], noise[1])
+    assert np.abs(noise[0] - noise[2]).mean() > 0.2
+    assert abs(noise[0].mean() - 0.5) < 0.02
+    with pytest.raises(InputError, match="'sytle' is none of"):
+        make(init="sytle")
+
+
+def test_stylize_paints_and_reports(params, content, style) -> None:
+    recipe, hyper = preset("default", size=64, steps=6)
+    seen = []
+    picture = stylize(
+        params,
+        content,
+        style / 255,
+        recipe=recipe,
+        hyper=hyper,
+        report=lambda chunk: seen.append((chunk.state.canvas.shape[:2], len(chunk.learning_rate))),
+    )
+    assert picture.shape == (46, 64, 3)
+    assert picture.dtype == np.float32
+    assert picture.min() >= 0
+    assert picture.max() <= 1
+    assert {size for size, _ in seen} == {(23, 32), (46, 64)}
+    assert sum(count for _, count in seen) == 6
+    again = stylize(params, content, style, recipe=recipe, hyper=hyper)
+    np.testing.assert_array_equal(picture, again)
+
+
+def test_stylize_that_diverges_hands_over_the_last_good_picture(params, content, style) -> None:
+    recipe, hyper = preset("default", size=(48, 48), scales=(1.0,), steps=3, learning_rate=1e30)
+    with pytest.raises(DivergedError) as caught:
+        stylize(params, content, style, recipe=recipe, hyper=hyper)
+    resized = images.resize(content, (48, 48), resampling="lanczos")
+    np.testing.assert_allclose(caught.value.picture, resized / 255, atol=1e-6)
+
+
+def test_stylize_refuses_settings_made_by_hand(params, content, style) -> None:
+    recipe, hyper = preset("default")
+    broken = dataclasses.replace(hyper, style_weight=-1.0)
+    with pytest.raises(InputError, match="style_weight must be 0 or more"):
+        stylize(params, content, style, recipe=recipe, hyper=broken)

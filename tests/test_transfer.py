@@ -1,0 +1,158 @@
+"""The steps: against a loop in float64 numpy, in chunks of any length, and when they fail."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import relative_rms
+from test_objective import problem_of
+
+from jaxstyle import images, transfer
+from jaxstyle.conv import Kernel
+from jaxstyle.errors import DivergedError
+from jaxstyle.objective import canvas_losses, learning_rate
+from jaxstyle.transfer import begin, losses_of, steps
+
+
+def run(problem, canvas, **settings):
+    """Returns the losses of every step, as rows, and the last chunk."""
+    rows = []
+    for chunk in steps(problem, begin(canvas), **settings):
+        rows += list(np.stack(chunk.losses, axis=1))
+    return np.array(rows), chunk
+
+
+@pytest.fixture
+def problem(params, content, style):
+    return problem_of(params, content, style, steps=12, decay_every=5, learning_rate=0.01)
+
+
+def test_adam_equals_a_loop_in_numpy(params, content, style) -> None:
+    """Kingma & Ba 2015, algorithm 1: gradients from jax, all else in float64.
+
+    On the content loss alone: the style's and the total variation's kinks would make of a
+    difference in rounding one that can be seen.
+    """
+    changes = {"style_weight": 0.0, "tv_weight": 0.0, "learning_rate": 0.01, "decay_every": 5}
+    problem = problem_of(params, content, style, steps=12, **changes)
+    gradient_of = jax.jit(jax.grad(lambda canvas: canvas_losses(canvas, problem).total))
+    start = images.normalise(content[::-1])
+    canvas, mean, square = start.astype(np.float64), np.zeros(start.shape), np.zeros(start.shape)
+    for step in range(12):
+        gradient = np.asarray(gradient_of(canvas.astype(np.float32)), np.float64)
+        mean = 0.9 * mean + 0.1 * gradient
+        square = 0.999 * square + 0.001 * gradient**2
+        unbiased = mean / (1 - 0.9 ** (step + 1)), square / (1 - 0.999 ** (step + 1))
+        canvas -= 0.01 * 0.8 ** (step // 5) * unbiased[0] / (np.sqrt(unbiased[1]) + 1e-8)
+    _, chunk = run(problem, start)
+    assert relative_rms(chunk.state.canvas - start, canvas - start) < 1e-3
+
+
+def test_chunks_report_what_happened(problem, content) -> None:
+    chunks = []
+    for chunk in steps(problem, begin(images.normalise(content))):
+        chunks.append((chunk.first_step, len(chunk.learning_rate), int(chunk.state.step)))
+    assert chunks[0] == (1, 0, 0)
+    assert [first for first, _, _ in chunks[1:]] == [1 + done for _, _, done in chunks[:-1]]
+    assert chunks[-1][2] == 12
+    assert chunk.closing is not None
+
+
+def test_losses_are_those_before_the_update(problem, content) -> None:
+    canvas = images.normalise(content)
+    rows, chunk = run(problem, canvas)
+    np.testing.assert_allclose(rows[0], jax.jit(canvas_losses)(canvas, problem), rtol=1e-6)
+    np.testing.assert_array_equal(chunk.closing, losses_of(chunk.state.canvas, problem))
+
+
+@pytest.mark.parametrize("most", [1, 5, 64])
+def test_any_chunks_give_the_same_bits(problem, content, monkeypatch, most) -> None:
+    canvas = images.normalise(content)
+    monkeypatch.setattr(transfer, "_steps_a_call", lambda count, seconds: 12)
+    expected, chunk = run(problem, canvas)
+    expected_canvas = np.asarray(chunk.state.canvas)
+    monkeypatch.setattr(transfer, "_steps_a_call", lambda count, seconds: most)
+    rows, chunk = run(problem, canvas)
+    np.testing.assert_array_equal(rows, expected)
+    np.testing.assert_array_equal(chunk.state.canvas, expected_canvas)
+
+
+def test_going_on_from_a_chunk_gives_the_same_bits(problem, content) -> None:
+    canvas = images.normalise(content)
+    expected, _ = run(problem, canvas)
+    first = steps(problem, begin(canvas), pause_every=4)
+    while int((chunk := next(first)).state.step) < 4:
+        pass
+    rows = [row for part in steps(problem, chunk.state) for row in np.stack(part.losses, axis=1)]
+    np.testing.assert_array_equal(rows, expected[4:])
+
+
+def test_pauses_at_multiples(problem, content) -> None:
+    ends = [
+        int(chunk.state.step)
+        for chunk in steps(problem, begin(images.normalise(content)), pause_every=5)
+    ]
+    assert {5, 10, 12} <= set(ends)
+
+
+def test_numbers_change_without_a_new_trace(params, content, style) -> None:
+    """Weights, learning rate, decay, layer weights, another style, fewer steps: all data."""
+    canvas = images.normalise(content)
+    run(problem_of(params, content, style, steps=2), canvas)
+    before = transfer._run_steps._cache_size()
+    layers = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "conv5_1")
+    for changes in (
+        {"content_weight": 2.0, "style_weight": 5.0, "tv_weight": 0.0},
+        {"learning_rate": 0.1, "decay_rate": 0.5, "decay_every": 7},
+        {"style_layers": layers, "style_layer_weights": (1.0, 2.0, 3.0, 4.0, 5.0)},
+    ):
+        run(problem_of(params, content, style[:40, :50], steps=2, **changes), canvas)
+    assert transfer._run_steps._cache_size() == before
+
+
+def test_a_huge_learning_rate_stops_and_keeps_the_last_good_canvas(params, content, style) -> None:
+    problem = problem_of(params, content, style, steps=9, learning_rate=1e30)
+    canvas = images.normalise(content)
+    chunks = []
+    with pytest.raises(DivergedError, match="at step 2") as caught:
+        chunks.extend(steps(problem, begin(canvas)))
+    assert caught.value.step == 2
+    last = chunks[-1]
+    np.testing.assert_array_equal(last.state.good, canvas)
+    assert int(last.state.step) == 1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "term"),
+    [
+        ({"content_weight": float("nan")}, "content"),
+        ({"style_weight": float("inf")}, "style"),
+        ({"tv_weight": float("inf")}, "tv"),
+    ],
+)
+def test_the_term_that_failed_is_named(params, content, style, spoil, term) -> None:
+    problem = problem_of(params, content[::-1], style, steps=3)
+    hyper = dataclasses.replace(problem.hyper, **spoil)
+    with pytest.raises(DivergedError, match=f"the {term} loss became NaN or infinite at step 1"):
+        run(dataclasses.replace(problem, hyper=hyper), images.normalise(content))
+
+
+def test_a_gradient_alone_that_fails_is_named(problem, content) -> None:
+    """Kernels whose backward direction overflows: the losses are fine, the gradient is not."""
+    broken = {
+        name: Kernel(each.forward, each.backward * jnp.inf, each.bias)
+        for name, each in problem.kernels.items()
+    }
+    with pytest.raises(DivergedError, match="the gradient became NaN or infinite at step 1"):
+        run(dataclasses.replace(problem, kernels=broken), images.normalise(content))
+
+
+def test_reported_learning_rate_is_the_schedule(problem, content) -> None:
+    found = [
+        rate
+        for chunk in steps(problem, begin(images.normalise(content)))
+        for rate in chunk.learning_rate
+    ]
+    np.testing.assert_allclose(found, [learning_rate(k, problem) for k in range(12)], rtol=1e-6)
