@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-
 from conftest import EXAMPLES
+
 from jaxstyle import images, record
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import EXAMPLES
 from PIL import Image
 
-from conftest import EXAMPLES
 from jaxstyle import images, job, record, saving
 from jaxstyle.run import main
 
@@ -133,7 +133,7 @@ def test_a_log_and_numbered_pictures_do_not_change_the_result(paint) -> None:
 
 @pytest.mark.parametrize(("suffix", "worst"), [(".jpg", 8), (".webp", 20)])
 def test_other_kinds_of_file(paint, suffix: str, worst: float) -> None:
-    """WebP halves the colours' resolution, which in a picture as small and wild as this one shows."""
+    """WebP halves the colours' resolution; in a picture as small and wild as this it shows."""
     paint("-o", "out.png")
     code, out, _ = paint("-o", f"out{suffix}")
     assert (code, out) == (0, f"out{suffix}\n")
@@ -172,9 +172,10 @@ def test_divergence_saves_the_last_good_canvas(paint) -> None:
 
 
 def test_divergence_at_the_first_step_saves_nothing(paint) -> None:
-    code, out, err = paint("--content-weight", "3e38", "--init", "style", "-o", "out.png")
+    infinite = ["--style-weight", "3e38", "--style-layers", "relu1_1:3e38"]
+    code, out, err = paint(*infinite, "-o", "out.png")
     assert (code, out) == (1, "")
-    assert "the content loss became NaN or infinite at step 1" in err
+    assert "the style loss became NaN or infinite at step 1" in err
     assert not Path("out.png").exists()
 
 
@@ -227,7 +228,7 @@ def test_force_overwrites(paint) -> None:
     assert Path("out.png").read_bytes() == b"old"
     assert paint("-o", "out.png", "--force")[0] == 0
     assert images.load(Path("out.png")).shape == (32, 48, 3)
-    assert stat.S_IMODE(os.stat("out.png").st_mode) == 0o666 & ~current_umask()
+    assert stat.S_IMODE(Path("out.png").stat().st_mode) == 0o666 & ~current_umask()
 
 
 def current_umask() -> int:
