@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -31,6 +32,11 @@ def relative_rms(value, reference) -> float:
     """Returns the root mean square of the difference, relative to that of the reference."""
     value, reference = np.asarray(value, np.float64), np.asarray(reference, np.float64)
     return float(np.sqrt(np.mean((value - reference) ** 2) / np.mean(reference**2)))
+
+
+def attributes(file: h5py.File) -> dict[str, object]:
+    """Returns a weight file's attributes, its texts decoded."""
+    return {k: v.decode() if isinstance(v, bytes) else v for k, v in file.attrs.items()}
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from pathlib import Path
 import h5py
 import platformdirs
 import pytest
-from conftest import slim_params
+from conftest import attributes, slim_params
 from local_server import Page, Site, serve
 
 from jaxstyle import download, files, pretrained
@@ -233,7 +233,7 @@ def test_a_path_is_taken_as_it_is(kind: type) -> None:
 def test_a_conversion_says_where_it_comes_from(home: Path) -> None:
     target = convert(TORCH_VGG19, home / "a.h5")
     with h5py.File(target) as file:
-        assert dict(file.attrs) == {
+        assert attributes(file) == {
             "format_version": 1,
             "architecture": "vgg19",
             "source": "slim_vgg19_legacy.pth",

@@ -310,7 +310,7 @@ def test_other_weights_and_another_jax_are_said(first_run: Path, tmp_path: Path)
     arguments = parse([*pictures, "--from", str(path), "--size", "24x24", "--weights", str(other)])
     said: list[str] = []
     assert arguments is not None
-    inputs = read_inputs(arguments, tmp_path / "r.png", say=said.append)
+    inputs = read_inputs(arguments, tmp_path / "r.png", say=said.append, stream=None)
     assert inputs.facts["weights"] == {"name": "other.h5", "sha256": files.sha256(other)}
     assert inputs.facts["style"] == {"name": "old.png", "sha256": files.sha256(path)}
     assert [line.split(":")[0] for line in said] == [

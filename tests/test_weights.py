@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from conftest import slim_params
+from conftest import attributes, slim_params
 
 from jaxstyle import weights
 from jaxstyle.errors import InputError
@@ -78,7 +78,7 @@ def test_what_is_written_is_read(tmp_path: Path, architecture: str) -> None:
     (tmp_path / "a.h5").write_bytes(weight_bytes(params, **ORIGIN))
     assert same(read_weights(tmp_path / "a.h5"), params)
     with h5py.File(tmp_path / "a.h5") as file:
-        assert dict(file.attrs) == {"format_version": 1, "architecture": architecture, **ORIGIN}
+        assert attributes(file) == {"format_version": 1, "architecture": architecture, **ORIGIN}
         assert set(file) == set(params)
         assert file["conv2_1/kernel"].shape == (3, 3, 4, 6)
 
@@ -127,7 +127,7 @@ def test_the_embedded_file_is_vgg16_up_to_conv5_1() -> None:
 def test_the_embedded_file_is_rewritten_without_loss(tmp_path: Path) -> None:
     embedded = ROOT / "weights" / "vgg16-hed.h5"
     with h5py.File(embedded) as file:
-        origin = {key: str(file.attrs[key]) for key in ORIGIN}
+        origin = {key: attributes(file)[key] for key in ORIGIN}
         assert "MIT" in origin["licence"]
         assert file["conv5_1/kernel"].dtype == np.float16
     params = read_weights(embedded)
