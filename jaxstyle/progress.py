@@ -33,7 +33,8 @@ class Clock:
         if count:
             height, width, _ = chunk.state.canvas.shape
             self.seconds = now - (self._began or now)
-            self._per_pixel = chunk.seconds / count / (height * width)
+            latest = chunk.seconds / count / (height * width)
+            self._per_pixel = (self._per_pixel or latest) * 0.8 + latest * 0.2  # steadier
 
     def left(self, done: int) -> float:
         """Returns the seconds that the steps after the first `done` will take, by their sizes."""

@@ -1,0 +1,77 @@
+"""The installed wheel, not only the checkout, has all that it needs."""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import EXAMPLES
+
+ROOT = Path(__file__).parents[1]
+EMBEDDED = ROOT / "weights" / "vgg16-hed.h5"
+
+
+def test_the_embedded_weights_are_those_that_their_readme_describes() -> None:
+    digest = hashlib.sha256(EMBEDDED.read_bytes()).hexdigest()
+    assert f"sha256: `{digest}`" in (ROOT / "weights" / "README.md").read_text()
+
+
+def test_readme_names_files_that_exist() -> None:
+    for page in (ROOT / "README.md", ROOT / "examples" / "README.md", ROOT / "weights/README.md"):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), (page, target)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir"]
+    subprocess.run([*pip, str(folder), str(ROOT)], check=True)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.mark.slow
+def test_contents(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        weights = archive.read("jaxstyle/data/vgg16-hed.h5")
+    assert weights == EMBEDDED.read_bytes()
+    assert {"jaxstyle/py.typed", "jaxstyle/data/README.md"} <= names
+    assert any(name.endswith("licenses/NOTICE") for name in names)
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"jaxstyle"}
+
+
+@pytest.mark.slow
+def test_it_paints_from_another_folder(wheel: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site)]
+    subprocess.run([*pip, str(wheel)], check=True)
+    command = [sys.executable, "-m", "jaxstyle.run", "--content", str(EXAMPLES / "coffee.png")]
+    command += ["--style", str(EXAMPLES / "strokes.png"), "--weights", "embedded"]
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    result = subprocess.run(
+        [*command, "--size", "64", "--steps", "2"],
+        cwd=elsewhere,
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "coffee-strokes.png\n"
+    code = "import jaxstyle.pretrained as p; print(p.find_weights('embedded').path)"
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=elsewhere,
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.strip() == str(site / "jaxstyle" / "data" / "vgg16-hed.h5")
