@@ -29,7 +29,8 @@ Arrays = dict[str, Array]
 PROJECT = Path(__file__).resolve().parents[1]
 PHOTO, PAINTING = "coffee.png", "strokes.png"
 SLIM_SHRINK, FULL_SHRINK = 2, 3
-NOISE_SEED, NOISE_LEVELS, NOISE_STEP = 14, 8, 36
+SLIM_NOISE, FULL_NOISE = 14, 15
+NOISE_LEVELS, NOISE_STEP = 8, 36
 DECAY_EVERY = 20
 RATES = (0.3, 0.01)
 SLIM_STEPS, SLIM_CANVASES = 60, {0.3: (1, 4, 10), 0.01: (20, 40, 60)}
@@ -41,9 +42,9 @@ SLIM_CORNERS = {PHOTO: (310, 180), PAINTING: (380, 10)}
 FULL_CORNERS = {PHOTO: (149, 68), PAINTING: (230, 20)}
 
 # A gain makes the style term matter: without one, random kernels let it vanish beside the others.
-# The seeds and gains are those, of about a hundred tried, in which rounding is amplified least: four
-# ways to run them in PyTorch (oneDNN, its own convolutions, channels last, double precision) agree.
-# Elsewhere these part by percents within ten steps, and comparing a fifth would say nothing.
+# The seeds and gains are those, of about a hundred tried, in which rounding is amplified least:
+# four ways to run them in PyTorch (oneDNN, its own convolutions, channels last, double precision)
+# agree. Elsewhere these part by percents within ten steps; comparing a fifth would say nothing.
 SLIM_NETWORKS = (
     Network("vgg19-slim", (2, 2, 4, 4, 4), (8, 12, 16, 32, 32), 22, 1.3, 0.1),
     Network("vgg16-slim", (2, 2, 3, 3, 3), (8, 12, 16, 24, 24), 23, 1.26, 0.1),
@@ -71,14 +72,18 @@ def read_crop(path: Path, corner: tuple[int, int], size: tuple[int, int], shrink
 
 
 def read_pictures(
-    examples: Path, corners: dict[str, tuple[int, int]], size: tuple[int, int], shrink: int
+    examples: Path,
+    corners: dict[str, tuple[int, int]],
+    size: tuple[int, int],
+    shrink: int,
+    noise_seed: int,
 ) -> dict[str, Picture]:
     """Read the content and the style crop and draw the second canvas.
 
     That one is coarse noise: an eighth of its neighbours are equal, which tries the total
     variation's kink, while no patch is flat enough for two values in a pooling window to tie.
     """
-    generator = np.random.Generator(np.random.PCG64(NOISE_SEED))
+    generator = np.random.Generator(np.random.PCG64(noise_seed))
     noise = generator.integers(0, NOISE_LEVELS, (*size, 3)) * NOISE_STEP
     content, style = (
         read_crop(examples / name, corner, size, shrink) for name, corner in corners.items()
@@ -219,7 +224,7 @@ def describe_run(part: str, network: Network, preset: Preset, recorder: Recorder
         kernels_sha256=reference.digest(kernels),
         kernels_before_gain_sha256=reference.digest([kernel for kernel, _ in unscaled]),
         biases_sha256=reference.digest(biases),
-        noise={"seed": NOISE_SEED, "levels": NOISE_LEVELS, "step": NOISE_STEP},
+        noise={"seeds": [SLIM_NOISE, FULL_NOISE], "levels": NOISE_LEVELS, "step": NOISE_STEP},
         generator="numpy.random.PCG64",
         crops={
             "slim": {"shrink": SLIM_SHRINK, **SLIM_CORNERS},
@@ -231,7 +236,7 @@ def describe_run(part: str, network: Network, preset: Preset, recorder: Recorder
 
 def record_slim(network: Network, preset: Preset, examples: Path) -> Arrays:
     """Record a slim network completely."""
-    pictures = read_pictures(examples, SLIM_CORNERS, SLIM_SIZE, SLIM_SHRINK)
+    pictures = read_pictures(examples, SLIM_CORNERS, SLIM_SIZE, SLIM_SHRINK, SLIM_NOISE)
     recorder = Recorder(network, preset, pictures)
     arrays: Arrays = {"meta": describe_run("slim", network, preset, recorder)}
     arrays |= {f"pictures/{name}": picture for name, picture in pictures.items()}
@@ -248,7 +253,7 @@ def record_slim(network: Network, preset: Preset, examples: Path) -> Arrays:
 
 def record_full(examples: Path) -> Arrays:
     """Record samples and norms of the full-width network, whose weights are too large to keep."""
-    pictures = read_pictures(examples, FULL_CORNERS, FULL_SIZE, FULL_SHRINK)
+    pictures = read_pictures(examples, FULL_CORNERS, FULL_SIZE, FULL_SHRINK, FULL_NOISE)
     recorder = Recorder(FULL_NETWORK, BOOK, pictures)
     arrays: Arrays = {"meta": describe_run("full", FULL_NETWORK, BOOK, recorder)}
     arrays |= {f"pictures/{name}": picture for name, picture in pictures.items()}
