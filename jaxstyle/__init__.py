@@ -36,46 +36,9 @@ The map, from the ground up; a module imports only from those before it:
     run         `python -m jaxstyle.run`
 """
 
-import importlib
-from typing import Any
+import lazy_loader
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "errors": ("DivergedError", "InputError"),
-    "recipe": ("Hyperparams", "Recipe"),
-    "presets": ("PRESETS", "preset"),
-    "conv": ("Kernel", "prepare"),
-    "vgg": ("VGG", "features"),
-    "pretrained": ("load_weights",),
-    "losses": (
-        "Losses",
-        "Moments",
-        "content_loss",
-        "gram",
-        "moments",
-        "squared_error",
-        "style_loss",
-        "total_variation",
-        "weighted_losses",
-    ),
-    "objective": ("Problem", "Targets", "canvas_losses", "learning_rate", "make_problem"),
-    "transfer": ("Chunk", "State", "begin", "losses_of", "steps"),
-    "painting": ("levels", "paint", "stylize"),
-    "images": ("denormalise", "normalise"),
-}
-
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-
-__all__ = ["__version__", *sorted(_HOME_OF)]
-
-
-def __getattr__(name: str) -> Any:
-    """Imports a public name's module when the name is first asked for: jax takes a second."""
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'jaxstyle' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"jaxstyle.{_HOME_OF[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+# What is public stands in __init__.pyi. It is imported when first asked for: jax takes a second.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,63 @@
+# The public names, for type checkers and, by lazy_loader, for the import itself.
+
+__version__: str
+
+from .conv import Kernel, prepare
+from .errors import DivergedError, InputError
+from .images import denormalise, normalise
+from .losses import (
+    Losses,
+    Moments,
+    content_loss,
+    gram,
+    moments,
+    squared_error,
+    style_loss,
+    total_variation,
+    weighted_losses,
+)
+from .objective import Problem, Targets, canvas_losses, learning_rate, make_problem
+from .painting import levels, paint, stylize
+from .presets import PRESETS, preset
+from .pretrained import load_weights
+from .recipe import Hyperparams, Recipe
+from .transfer import Chunk, State, begin, losses_of, steps
+from .vgg import VGG, features
+
+__all__ = [
+    "PRESETS",
+    "VGG",
+    "Chunk",
+    "DivergedError",
+    "Hyperparams",
+    "InputError",
+    "Kernel",
+    "Losses",
+    "Moments",
+    "Problem",
+    "Recipe",
+    "State",
+    "Targets",
+    "begin",
+    "canvas_losses",
+    "content_loss",
+    "denormalise",
+    "features",
+    "gram",
+    "learning_rate",
+    "levels",
+    "load_weights",
+    "losses_of",
+    "make_problem",
+    "moments",
+    "normalise",
+    "paint",
+    "prepare",
+    "preset",
+    "squared_error",
+    "steps",
+    "style_loss",
+    "stylize",
+    "total_variation",
+    "weighted_losses",
+]
