@@ -11,6 +11,7 @@ The map, from the ground up; a module imports only from those before it:
     recipe      the two kinds of settings
     presets     named sets of them
     files       files written whole, free names, hashes, the cache folder
+    colours     any kind of image to 8-bit sRGB
     images      picture files and arrays
     conv        the frozen 3x3 convolution
     vgg         the network: `features` and the Flax module
@@ -36,9 +37,18 @@ The map, from the ground up; a module imports only from those before it:
     run         `python -m jaxstyle.run`
 """
 
+from typing import Any
+
 import lazy_loader
 
 __version__ = "0.1.0"
 
 # What is public stands in __init__.pyi. It is imported when first asked for: jax takes a second.
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_lazy_getattr, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what is asked for; with the settings also what makes a pytree of them."""
+    if name in ("Hyperparams", "preset"):
+        _lazy_getattr("Problem")
+    return _lazy_getattr(name)

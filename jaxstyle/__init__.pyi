@@ -4,7 +4,7 @@ __version__: str
 
 from .conv import Kernel, prepare
 from .errors import DivergedError, InputError
-from .images import denormalise, normalise
+from .images import denormalise, load_picture, normalise
 from .losses import (
     Losses,
     Moments,
@@ -16,13 +16,13 @@ from .losses import (
     total_variation,
     weighted_losses,
 )
-from .objective import Problem, Targets, canvas_losses, learning_rate, make_problem
+from .objective import Problem, Program, Targets, canvas_losses, learning_rate, make_problem
 from .painting import levels, paint, stylize
 from .presets import PRESETS, preset
 from .pretrained import load_weights
 from .recipe import Hyperparams, Recipe
 from .transfer import Chunk, State, begin, losses_of, steps
-from .vgg import VGG, features
+from .vgg import VGG, features, widths_of
 
 __all__ = [
     "PRESETS",
@@ -35,6 +35,7 @@ __all__ = [
     "Losses",
     "Moments",
     "Problem",
+    "Program",
     "Recipe",
     "State",
     "Targets",
@@ -46,6 +47,7 @@ __all__ = [
     "gram",
     "learning_rate",
     "levels",
+    "load_picture",
     "load_weights",
     "losses_of",
     "make_problem",
@@ -60,4 +62,5 @@ __all__ = [
     "stylize",
     "total_variation",
     "weighted_losses",
+    "widths_of",
 ]

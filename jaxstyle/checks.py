@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxstyle import files
-from jaxstyle.cli import INIT_WORDS, WEIGHT_WORDS, Arguments
+from jaxstyle.cli import WEIGHT_WORDS, Arguments
 from jaxstyle.errors import InputError, did_you_mean
+from jaxstyle.recipe import INITS
 
 LONGEST_SIDES = {".png": 2**31 - 1, ".jpg": 65500, ".jpeg": 65500, ".webp": 16383}
 """The picture files that can be written, and how many pixels their sides can have at most."""
@@ -25,7 +26,7 @@ def check_files(arguments: Arguments) -> None:
     for path in (arguments.content, arguments.style, arguments.from_picture):
         if path is not None:
             check_is_file(path)
-    _check_word_or_file("--init", arguments.init, INIT_WORDS)
+    _check_word_or_file("--init", arguments.init, INITS)
     _check_word_or_file("--weights", arguments.weights, WEIGHT_WORDS)
     try:
         _check_suffixes(arguments)
@@ -39,7 +40,7 @@ def inputs_of(arguments: Arguments) -> list[Path]:
     paths = [arguments.content, arguments.style]
     if arguments.from_picture is not None:
         paths.append(arguments.from_picture)
-    for value, words in ((arguments.init, INIT_WORDS), (arguments.weights, WEIGHT_WORDS)):
+    for value, words in ((arguments.init, INITS), (arguments.weights, WEIGHT_WORDS)):
         if value is not None and value not in words:
             paths.append(Path(value))
     return paths

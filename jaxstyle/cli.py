@@ -26,7 +26,6 @@ from jaxstyle.texts import (
 )
 
 DEVICES = ("cpu", "gpu", "tpu")
-INIT_WORDS = ("content", "style", "noise")
 WEIGHT_WORDS = ("auto", "embedded", "vgg19")
 
 

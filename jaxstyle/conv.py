@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
@@ -31,13 +32,20 @@ Kernels = dict[str, Kernel]
 
 
 def prepare(params: Params) -> Kernels:
-    """Returns the kernels that `features` takes, from plain parameters; to be done once."""
+    """Returns the kernels that `features` takes, from plain parameters; to be done once.
+
+    Half precision is raised to float32.
+    """
     return {name: _prepare_layer(layer) for name, layer in params.items()}
 
 
 def _prepare_layer(layer: Mapping[str, ArrayLike]) -> Kernel:
-    kernel = jnp.asarray(layer["kernel"])
-    return Kernel(kernel, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), jnp.asarray(layer["bias"]))
+    kernel = layer["kernel"]
+    if not isinstance(kernel, np.ndarray):  # numpy turns it without compiling anything
+        kernel = jnp.asarray(kernel)
+    dtype = jnp.promote_types(jnp.result_type(kernel), jnp.float32)
+    arrays = (kernel, kernel[::-1, ::-1].swapaxes(2, 3), layer["bias"])
+    return Kernel(*(jnp.asarray(each, dtype) for each in arrays))
 
 
 @jax.custom_vjp

@@ -6,8 +6,6 @@ import os
 import tempfile
 from pathlib import Path
 
-import platformdirs
-
 from jaxstyle.errors import InputError
 
 LONGEST_STEM = 200
@@ -102,5 +100,7 @@ def cache_folder() -> Path:
 
     The environment variable JAXSTYLE_CACHE names another one.
     """
+    import platformdirs  # not needed by those who only ask whether a file can be written
+
     named = os.environ.get("JAXSTYLE_CACHE")
     return Path(named) if named else Path(platformdirs.user_cache_dir("jaxstyle", appauthor=False))

@@ -1,4 +1,4 @@
-"""Picture files to arrays and back; the only module that knows Pillow.
+"""Picture files to arrays and back; this module and `colours` alone know Pillow.
 
 A *picture* is an array (H, W, 3), RGB in sRGB: uint8 on the way in, float32 in [0, 1] on the way
 out. A *canvas* is the same in the network's input space: (picture - MEAN) / STD per channel, in
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 
+from jaxstyle.colours import to_srgb
 from jaxstyle.errors import InputError
 from jaxstyle.recipe import MOST_PIXELS, Size
 
@@ -25,14 +26,12 @@ STD = np.array([0.229, 0.224, 0.225], np.float32)
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 _FILTERS = {"lanczos": Image.Resampling.LANCZOS, "bilinear": Image.Resampling.BILINEAR}
-_OPAQUE = {"1": "L", "L": "L", "LA": "L", "CMYK": "CMYK"}
-"""Modes whose colours an ICC profile may describe as they are; all others become RGB first."""
 
 Picture = NDArray[np.uint8]
 _T = TypeVar("_T")
 
 
-def load(path: Path) -> Picture:
+def load_picture(path: Path) -> Picture:
     """Reads a picture file, upright, in sRGB, over white where it is transparent.
 
     Returns:
@@ -41,7 +40,7 @@ def load(path: Path) -> Picture:
     Raises:
       InputError: no such file, not a picture, cut off, or more than `MOST_PIXELS` pixels.
     """
-    return _opened(path, lambda image: np.asarray(_rgb(_upright(image))))
+    return _opened(path, lambda image: np.asarray(to_srgb(_upright(image))))
 
 
 def read_text(path: Path) -> dict[str, str]:
@@ -86,46 +85,6 @@ def _upright(image: Image.Image) -> Image.Image:
         return ImageOps.exif_transpose(image)
     except Exception:  # broken EXIF raises many kinds; the pixels are good
         return image
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    """Returns an 8-bit sRGB image without transparency, whatever came in."""
-    profile = image.info.get("icc_profile")
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        image = _eight_bit_grey(image)
-    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
-    picture = _srgb(image.convert(_OPAQUE.get(image.mode, "RGB")), profile)
-    if alpha is None:
-        return picture
-    return Image.composite(picture, Image.new("RGB", image.size, "white"), alpha)
-
-
-def _eight_bit_grey(image: Image.Image) -> Image.Image:
-    """Scales 16-bit grey by 1/257; Pillow's own conversion would clip it at 255.
-
-    Mode "F" has no agreed range: [0, 1], [0, 255] or [0, 65535] is guessed from its maximum, as is
-    mode "I", which holds 16-bit PNGs in some versions.
-    """
-    values = np.nan_to_num(np.asarray(image, np.float64), posinf=0.0, neginf=0.0)
-    top = values.max(initial=0.0)
-    full = 65535.0 if image.mode != "F" else next(t for t in (1, 255, 65535, top) if top <= t)
-    scaled = np.clip(values / max(full, top) * 255, 0, 255)
-    return Image.fromarray(np.rint(scaled).astype(np.uint8))
-
-
-def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Converts L, RGB or CMYK to sRGB by an ICC profile, or plainly if that cannot be used."""
-    if profile:
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            converted = ImageCms.profileToProfile(
-                image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
-            )
-        except (ImageCms.PyCMSError, OSError):  # broken, or of another kind of colours
-            converted = None
-        if converted is not None:
-            return converted
-    return image.convert("RGB")
 
 
 def as_picture(array: Any, *, name: str) -> Picture:
@@ -187,9 +146,16 @@ def resize(picture: Picture, size: tuple[int, int], *, resampling: str) -> Pictu
     return np.asarray(image)
 
 
-def normalise(picture: Picture) -> NDArray[np.float32]:
-    """Returns the canvas of an 8-bit picture: (picture / 255 - MEAN) / STD, all in float32."""
-    return (picture.astype(np.float32) / np.float32(255) - MEAN) / STD
+def normalise(picture: NDArray[Any]) -> NDArray[np.float32]:
+    """Returns the canvas of a picture: (picture - MEAN) / STD, all in float32.
+
+    Args:
+      picture: (H, W, 3), uint8, which is divided by 255 first, or floating point in [0, 1].
+    """
+    scaled = picture.astype(np.float32)
+    if picture.dtype == np.uint8:
+        scaled = scaled / np.float32(255)
+    return (scaled - MEAN) / STD
 
 
 def denormalise(canvas: Any) -> NDArray[np.float32]:

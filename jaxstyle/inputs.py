@@ -6,12 +6,12 @@ from typing import Any, NamedTuple, TextIO
 
 from jaxstyle import files, images, record
 from jaxstyle.checks import check_encodable, check_numbered
-from jaxstyle.cli import INIT_WORDS, Arguments
+from jaxstyle.cli import Arguments
 from jaxstyle.errors import InputError
 from jaxstyle.layers import smallest_side
 from jaxstyle.presets import change, preset
 from jaxstyle.pretrained import EMBEDDED, WeightFile, find_weights
-from jaxstyle.recipe import Hyperparams, Recipe
+from jaxstyle.recipe import INITS, Hyperparams, Recipe
 from jaxstyle.weights import Arrays, read_weights
 
 Say = Callable[[str], None]
@@ -63,7 +63,7 @@ def read_settings(arguments: Arguments, *, say: Say) -> Settings:
     recipe, hyper = change(recipe, hyper, **arguments.settings)
     init = arguments.init or others.get("init", "content")
     begun_from_file = earlier is not None and "init" in earlier
-    if arguments.init is None and (begun_from_file or init not in INIT_WORDS):
+    if arguments.init is None and (begun_from_file or init not in INITS):
         raise InputError(
             f"{arguments.from_picture} was begun from the picture {init}: name it with --init"
         )
@@ -94,9 +94,9 @@ def read_inputs(arguments: Arguments, output: Path, *, say: Say, stream: TextIO 
     """
     settings = read_settings(arguments, say=say)
     check_numbered(arguments, output, steps=settings.recipe.steps)
-    content, style = images.load(arguments.content), images.load(arguments.style)
+    content, style = images.load_picture(arguments.content), images.load_picture(arguments.style)
     _check_sizes(content, style, settings.recipe, output)
-    init = settings.init if settings.init in INIT_WORDS else images.load(Path(settings.init))
+    init = settings.init if settings.init in INITS else images.load_picture(Path(settings.init))
     weight_file = find_weights(settings.weights, say=say, stream=stream)
     params = read_weights(weight_file.path)
     facts = _facts(arguments, init, settings.init, weight_file)

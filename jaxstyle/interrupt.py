@@ -55,10 +55,13 @@ class Interruption:
 
 @contextlib.contextmanager
 def unbreakable() -> Iterator[None]:
-    """Holds signals off for the moment in which a file is written, so that no part stays behind."""
-    before = {each: signal.signal(each, signal.SIG_IGN) for each in SIGNALS}
+    """Holds signals back while a file is written, so that no part stays; then lets them go."""
+    held: list[int] = []
+    before = {each: signal.signal(each, lambda n, _: held.append(n)) for each in SIGNALS}
     try:
         yield
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+        for number in held:
+            signal.raise_signal(number)

@@ -1,11 +1,13 @@
 """One run, from its inputs to its files: device, painting, log, intermediate pictures, result."""
 
 import logging
-import shutil
+import os
 from pathlib import Path
 from typing import IO, NamedTuple
 
 import jax
+import numpy as np
+from numpy.typing import NDArray
 
 from jaxstyle import images, record
 from jaxstyle.cli import Arguments
@@ -13,10 +15,14 @@ from jaxstyle.conv import prepare
 from jaxstyle.errors import DivergedError, InputError
 from jaxstyle.inputs import Inputs, Say
 from jaxstyle.interrupt import Interruption
+from jaxstyle.losses import Losses
 from jaxstyle.painting import Level, levels, paint
 from jaxstyle.progress import Clock, Watch, size_text
 from jaxstyle.saving import is_due, make_record, save, save_numbered
 from jaxstyle.transfer import Chunk, losses_of
+
+NVIDIA_SIGNS = (Path("/proc/driver/nvidia/version"), Path("/dev/nvidia0"), Path("/dev/dxg"))
+"""Files that are there if the driver of an NVIDIA GPU is loaded (the last: in WSL)."""
 
 CUDA_INSTALL = "pip install -U 'jax[cuda13]'"
 
@@ -46,10 +52,21 @@ class Outcome(NamedTuple):
     exit_code: int
 
 
+class Good(NamedTuple):
+    """A canvas that can be saved: its losses are known and finite."""
+
+    canvas: jax.Array | NDArray[np.float32]
+    losses: Losses
+    steps_done: int
+
+
 class Painted(NamedTuple):
-    """What the loop left: the last chunk, and why it ended early, if it did."""
+    """What the loop left."""
 
     chunk: Chunk
+    """The last one."""
+    finished: Good | None
+    """The end of the last size that was finished."""
     failure: DivergedError | None
     log_failed: bool
     seconds: float
@@ -65,7 +82,7 @@ def run_job(job: Job) -> Outcome:
       OSError: the picture could not be saved anywhere, or the device failed.
     """
     device = choose_device(job.arguments.device, say=job.say)
-    plan = levels(job.inputs.content, job.inputs.style, job.inputs.settings.recipe)
+    plan = levels(job.inputs.content, job.inputs.style, recipe=job.inputs.settings.recipe)
     if job.stream is not None:
         job.say(_first_line(device, job.inputs, plan))
     with jax.default_device(device), job.interruption.noted_only():
@@ -87,7 +104,7 @@ def _of_the_system(error: jax.errors.JaxRuntimeError) -> Exception:
 def _paint(job: Job, plan: list[Level], device: jax.Device) -> Painted:
     """Runs the loop and does all that happens meanwhile."""
     arguments, settings = job.arguments, job.inputs.settings
-    clock, failure = Clock(plan), None
+    clock, failure, finished = Clock(plan), None, None
     with Watch(arguments.log, settings.recipe.steps, job.stream, job.say) as watch:
         try:
             for chunk in paint(
@@ -101,39 +118,57 @@ def _paint(job: Job, plan: list[Level], device: jax.Device) -> Painted:
             ):
                 clock.tick(chunk)
                 watch.see(chunk, clock)
+                done = int(chunk.state.step)
+                if chunk.closing is not None and np.isfinite(chunk.closing.total):
+                    finished = Good(np.array(chunk.state.canvas), chunk.closing, done)
                 if is_due(chunk, arguments.save_every):
-                    facts = make_record(job.inputs, device, None, int(chunk.state.step))
+                    facts = make_record(job.inputs, device, chunk.state.canvas, None, done)
                     save_numbered(chunk, job.output, facts, force=arguments.force, say=job.say)
                 if job.interruption.received:
                     break
         except DivergedError as error:
             failure = error
-    return Painted(chunk, failure, watch.log_failed, clock.seconds)
+    return Painted(chunk, finished, failure, watch.log_failed, clock.seconds)
+
+
+def _last_good(painted: Painted) -> Good | None:
+    """Returns the last canvas worth saving; None if no step was finished."""
+    state, problem = painted.chunk.state, painted.chunk.problem
+    done = int(state.step)
+    if done == problem.first_step:  # nothing was done at this size
+        return painted.finished
+    if painted.failure is not None:  # the last update led astray: the canvas before it
+        return Good(state.good, losses_of(state.good, problem), done - 1)
+    return (
+        painted.finished
+        if painted.chunk.closing
+        else Good(state.canvas, losses_of(state.canvas, problem), done)
+    )
 
 
 def _finish(job: Job, painted: Painted, device: jax.Device) -> Outcome:
     """Saves the last good canvas and says what there is to say."""
-    chunk, failure, _, seconds = painted
-    done = int(chunk.state.step)
+    failure, steps = painted.failure, job.inputs.settings.recipe.steps
+    good = _last_good(painted)
     if failure is not None:
         job.say(str(failure))
-    if done == 0 and failure is None:
+    if good is None and failure is None:
         raise KeyboardInterrupt
-    if done == 0:
+    if good is None:
         job.say("no step was finished, so no picture was saved")
-        return Outcome(None, {}, seconds, 1)
-    canvas = chunk.state.canvas if failure is None else chunk.state.good
-    losses = chunk.closing if failure is None else None
-    facts = make_record(job.inputs, device, losses or losses_of(canvas, chunk.problem), done)
-    picture = images.denormalise(canvas)
+        return Outcome(None, {}, painted.seconds, 1)
+    facts = make_record(job.inputs, device, good.canvas, good.losses, good.steps_done)
+    picture = images.denormalise(good.canvas)
     path, moved = save(job.output, picture, facts, force=job.arguments.force, say=job.say)
+    at = f"after step {good.steps_done} of {steps}, {facts['painted_size']}"
     if failure is not None:
-        job.say(f"the last good picture was saved: {path}")
+        job.say(f"the last good picture, {at}, was saved: {path}")
     elif job.interruption.received:
-        job.say(f"stopped after step {done} of {job.inputs.settings.recipe.steps}; saved: {path}")
+        job.say(f"stopped {at}; saved: {path}")
     failed = failure is not None or painted.log_failed or moved
     stopped = job.interruption.received
-    return Outcome(path, facts, seconds, job.interruption.exit_code if stopped else int(failed))
+    code = job.interruption.exit_code if stopped else int(failed)
+    return Outcome(path, facts, painted.seconds, code)
 
 
 def choose_device(name: str | None, *, say: Say) -> jax.Device:
@@ -146,19 +181,21 @@ def choose_device(name: str | None, *, say: Say) -> jax.Device:
     if name == "cpu":
         # leaves a GPU's memory alone
         jax.config.update("jax_platforms", "cpu")  # type: ignore[no-untyped-call]
+    platforms = os.environ.get("JAX_PLATFORMS", "")
     try:
         device = jax.devices(name)[0]
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:  # the latter for a plugin that is not there
         hint = f"; for an NVIDIA GPU: {CUDA_INSTALL}" if name == "gpu" else ""
-        reason = " ".join(str(error).split())
-        raise InputError(f"jax finds no device {name or ''}: {reason}{hint}") from None
-    if device.platform == "cpu" and name is None and _nvidia_gpu_present():
+        reason = " ".join(str(error).split()) or f"JAX_PLATFORMS is {platforms!r}"
+        raise InputError(f"jax finds no device {name or 'at all'}: {reason}{hint}") from None
+    chosen = name or platforms
+    if device.platform == "cpu" and not chosen and _nvidia_gpu_present():
         say(f"an NVIDIA GPU is present, but this jax cannot use it; to use it: {CUDA_INSTALL}")
     return device
 
 
 def _nvidia_gpu_present() -> bool:
-    return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
+    return any(path.exists() for path in NVIDIA_SIGNS)
 
 
 def _first_line(device: jax.Device, inputs: Inputs, plan: list[Level]) -> str:

@@ -49,7 +49,13 @@ def moments(feature_map: jax.Array) -> Moments:
 
 
 def squared_error(feature_map: jax.Array, target: jax.Array) -> SquaredError:
-    """Returns the summed squared difference of two feature maps of one shape."""
+    """Returns the summed squared difference of two feature maps.
+
+    Raises:
+      ValueError: they are not of one shape.
+    """
+    if feature_map.shape != target.shape:
+        raise ValueError(f"feature maps of shapes {feature_map.shape} and {target.shape}")
     return SquaredError(jnp.sum(jnp.square(feature_map - target)), target.size)
 
 

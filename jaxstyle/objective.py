@@ -1,16 +1,17 @@
 """What is optimised at one size: the targets, the loss of a canvas, the learning rate of a step.
 
-Pictures and canvases are (H, W, 3), normalised (`images.normalise`), float32. `recipe` is static
+Pictures and canvases are (H, W, 3), normalised (`images.normalise`), float32. `Program` is static
 under jit; everything else is data.
 """
 
 import dataclasses
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jaxstyle.conv import Kernels
 from jaxstyle.errors import InputError
@@ -33,36 +34,46 @@ class Targets(NamedTuple):
     """By style layer, the style's Gram matrix (C, C)."""
 
 
+class Program(NamedTuple):
+    """What of a recipe decides the compiled program of a size; hashable, static under jit."""
+
+    content_layers: tuple[str, ...]
+    """Plain names that the weights have, as are `style_layers`."""
+    style_layers: tuple[str, ...]
+    pooling: str
+    schedule: str
+
+
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["kernels", "targets", "hyper", "first_step", "steps"],
-    meta_fields=["recipe"],
+    meta_fields=["program"],
 )
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """All that a step needs besides the state; a pytree in which the recipe is static."""
+    """All that a step needs besides the state; a pytree in which the program is static."""
 
     kernels: Kernels
     targets: Targets
     hyper: Hyperparams
-    recipe: Recipe
-    """With plain layer names: see `resolve`."""
+    program: Program
     first_step: int = 0
     """How many steps of the run come before this size."""
     steps: int
     """How many steps this size has."""
 
 
-def resolve(recipe: Recipe, kernels: Kernels) -> Recipe:
-    """Returns the recipe with plain layer names for these weights: relu4_last becomes relu4_4.
+def resolve(recipe: Recipe, kernels: Kernels) -> Program:
+    """Returns a recipe's program, with plain layer names: relu4_last becomes relu4_4.
 
     Raises:
       InputError: the weights have no such layer, or two names mean the same one.
     """
-    return dataclasses.replace(
-        recipe,
-        content_layers=_plain(recipe.content_layers, kernels),
-        style_layers=_plain(recipe.style_layers, kernels),
+    return Program(
+        _plain(recipe.content_layers, kernels),
+        _plain(recipe.style_layers, kernels),
+        recipe.pooling,
+        recipe.schedule,
     )
 
 
@@ -74,23 +85,23 @@ def _plain(layers: tuple[str, ...], kernels: Kernels) -> tuple[str, ...]:
     return plain
 
 
-@partial(jax.jit, static_argnames="recipe")
+@partial(jax.jit, static_argnames="program")
 def make_targets(
-    kernels: Kernels, content: jax.Array, style: jax.Array, *, recipe: Recipe
+    kernels: Kernels, content: jax.Array, style: jax.Array, *, program: Program
 ) -> Targets:
     """Returns the targets of a content and a style, both (H, W, 3), normalised, of any sizes."""
-    pooling = recipe.pooling
-    style_features = features(kernels, style, taps=recipe.style_layers, pooling=pooling)
+    pooling = program.pooling
+    style_features = features(kernels, style, taps=program.style_layers, pooling=pooling)
     return Targets(
-        features(kernels, content, taps=recipe.content_layers, pooling=pooling),
+        features(kernels, content, taps=program.content_layers, pooling=pooling),
         {tap: gram(moments(each)) for tap, each in style_features.items()},
     )
 
 
 def make_problem(
     kernels: Kernels,
-    content: jax.Array,
-    style: jax.Array,
+    content: ArrayLike,
+    style: ArrayLike,
     *,
     recipe: Recipe,
     hyper: Hyperparams,
@@ -111,27 +122,35 @@ def make_problem(
     Raises:
       InputError: the weights have no such layer.
     """
-    recipe = resolve(recipe, kernels)
+    program = resolve(recipe, kernels)
+    content, style = jnp.asarray(content), jnp.asarray(style)
     return Problem(
         kernels=kernels,
-        targets=make_targets(kernels, content, style, recipe=recipe),
-        hyper=hyper,
-        recipe=recipe,
+        targets=make_targets(kernels, content, style, program=program),
+        hyper=_as_arrays(hyper, content.dtype),
+        program=program,
         first_step=first_step,
         steps=recipe.steps if steps is None else steps,
     )
 
 
+def _as_arrays(hyper: Hyperparams, dtype: Any) -> Hyperparams:
+    """Returns the numbers as arrays: an integer for a float would compile the program anew."""
+    arrays: Hyperparams = jax.tree.map(lambda number: jnp.asarray(number, dtype), hyper)
+    interval: Any = jnp.asarray(hyper.decay_every, jnp.int32)
+    return dataclasses.replace(arrays, decay_every=interval)
+
+
 def canvas_losses(canvas: jax.Array, problem: Problem) -> Losses:
     """Returns every weighted loss term of a canvas (H, W, 3): pure, for jit, grad and vmap."""
-    hyper, recipe = problem.hyper, problem.recipe
-    taps = tuple(dict.fromkeys(recipe.content_layers + recipe.style_layers))
-    found = features(problem.kernels, canvas, taps=taps, pooling=recipe.pooling)
-    weights = zip(recipe.content_layers, hyper.content_layer_weights, strict=True)
-    style_weights = zip(recipe.style_layers, hyper.style_layer_weights, strict=True)
+    hyper, program = problem.hyper, problem.program
+    taps = tuple(dict.fromkeys(program.content_layers + program.style_layers))
+    found = features(problem.kernels, canvas, taps=taps, pooling=program.pooling)
+    weights = zip(program.content_layers, hyper.content_layer_weights, strict=True)
+    style_weights = zip(program.style_layers, hyper.style_layer_weights, strict=True)
     return weighted_losses(
         {tap: squared_error(found[tap], each) for tap, each in problem.targets.content.items()},
-        {tap: gram(moments(found[tap])) for tap in recipe.style_layers},
+        {tap: gram(moments(found[tap])) for tap in program.style_layers},
         problem.targets.style,
         canvas,
         content_weights={tap: weight * hyper.content_weight for tap, weight in weights},
@@ -147,7 +166,7 @@ def learning_rate(step: jax.Array | int, problem: Problem) -> jax.Array:
     `exponential_decay(staircase=True)` drops one step late for many intervals under jit.
     """
     hyper = problem.hyper
-    if problem.recipe.schedule == "step":
+    if problem.program.schedule == "step":
         drops = jnp.asarray(step // hyper.decay_every, jnp.float32)
         return hyper.learning_rate * jnp.power(hyper.decay_rate, drops)
     done = jnp.asarray(step - problem.first_step, jnp.float32) / problem.steps

@@ -5,7 +5,7 @@ it. `stylize` drains it.
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -18,11 +18,9 @@ from jaxstyle.conv import Kernels, Params, prepare
 from jaxstyle.errors import DivergedError, InputError
 from jaxstyle.layers import smallest_side
 from jaxstyle.objective import make_problem
-from jaxstyle.presets import preset
-from jaxstyle.recipe import Hyperparams, Recipe, validate
+from jaxstyle.presets import change, preset
+from jaxstyle.recipe import INITS, Hyperparams, Recipe, validate
 from jaxstyle.transfer import Chunk, begin, steps
-
-INITS = ("content", "style", "noise")
 
 
 class Level(NamedTuple):
@@ -34,7 +32,7 @@ class Level(NamedTuple):
     steps: int
 
 
-def levels(content: Any, style: Any, recipe: Recipe) -> list[Level]:
+def levels(content: Any, style: Any, *, recipe: Recipe) -> list[Level]:
     """Returns the sizes of a run, from coarse to fine; both pictures resized from the originals.
 
     Sizes too small for the deepest layer are left out, and so are sizes without a step.
@@ -87,6 +85,8 @@ def paint(
     pause_every: int = 0,
 ) -> Iterator[Chunk]:
     """Paints at every size in turn and yields what every few steps brought.
+
+    The arrays of a chunk's state are used up when the next chunk is asked for: copy what you keep.
 
     Args:
       kernels: from `conv.prepare`.
@@ -167,19 +167,24 @@ def stylize(
       hyper: the settings that decide the numbers; likewise.
       init: what the canvas is at first: "content", "style", "noise", or a picture like `content`.
       seed: of the noise.
-      report: called after every few steps, and once before the first of each size.
+      report: called after every few steps, and once before the first of each size. The arrays of
+        a chunk's state are used up by the next steps: keep a copy, `np.array(chunk.state.canvas)`.
 
     Returns:
       The painted picture, (H, W, 3) float32 in [0, 1].
 
     Raises:
-      InputError: a setting or picture that cannot be used.
+      InputError: parameters, a setting or a picture that cannot be used.
       DivergedError: a loss or gradient is not finite; its `picture` is the last good one.
     """
     default_recipe, default_hyper = preset("default")
+    if hyper is None and recipe is not None:  # the default's numbers, for this recipe's layers
+        layers = {"content_layers": recipe.content_layers, "style_layers": recipe.style_layers}
+        recipe, hyper = change(recipe, default_hyper, **layers)
     recipe, hyper = recipe or default_recipe, hyper or default_hyper
     validate(recipe, hyper)
-    plan = levels(content, style, recipe)
+    _check_params(params)
+    plan = levels(content, style, recipe=recipe)
     try:
         for chunk in paint(prepare(params), plan, recipe=recipe, hyper=hyper, init=init, seed=seed):
             if report is not None:
@@ -188,3 +193,11 @@ def stylize(
         error.picture = images.denormalise(chunk.state.good)
         raise
     return images.denormalise(chunk.state.canvas)
+
+
+def _check_params(params: Any) -> None:
+    layers = params.values() if isinstance(params, Mapping) else [None]
+    if not all(
+        isinstance(layer, Mapping) and {"kernel", "bias"} <= layer.keys() for layer in layers
+    ):
+        raise InputError("params must be the layers by name that load_weights returns")

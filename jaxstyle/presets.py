@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import numbers
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from jaxstyle.errors import InputError, did_you_mean
@@ -30,33 +31,35 @@ _CONV_TAPS: dict[str, Any] = {
     "style_layers": ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"),
 }
 
-PRESETS: Mapping[str, Preset] = {
-    "default": Preset(
-        "ours: the book's objective and balance at the photo's own aspect ratio, coarse to fine"
-        " with a cosine schedule, so that it is there in fewer steps",
-        dataclasses.replace(
-            _BOOK,
-            size=450,
-            scales=(0.5, 1.0),
-            steps=300,
-            schedule="cosine",
-            resampling="lanczos",
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        "default": Preset(
+            "ours: the book's objective and balance at the photo's own aspect ratio, coarse to fine"
+            " with a cosine schedule, so that it is there in fewer steps",
+            dataclasses.replace(
+                _BOOK,
+                size=450,
+                scales=(0.5, 1.0),
+                steps=300,
+                schedule="cosine",
+                resampling="lanczos",
+            ),
+            Hyperparams(),
         ),
-        Hyperparams(),
-    ),
-    "book": Preset(
-        "Dive into Deep Learning, Neural Style Transfer, the PyTorch listing: 300x450 whatever"
-        " the aspect, 500 steps of Adam; its in-place ReLUs make relu taps of all but conv5_1",
-        _BOOK,
-        Hyperparams(),
-    ),
-    "book-mxnet": Preset(
-        "the same chapter's MXNet listing: the same objective before the ReLUs, learning rate"
-        " 0.9; a stronger, rougher picture",
-        dataclasses.replace(_BOOK, **_CONV_TAPS),
-        Hyperparams(learning_rate=0.9),
-    ),
-}
+        "book": Preset(
+            "Dive into Deep Learning, Neural Style Transfer, the PyTorch listing: 300x450 whatever"
+            " the aspect, 500 steps of Adam; its in-place ReLUs make relu taps of all but conv5_1",
+            _BOOK,
+            Hyperparams(),
+        ),
+        "book-mxnet": Preset(
+            "the same chapter's MXNet listing: the same objective before the ReLUs, learning rate"
+            " 0.9; a stronger, rougher picture",
+            dataclasses.replace(_BOOK, **_CONV_TAPS),
+            Hyperparams(learning_rate=0.9),
+        ),
+    }
+)
 
 
 def preset(name: str = "default", **changes: Any) -> tuple[Recipe, Hyperparams]:

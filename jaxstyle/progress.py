@@ -1,5 +1,6 @@
 """What a person sees while it paints: a bar or plain lines, and the log file of every step."""
 
+import contextlib
 import csv
 import time
 from collections.abc import Callable, Sequence
@@ -52,8 +53,13 @@ class Log:
     def __init__(self, path: Path) -> None:
         self._file = path.open("w", newline="", encoding="utf-8")
         self._rows = csv.writer(self._file)
-        self._rows.writerow(COLUMNS)
-        self._file.flush()
+        try:
+            self._rows.writerow(COLUMNS)
+            self._file.flush()
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            raise
 
     def write(self, chunk: Chunk, seconds: float) -> None:
         """Writes a chunk's steps; the chunk ended at `seconds`, and its steps share its time."""
@@ -130,7 +136,15 @@ class Watch:
         if self._display is not None:
             self._display.close()
         if self._log is not None:
-            self._log.close()
+            try:
+                self._log.close()  # which tries once more to write what could not be written
+            except OSError as error:
+                self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        if not self.log_failed:
+            self._say(f"warning: the log could not be written to its end: {error.strerror}")
+        self.log_failed = True
 
     def see(self, chunk: Chunk, clock: Clock) -> None:
         """Shows and logs a chunk that has just ended."""
@@ -143,8 +157,7 @@ class Watch:
         try:
             self._log.write(chunk, clock.seconds)
         except OSError as error:
-            self.log_failed = True
-            self._say(f"warning: the log could not be written on: {error.strerror}")
+            self._fail(error)
 
 
 def progress_text(chunk: Chunk, steps: int, seconds_left: float) -> str:

@@ -16,6 +16,9 @@ from jaxstyle.errors import InputError, did_you_mean
 from jaxstyle.layers import check_tap
 
 POOLINGS = ("max", "avg")
+INITS = ("content", "style", "noise")
+"""What a canvas can be at first, other than a picture of its own."""
+
 SCHEDULES = ("step", "cosine")
 RESAMPLINGS = ("lanczos", "bilinear")
 LARGEST_FLOAT32 = 3.4028235e38

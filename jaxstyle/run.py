@@ -34,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             say("stopped before the first step was finished: nothing to save")
             return interruption.exit_code
+        except BrokenPipeError:  # whoever read what is printed has left
+            return 1
         except (OSError, MemoryError) as error:
             say(f"error: {_reason(error)}")
             return 1
@@ -59,6 +61,8 @@ def _print_outcome(
     path: Path | None, seconds: float, facts: dict[str, Any], *, as_json: bool
 ) -> None:
     """Prints where the picture is, or all that is known of the run as JSON."""
+    if sys.stdout is None:  # closed by the caller
+        return
     if as_json:
         output = None if path is None else str(path)
         print(json.dumps({"output": output, "seconds": round(seconds, 3), **facts}))

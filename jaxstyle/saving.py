@@ -36,15 +36,20 @@ def save_numbered(
 
 
 def make_record(
-    inputs: Inputs, device: jax.Device, losses: Losses | None, steps_done: int
+    inputs: Inputs,
+    device: jax.Device,
+    canvas: jax.Array | NDArray[np.float32],
+    losses: Losses | None,
+    steps_done: int,
 ) -> record.Record:
-    """Returns all that a picture shall know of its making; see `record`."""
+    """Returns all that a picture, painted from `canvas`, shall know of its making; see `record`."""
     settings = inputs.settings
     others = {"preset": settings.preset, "init": settings.init, "seed": settings.seed}
     facts = {
         **inputs.facts,
         "versions": record.versions(),
         "steps_done": steps_done,
+        "painted_size": f"{canvas.shape[0]}x{canvas.shape[1]}",
         "device": device.device_kind,
     }
     if not isinstance(inputs.init, str):

@@ -12,7 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxstyle.conv import Kernels, Params, convolve
-from jaxstyle.layers import block_of, conv_of, resolve_tap
+from jaxstyle.errors import InputError
+from jaxstyle.layers import block_of, conv_of, resolve_tap, smallest_side
+
+Pool = Callable[..., jax.Array]
 
 
 def features(
@@ -33,12 +36,14 @@ def features(
       By the names given: (h, w, C) with h = H // 2 ** (block - 1), w likewise.
 
     Raises:
-      InputError: a tap is unknown or these weights do not reach it.
+      InputError: a tap is unknown or these weights do not reach it, another pooling, or an image
+        of another shape or too small.
     """
-    plain = {tap: resolve_tap(tap, sorted(kernels)) for tap in taps}
-    pool = POOLS[pooling]
+    plain = {tap: resolve_tap(tap, sorted(kernels)) for tap in _as_taps(taps)}
+    pool = _one_of(POOLS, pooling)
+    _check_image(image, taps)
     found = {}
-    x = image[None]
+    x = jnp.asarray(image, kernels["conv1_1"].forward.dtype)[None]
     for conv in _up_to_deepest(kernels, plain.values()):
         if _starts_new_block(conv):
             x = pool(x)
@@ -66,18 +71,40 @@ class VGG(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, taps: Sequence[str]) -> dict[str, jax.Array]:
         """Returns by tap the feature maps (N, h, w, C) of normalised images (N, H, W, 3)."""
-        plain = {tap: resolve_tap(tap, sorted(self.widths)) for tap in taps}
-        pool = nn.max_pool if self.pooling == "max" else nn.avg_pool
+        plain = {tap: resolve_tap(tap, sorted(self.widths)) for tap in _as_taps(taps)}
+        pool = _one_of({"max": nn.max_pool, "avg": nn.avg_pool}, self.pooling)
         found = {}
         x = images
         for conv in _up_to_deepest(self.widths, plain.values()):
             if _starts_new_block(conv):
-                x = pool(x, (2, 2), strides=(2, 2))  # type: ignore[no-untyped-call]
+                x = pool(x, (2, 2), strides=(2, 2))
             x = nn.Conv(self.widths[conv], (3, 3), precision="highest", name=conv)(x)
             found[conv] = x
             x = nn.relu(x)
             found[conv.replace("conv", "relu")] = x
         return {tap: found[name] for tap, name in plain.items()}
+
+
+def _as_taps(taps: Sequence[str]) -> Sequence[str]:
+    if isinstance(taps, str) or not taps:
+        raise InputError(
+            f"taps must be a sequence of layer names, such as ['relu4_2'], got {taps!r}"
+        )
+    return taps
+
+
+def _one_of(choices: Mapping[str, Pool], name: str) -> Pool:
+    if name not in choices:
+        raise InputError(f"pooling {name!r} is none of {', '.join(choices)}")
+    return choices[name]
+
+
+def _check_image(image: jax.Array, taps: Sequence[str]) -> None:
+    shape, least = jnp.shape(image), smallest_side(taps)
+    if len(shape) != 3 or shape[-1] != 3:
+        raise InputError(f"an image is (H, W, 3), got shape {shape}; for a batch use jax.vmap")
+    if min(shape[:2]) < least:
+        raise InputError(f"an image of {shape[0]}x{shape[1]} is too small: {least} pixels at least")
 
 
 def widths_of(params: Params) -> dict[str, int]:
@@ -145,4 +172,4 @@ def avg_pool(x: jax.Array) -> jax.Array:
     return (a + b + c + d) / 4
 
 
-POOLS: dict[str, Callable[[jax.Array], jax.Array]] = {"max": max_pool, "avg": avg_pool}
+POOLS: dict[str, Pool] = {"max": max_pool, "avg": avg_pool}

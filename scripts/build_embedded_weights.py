@@ -49,7 +49,7 @@ def main() -> None:
         pictures = from_wheel(
             PHOTOS, [f"skimage/data/{name}" for name in PHOTO_FILES], Path(folder)
         )
-        photos = [images.load(path) for path in pictures]
+        photos = [images.load_picture(path) for path in pictures]
         params = scale(fold_preprocessing(read_keras(hed)), photos, arguments.rms)
         data = weight_bytes(
             params,

@@ -57,10 +57,10 @@ def slim_file(tmp_path_factory: pytest.TempPathFactory, params: weights.Arrays) 
 @pytest.fixture(scope="session")
 def content() -> images.Picture:
     """A piece of the example photo, of odd sides."""
-    return images.load(EXAMPLES / "coffee.png")[100:167, 250:343]
+    return images.load_picture(EXAMPLES / "coffee.png")[100:167, 250:343]
 
 
 @pytest.fixture(scope="session")
 def style() -> images.Picture:
     """A piece of the example painting, of another size."""
-    return images.load(EXAMPLES / "strokes.png")[40:109, 500:571]
+    return images.load_picture(EXAMPLES / "strokes.png")[40:109, 500:571]

@@ -5,6 +5,7 @@ import importlib
 import inspect
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -17,17 +18,8 @@ FILES = sorted(PACKAGE.glob("*.py"))
 
 ORDER = [
     *("errors", "layers", "recipe", "presets", "texts", "files"),
-    *(
-        "images",
-        "conv",
-        "vgg",
-        "torchpickle",
-        "torchfile",
-        "faults",
-        "download",
-        "weights",
-        "pretrained",
-    ),
+    *("colours", "images", "conv", "vgg"),
+    *("torchpickle", "torchfile", "faults", "download", "weights", "pretrained"),
     *("losses", "objective", "transfer", "painting", "record"),
     *("cli", "checks", "inputs", "interrupt", "progress", "saving", "job", "run"),
 ]
@@ -37,7 +29,7 @@ LIGHT = {"errors", "layers", "recipe", "presets", "texts", "cli", "checks", "int
 """These import the standard library and each other alone, so that mistakes are answered at once."""
 
 OWNERS = {
-    "PIL": {"images"},
+    "PIL": {"colours", "images"},
     "flax": {"vgg"},
     "h5py": {"weights"},
     "optax": {"transfer"},
@@ -142,7 +134,7 @@ def test_files_and_functions_stay_small(path: Path) -> None:
 def test_public_names_are_documented_and_importable() -> None:
     for name in jaxstyle.__all__:
         value = getattr(jaxstyle, name)
-        assert isinstance(value, (str, dict)) or inspect.getdoc(value), name
+        assert isinstance(value, (str, Mapping)) or inspect.getdoc(value), name
     assert set(jaxstyle.__all__) <= set(dir(jaxstyle))
     with pytest.raises(AttributeError, match="styliez"):
         _ = jaxstyle.styliez

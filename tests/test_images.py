@@ -36,7 +36,7 @@ def pixels(height: int = 6, width: int = 9) -> images.Picture:
 
 def saved(path: Path, image: Image.Image, **options: object) -> images.Picture:
     image.save(path, **options)
-    return images.load(path)
+    return images.load_picture(path)
 
 
 def fixed(*values: float) -> bytes:
@@ -147,8 +147,8 @@ def test_sixteen_bit_png_from_its_bytes(tmp_path: Path) -> None:
     colours = np.stack([values, values[::-1], values[:, ::-1]], axis=-1)
     (tmp_path / "rgb.png").write_bytes(png(2, colours))
     grey = np.array([[0, 128], [200, 255]])
-    assert np.array_equal(images.load(tmp_path / "grey.png")[..., 0], grey)
-    assert np.array_equal(images.load(tmp_path / "rgb.png"), colours // 257)
+    assert np.array_equal(images.load_picture(tmp_path / "grey.png")[..., 0], grey)
+    assert np.array_equal(images.load_picture(tmp_path / "rgb.png"), colours // 257)
 
 
 @pytest.mark.parametrize("top", [1.0, 255.0, 65535.0, 1e6])
@@ -270,7 +270,7 @@ def test_a_picture_cut_off_in_the_middle_is_refused(tmp_path: Path, suffix: str)
     Image.fromarray(pixels(60, 60)).save(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(InputError, match=r"cut off or damaged|not a picture") as caught:
-        images.load(path)
+        images.load_picture(path)
     assert "\n" not in str(caught.value)
 
 
@@ -279,14 +279,14 @@ def test_a_jpeg_without_its_last_bytes_is_refused(tmp_path: Path) -> None:
     Image.fromarray(pixels(60, 60)).save(path)
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(InputError, match="cut off"):
-        images.load(path)
+        images.load_picture(path)
 
 
 @pytest.mark.parametrize("data", [b"", b"just words\n", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"])
 def test_what_is_no_picture_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.jpg").write_bytes(data)
     with pytest.raises(InputError, match=r"a\.jpg"):
-        images.load(tmp_path / "a.jpg")
+        images.load_picture(tmp_path / "a.jpg")
 
 
 def bomb(side: int) -> bytes:
@@ -300,17 +300,17 @@ def test_a_decompression_bomb_is_refused_and_the_limit_said(tmp_path: Path) -> N
     assert int(Image.MAX_IMAGE_PIXELS or 0) * 2 == MOST_PIXELS
     (tmp_path / "a.png").write_bytes(bomb(13378))  # 13377 ** 2 < MOST_PIXELS < 13378 ** 2
     with pytest.raises(InputError, match="more than 178,956,970 pixels"):
-        images.load(tmp_path / "a.png")
+        images.load_picture(tmp_path / "a.png")
     (tmp_path / "a.png").write_bytes(bomb(13377))
     with pytest.raises(InputError, match="cut off"):  # not too large, and no warning of Pillow's
-        images.load(tmp_path / "a.png")
+        images.load_picture(tmp_path / "a.png")
 
 
 def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
-        images.load(tmp_path / "none.png")
+        images.load_picture(tmp_path / "none.png")
     with pytest.raises(InputError, match="is a folder"):
-        images.load(tmp_path)
+        images.load_picture(tmp_path)
 
 
 # arrays
@@ -454,7 +454,7 @@ def test_encode_is_deterministic_and_tagged_as_srgb(
             profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
             assert "sRGB" in ImageCms.getProfileDescription(profile)
             assert image.info["icc_profile"][24:36] == bytes(12)  # no time of making
-    assert images.load(path).shape == (40, 50, 3)
+    assert images.load_picture(path).shape == (40, 50, 3)
 
 
 def test_jpeg_is_of_quality_95_without_subsampling() -> None:

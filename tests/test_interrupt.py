@@ -10,6 +10,7 @@ import pytest
 from conftest import EXAMPLES
 
 from jaxstyle import images, record
+from jaxstyle.interrupt import Interruption, unbreakable
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def test_once_saves_the_picture_so_far(start, tmp_path: Path, number: int, code:
     assert out.strip() == str(tmp_path / "out.png")
     assert "stopped after step" in err
     assert "Traceback" not in err
-    assert images.load(tmp_path / "out.png").shape == (64, 96, 3)
+    assert images.load_picture(tmp_path / "out.png").shape == (64, 96, 3)
     rows = (tmp_path / "log.csv").read_text().splitlines()
     assert record.read(tmp_path / "out.png")["steps_done"] == len(rows) - 1
 
@@ -67,7 +68,7 @@ def test_twice_ends_at_once_and_leaves_no_part_of_a_file(start, tmp_path: Path) 
     left = {path.name for path in tmp_path.iterdir()}
     assert left <= {"log.csv", "out.png"}
     if "out.png" in left:
-        images.load(tmp_path / "out.png")
+        images.load_picture(tmp_path / "out.png")
 
 
 def test_before_the_first_step_there_is_nothing_to_save(tmp_path: Path) -> None:
@@ -84,3 +85,13 @@ def test_before_the_first_step_there_is_nothing_to_save(tmp_path: Path) -> None:
     assert "stopped before the first step" in result.stderr
     assert "Traceback" not in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_a_file_is_written_is_held_back_not_lost(number: int) -> None:
+    with Interruption() as interruption, interruption.noted_only():
+        with unbreakable():
+            signal.raise_signal(number)
+            assert interruption.received == 0
+        assert interruption.received == number
+    assert interruption.exit_code == 128 + number

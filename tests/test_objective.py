@@ -12,7 +12,14 @@ from test_vgg import numpy_features
 from jaxstyle import images
 from jaxstyle.conv import prepare
 from jaxstyle.errors import InputError
-from jaxstyle.objective import Problem, canvas_losses, learning_rate, make_problem, resolve
+from jaxstyle.objective import (
+    Problem,
+    Program,
+    canvas_losses,
+    learning_rate,
+    make_problem,
+    resolve,
+)
 from jaxstyle.presets import preset
 from jaxstyle.recipe import Hyperparams
 
@@ -91,10 +98,11 @@ def test_layer_that_the_weights_lack(params, content, style) -> None:
         problem_of(params, content, style, content_layers=("relu5_2",))
 
 
-def schedule_of(hyper: Hyperparams, **changes) -> Problem:
+def schedule_of(hyper: Hyperparams, schedule: str = "step", first_step: int = 0) -> Problem:
     """Returns a problem of which only the learning rate is of interest."""
-    recipe, _ = preset("book", **changes)
-    return Problem(kernels={}, targets=None, hyper=hyper, recipe=recipe, first_step=0, steps=1000)
+    program = Program((), (), "max", schedule)
+    given = {"first_step": first_step, "steps": 1000 - first_step}
+    return Problem(kernels={}, targets=None, hyper=hyper, program=program, **given)
 
 
 @jax.jit
@@ -124,3 +132,15 @@ def test_cosine_schedule_by_hand() -> None:
     assert float(found[500]) == pytest.approx(0.15)
     assert float(found[250]) == pytest.approx(0.15 * (1 + np.sqrt(0.5)))
     assert 0 < float(found[999]) < 1e-5
+
+
+def test_cosine_begins_anew_at_every_size() -> None:
+    found = rates(schedule_of(Hyperparams(), schedule="cosine", first_step=200))
+    assert float(found[200]) == pytest.approx(0.3)
+    assert float(found[600]) == pytest.approx(0.15)
+
+
+def test_two_names_of_one_layer_are_refused() -> None:
+    recipe, _ = preset("book", content_layers=("conv4_last", "conv4_4"))
+    with pytest.raises(InputError, match="name conv4_4 twice"):
+        resolve(recipe, prepare(slim_params("vgg19")))

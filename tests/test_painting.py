@@ -2,12 +2,14 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
 from jaxstyle import images
+from jaxstyle.conv import prepare
 from jaxstyle.errors import DivergedError, InputError
-from jaxstyle.painting import Level, first_canvas, levels, stylize
+from jaxstyle.painting import Level, first_canvas, levels, paint, stylize
 from jaxstyle.presets import preset
 
 PHOTO = np.zeros((400, 600, 3), np.uint8)
@@ -19,7 +21,7 @@ def plan(photo=PHOTO, painting=PAINTING, name="default", **changes):
     recipe, _ = preset(name, **changes)
     return [
         (level.content.shape[:2], level.style.shape[:2], level.first_step, level.steps)
-        for level in levels(photo, painting, recipe)
+        for level in levels(photo, painting, recipe=recipe)
     ]
 
 
@@ -107,3 +109,30 @@ def test_stylize_refuses_settings_made_by_hand(params, content, style) -> None:
     broken = dataclasses.replace(hyper, style_weight=-1.0)
     with pytest.raises(InputError, match="style_weight must be 0 or more"):
         stylize(params, content, style, recipe=recipe, hyper=broken)
+
+
+def test_each_size_goes_on_from_the_one_before(params, content, style) -> None:
+    """With no steps to speak of at full size, the result is the coarse one, enlarged."""
+    kernels = prepare(params)
+    recipe, hyper = preset("default", size=64, scales=(0.5, 1.0), steps=8)
+    plan = levels(content, style, recipe=recipe)
+    coarse, fine = plan[0], plan[1]._replace(steps=0)
+    chunks = []
+    for chunk in paint(kernels, [coarse, fine], recipe=recipe, hyper=hyper):
+        chunks.append((chunk.state.canvas.shape, np.array(chunk.state.canvas)))
+    small = [canvas for shape, canvas in chunks if shape[1] == 32][-1]
+    shape, large = chunks[-1]
+    assert shape == (46, 64, 3)
+    np.testing.assert_allclose(large, jax.image.resize(small, shape, "cubic"), atol=1e-5)
+    assert np.abs(small - images.normalise(coarse.content)).mean() > 0.1  # it had been painted
+
+
+def test_stylize_takes_other_layers_without_numbers(params, content, style) -> None:
+    recipe, _ = preset("default", size=48, steps=1, style_layers=("relu1_1",))
+    assert stylize(params, content, style, recipe=recipe).shape == (35, 48, 3)
+
+
+@pytest.mark.parametrize("wrong", ["embedded", {"params": {}}, {"conv1_1": np.zeros(3)}])
+def test_stylize_says_what_params_are(wrong, content, style) -> None:
+    with pytest.raises(InputError, match="load_weights"):
+        stylize(wrong, content, style)

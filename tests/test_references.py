@@ -75,9 +75,9 @@ class Reference:
         )
 
     def features(self, picture: str):
-        recipe = self.problem().recipe
-        taps = recipe.content_layers + recipe.style_layers
-        return features(self.kernels, self.canvases[picture], taps=taps), recipe.style_layers
+        program = self.problem().program
+        taps = program.content_layers + program.style_layers
+        return features(self.kernels, self.canvases[picture], taps=taps), program.style_layers
 
 
 @functools.cache
@@ -227,7 +227,9 @@ def test_resize_is_torchvisions_to_the_pixel(case: dict) -> None:
     with np.load(REFERENCES / "resize.npz") as arrays:
         expected = arrays[f"{case['name']}/resized"]
         stored = f"{case['name']}/picture"
-        picture = arrays[stored] if stored in arrays else images.load(EXAMPLES / case["file"])
+        picture = (
+            arrays[stored] if stored in arrays else images.load_picture(EXAMPLES / case["file"])
+        )
     found = images.resize(picture, tuple(case["size"]), resampling="bilinear")
     np.testing.assert_array_equal(found, expected)
 

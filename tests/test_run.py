@@ -1,18 +1,20 @@
 """The command line from end to end, in this process, with a slim network."""
 
 import csv
+import dataclasses
 import json
 import os
 import shutil
 import stat
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import EXAMPLES
 from PIL import Image
 
-from jaxstyle import images, job, record, saving
+from jaxstyle import images, job, painting, progress, record, saving
 from jaxstyle.run import main
 
 FAST = ["--size", "48", "--scales", "1", "--steps", "4"]
@@ -43,7 +45,7 @@ def test_a_fresh_name_every_time(paint) -> None:
         code, out, err = paint()
         assert (code, out) == (0, f"{name}\n")
         assert "Traceback" not in err
-        assert images.load(Path(name)).shape == (32, 48, 3)
+        assert images.load_picture(Path(name)).shape == (32, 48, 3)
     equal = {Path(name).read_bytes() for name in ("photo-painting.png", "photo-painting-2.png")}
     assert len(equal) == 1
 
@@ -119,9 +121,9 @@ def test_numbered_pictures(paint) -> None:
         "out-0004.png",
         "out.png",
     ]
-    last, whole = images.load(Path("out-0004.png")), images.load(Path("out.png"))
+    last, whole = images.load_picture(Path("out-0004.png")), images.load_picture(Path("out.png"))
     np.testing.assert_array_equal(last, whole)
-    assert not np.array_equal(images.load(Path("out-0002.png")), whole)
+    assert not np.array_equal(images.load_picture(Path("out-0002.png")), whole)
     assert record.read(Path("out-0002.png"))["steps_done"] == 2
 
 
@@ -137,7 +139,9 @@ def test_other_kinds_of_file(paint, suffix: str, worst: float) -> None:
     paint("-o", "out.png")
     code, out, _ = paint("-o", f"out{suffix}")
     assert (code, out) == (0, f"out{suffix}\n")
-    difference = images.load(Path("out.png")) - images.load(Path(f"out{suffix}")).astype(float)
+    difference = images.load_picture(Path("out.png")) - images.load_picture(
+        Path(f"out{suffix}")
+    ).astype(float)
     assert np.abs(difference).mean() < worst
 
 
@@ -157,7 +161,9 @@ def test_kinds_of_photo(paint, kind: str) -> None:
     name = "x.tif" if kind == "cmyk" else "x.png"
     code, _, err = paint("--content", name, "-o", "out.png")
     assert code == 0, err
-    assert images.load(Path("out.png")).shape[:2] == ((48, 32) if kind == "portrait" else (32, 48))
+    assert images.load_picture(Path("out.png")).shape[:2] == (
+        (48, 32) if kind == "portrait" else (32, 48)
+    )
 
 
 def test_divergence_saves_the_last_good_canvas(paint) -> None:
@@ -166,9 +172,45 @@ def test_divergence_saves_the_last_good_canvas(paint) -> None:
     assert "became NaN or infinite at step 2" in err
     assert "Traceback" not in err
     size = (32, 48)
-    expected = images.resize(images.load(Path("photo.png")), size, resampling="lanczos")
-    np.testing.assert_array_equal(images.load(Path("out.png")), expected)
+    expected = images.resize(images.load_picture(Path("photo.png")), size, resampling="lanczos")
+    np.testing.assert_array_equal(images.load_picture(Path("out.png")), expected)
+    assert record.read(Path("out.png"))["steps_done"] == 0
     assert len(rows_of("log.csv")) == 2
+
+
+def test_divergence_at_a_later_size_saves_the_end_of_the_one_before(paint, monkeypatch) -> None:
+    paint("-o", "coarse.png", "--size", "24", "--steps", "2")
+    make_problem = painting.make_problem
+
+    def spoiled(*given, **settings):
+        problem = make_problem(*given, **settings)
+        hyper = dataclasses.replace(problem.hyper, tv_weight=jnp.float32(np.inf))
+        return dataclasses.replace(problem, hyper=hyper) if problem.first_step else problem
+
+    monkeypatch.setattr(painting, "make_problem", spoiled)
+    code, out, err = paint("-o", "out.png", "--scales", "0.5,1", "--json")
+    assert code == 1
+    assert "the tv loss became NaN or infinite at step 3" in err
+    assert "after step 2 of 4, 16x24" in err
+    assert json.loads(out)["painted_size"] == "16x24"
+    np.testing.assert_array_equal(
+        images.load_picture(Path("out.png")), images.load_picture(Path("coarse.png"))
+    )
+
+
+def test_a_full_disk_under_the_log_does_not_lose_the_picture(paint, monkeypatch) -> None:
+    begin = progress.Log.__init__
+
+    def filling(self, path) -> None:
+        begin(self, path)
+        with Path("/dev/full").open("wb") as full:
+            os.dup2(full.fileno(), self._file.fileno())
+
+    monkeypatch.setattr(progress.Log, "__init__", filling)
+    code, out, err = paint("-o", "out.png", "--log", "log.csv")
+    assert (code, out) == (1, "out.png\n")
+    assert "the log could not be written to its end: No space left on device" in err
+    assert images.load_picture(Path("out.png")).shape == (32, 48, 3)
 
 
 def test_divergence_at_the_first_step_saves_nothing(paint) -> None:
@@ -192,7 +234,7 @@ def test_a_folder_that_vanishes_does_not_lose_the_picture(paint, monkeypatch) ->
     code, out, err = paint("-o", "gone/out.png")
     assert (code, out) == (1, "out.png\n")
     assert "gone/out.png cannot be written" in err
-    assert images.load(Path("out.png")).shape == (32, 48, 3)
+    assert images.load_picture(Path("out.png")).shape == (32, 48, 3)
 
 
 def test_a_full_disk_keeps_the_old_file(paint, monkeypatch) -> None:
@@ -227,7 +269,7 @@ def test_force_overwrites(paint) -> None:
     assert paint("-o", "out.png")[0] == 2
     assert Path("out.png").read_bytes() == b"old"
     assert paint("-o", "out.png", "--force")[0] == 0
-    assert images.load(Path("out.png")).shape == (32, 48, 3)
+    assert images.load_picture(Path("out.png")).shape == (32, 48, 3)
     assert stat.S_IMODE(Path("out.png").stat().st_mode) == 0o666 & ~current_umask()
 
 
@@ -255,13 +297,14 @@ def test_a_device_that_is_not_there(paint) -> None:
 
 
 def test_a_gpu_that_jax_cannot_use_is_mentioned(paint, tmp_path, monkeypatch) -> None:
-    tool = tmp_path / "bin" / "nvidia-smi"
-    tool.parent.mkdir()
-    tool.touch(mode=0o755)
-    monkeypatch.setenv("PATH", str(tool.parent))
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    monkeypatch.setattr(job, "NVIDIA_SIGNS", (tmp_path,))
     _, _, err = paint()
     assert "an NVIDIA GPU is present" in err
     assert "pip install" in err
+    assert "GPU" not in paint("--device", "cpu")[2]
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    assert "GPU" not in paint()[2]
 
 
 def test_list_presets(capfd) -> None:

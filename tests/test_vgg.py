@@ -110,3 +110,34 @@ def test_max_pool_gradient_equals_a_loop_over_windows() -> None:
 def test_avg_pool_by_hand() -> None:
     x = jnp.array([[1.0, 2, 7], [3, 6, 7]])[None, :, :, None]
     assert avg_pool(x).ravel().tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pooling": "maxx"}, "pooling 'maxx' is none of max, avg"),
+        ({"taps": []}, "taps must be a sequence of layer names"),
+        ({"taps": "relu1_1"}, "taps must be a sequence of layer names"),
+        ({"image": np.zeros((1, 20, 20, 3), np.float32)}, "for a batch use jax.vmap"),
+        ({"image": np.zeros((20, 20), np.float32)}, "an image is"),
+        ({"image": np.zeros((20, 15, 3), np.float32)}, "20x15 is too small: 16 pixels"),
+    ],
+)
+def test_what_features_refuses(params, changes, message) -> None:
+    given = {"image": np.zeros((20, 20, 3), np.float32), "taps": ["conv5_1"]} | changes
+    with pytest.raises(InputError, match=message):
+        features(prepare(params), given.pop("image"), **given)
+    if "pooling" in changes:
+        with pytest.raises(InputError, match=message):
+            VGG(widths_of(params), pooling="maxx").init(jax.random.key(0), given, ["conv1_1"])
+
+
+def test_half_precision_parameters_are_raised(params) -> None:
+    half = {
+        name: {key: value.astype(np.float16) for key, value in layer.items()}
+        for name, layer in params.items()
+    }
+    image = np.ones((16, 16, 3))
+    found = features(prepare(half), image, taps=["conv5_1"])["conv5_1"]
+    assert found.dtype == jnp.float32
+    assert relative_rms(found, features(prepare(params), image, taps=["conv5_1"])["conv5_1"]) < 1e-2
