@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import EXAMPLES
 
+from jaxstyle import images
+
 ROOT = Path(__file__).parents[1]
 EMBEDDED = ROOT / "weights" / "vgg16-hed.h5"
 
@@ -75,3 +77,20 @@ def test_it_paints_from_another_folder(wheel: Path, tmp_path: Path) -> None:
         check=True,
     )
     assert found.stdout.strip() == str(site / "jaxstyle" / "data" / "vgg16-hed.h5")
+
+
+def test_readmes_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With fewer steps and pixels, so that it takes a moment only."""
+    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert code is not None
+    source = code[1].replace("size=300", "size=48").replace("steps=100", "steps=2")
+    for name, file in (("coffee.png", "photo.jpg"), ("strokes.png", "painting.jpg")):
+        images.Image.open(EXAMPLES / name).save(tmp_path / file)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(source, "README.md", "exec"), {})
+    assert images.load_picture(tmp_path / "result.png").shape == (32, 48, 3)
+
+
+def test_nothing_is_left_to_fill_in() -> None:
+    for page in ROOT.glob("*.md"):
+        assert not re.search(r"README_[A-Z]|TODO|FIXME", page.read_text())
