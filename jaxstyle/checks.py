@@ -87,6 +87,8 @@ def _check_outputs(arguments: Arguments) -> None:
         files.check_writable(Path())
     elif log is not None and _same(output, log):
         raise InputError(f"the log and the output are the same file: {log}")
+    if log is not None and log.suffix.lower() != ".csv":
+        raise InputError(f"the log {log} must end in .csv")
 
 
 def _check_output(name: str, path: Path, inputs: Sequence[Path], *, force: bool) -> None:

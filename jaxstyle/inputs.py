@@ -8,7 +8,7 @@ from jaxstyle import files, images, record
 from jaxstyle.checks import check_encodable, check_numbered
 from jaxstyle.cli import Arguments
 from jaxstyle.errors import InputError
-from jaxstyle.layers import smallest_side
+from jaxstyle.layers import resolve_taps, smallest_side
 from jaxstyle.presets import change, preset
 from jaxstyle.pretrained import EMBEDDED, WeightFile, find_weights
 from jaxstyle.recipe import INITS, Hyperparams, Recipe
@@ -50,7 +50,7 @@ def read_settings(arguments: Arguments, *, say: Say) -> Settings:
     Raises:
       InputError: a preset, setting or picture that cannot be used.
     """
-    name, earlier = arguments.preset or "default", None
+    name, earlier = arguments.preset if arguments.preset is not None else "default", None
     recipe, hyper = preset(name)
     others: dict[str, Any] = {}
     if arguments.from_picture is not None:
@@ -61,7 +61,7 @@ def read_settings(arguments: Arguments, *, say: Say) -> Settings:
         if arguments.preset is None:
             recipe, hyper, name = old_recipe, old_hyper, others.get("preset", name)
     recipe, hyper = change(recipe, hyper, **arguments.settings)
-    init = arguments.init or others.get("init", "content")
+    init = arguments.init if arguments.init is not None else others.get("init", "content")
     begun_from_file = earlier is not None and "init" in earlier
     if arguments.init is None and (begun_from_file or init not in INITS):
         raise InputError(
@@ -99,6 +99,8 @@ def read_inputs(arguments: Arguments, output: Path, *, say: Say, stream: TextIO 
     init = settings.init if settings.init in INITS else images.load_picture(Path(settings.init))
     weight_file = find_weights(settings.weights, say=say, stream=stream)
     params = read_weights(weight_file.path)
+    for layers in (settings.recipe.content_layers, settings.recipe.style_layers):
+        resolve_taps(layers, sorted(params))  # only to refuse now what the weights do not have
     facts = _facts(arguments, init, settings.init, weight_file)
     if settings.earlier is not None:
         for line in record.differences(settings.earlier, facts["weights"]["sha256"]):

@@ -2,39 +2,63 @@
 
 import contextlib
 import signal
+import socket
+import threading
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+_WRITING = threading.Lock()
+
 
 class Interruption:
-    """While entered, notes the first signal; the second ends the process by the system's hand.
+    """While entered, notes the first signal, and has the second end the process.
 
-    A Python handler cannot run while a computation holds the main thread, so after the first
-    signal the system's default action, which needs no handler, is put back.
+    A Python handler waits until a computation hands the main thread back. So the second signal is
+    seen by a thread of its own, through the bytes that the system's handler writes to a socket.
 
     Attributes:
-      received: the signal's number, or 0.
+      received: the first signal's number, or 0.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, leave: Callable[[int], object]) -> None:
+        """Takes `leave`, which ends the process at once with an exit code: `os._exit`."""
         self.received = 0
+        self._leave = leave
         self._painting = False
         self._before: dict[signal.Signals, object] = {}
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
+        self._old_wakeup = -1
 
     def __enter__(self) -> "Interruption":
-        self._before = {each: signal.signal(each, self._note) for each in SIGNALS}
+        threading.Thread(target=self._watch, daemon=True).start()
+        self._old_wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        self._before = {
+            each: signal.signal(each, self._note)
+            for each in SIGNALS
+            if signal.getsignal(each) != signal.SIG_IGN  # as under nohup: it shall stay ignored
+        }
         return self
 
     def __exit__(self, *_: object) -> None:
         for each, handler in self._before.items():
             signal.signal(each, handler)  # type: ignore[arg-type]
+        signal.set_wakeup_fd(self._old_wakeup)
+        self._writer.close()  # which ends the thread
+
+    def _watch(self) -> None:
+        count = 0
+        with self._reader:
+            while number := self._reader.recv(1):
+                count += number[0] in SIGNALS
+                if count == 2:
+                    with _WRITING:
+                        self._leave(128 + number[0])
 
     def _note(self, number: int, frame: types.FrameType | None) -> None:
-        self.received = number
-        for each in SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
+        self.received = self.received or number
         if not self._painting:
             raise KeyboardInterrupt
 
@@ -55,13 +79,6 @@ class Interruption:
 
 @contextlib.contextmanager
 def unbreakable() -> Iterator[None]:
-    """Holds signals back while a file is written, so that no part stays; then lets them go."""
-    held: list[int] = []
-    before = {each: signal.signal(each, lambda n, _: held.append(n)) for each in SIGNALS}
-    try:
+    """Lets a second signal wait while a file is written, so that no part stays behind."""
+    with _WRITING:
         yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
-        for number in held:
-            signal.raise_signal(number)

@@ -105,7 +105,9 @@ def _paint(job: Job, plan: list[Level], device: jax.Device) -> Painted:
     """Runs the loop and does all that happens meanwhile."""
     arguments, settings = job.arguments, job.inputs.settings
     clock, failure, finished = Clock(plan), None, None
-    with Watch(arguments.log, settings.recipe.steps, job.stream, job.say) as watch:
+    with Watch(
+        arguments.log, settings.recipe.steps, job.stream, job.say, overwrite=arguments.force
+    ) as watch:
         try:
             for chunk in paint(
                 prepare(job.inputs.params),

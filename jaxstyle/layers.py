@@ -77,6 +77,19 @@ def resolve_tap(name: str, convs: Sequence[str]) -> str:
     return plain
 
 
+def resolve_taps(names: Sequence[str], convs: Sequence[str]) -> tuple[str, ...]:
+    """Returns plain names of several taps; see `resolve_tap`.
+
+    Raises:
+      InputError: also where two of the names mean the same tap.
+    """
+    plain = tuple(resolve_tap(name, convs) for name in names)
+    for tap in plain:
+        if plain.count(tap) > 1:
+            raise InputError(f"{' and '.join(names)} name {tap} twice in these weights")
+    return plain
+
+
 def block_of(name: str) -> int:
     """Returns the block, 1 to 5, of a convolution or tap such as "relu4_2" or "conv4_last"."""
     match = re.fullmatch(r"(?:conv|relu)([1-5])_(?:[1-4]|last)", name)

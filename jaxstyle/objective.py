@@ -14,8 +14,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxstyle.conv import Kernels
-from jaxstyle.errors import InputError
-from jaxstyle.layers import resolve_tap
+from jaxstyle.layers import resolve_taps
 from jaxstyle.losses import Losses, gram, moments, squared_error, weighted_losses
 from jaxstyle.recipe import Hyperparams, Recipe, field_names
 from jaxstyle.vgg import features
@@ -70,19 +69,11 @@ def resolve(recipe: Recipe, kernels: Kernels) -> Program:
       InputError: the weights have no such layer, or two names mean the same one.
     """
     return Program(
-        _plain(recipe.content_layers, kernels),
-        _plain(recipe.style_layers, kernels),
+        resolve_taps(recipe.content_layers, sorted(kernels)),
+        resolve_taps(recipe.style_layers, sorted(kernels)),
         recipe.pooling,
         recipe.schedule,
     )
-
-
-def _plain(layers: tuple[str, ...], kernels: Kernels) -> tuple[str, ...]:
-    plain = tuple(resolve_tap(tap, sorted(kernels)) for tap in layers)
-    for tap in plain:
-        if plain.count(tap) > 1:
-            raise InputError(f"{' and '.join(layers)} name {tap} twice in these weights")
-    return plain
 
 
 @partial(jax.jit, static_argnames="program")

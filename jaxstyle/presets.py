@@ -35,8 +35,8 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "default": Preset(
             "ours: the book's objective and balance at the photo's own aspect ratio, at half size"
-            " first and then in full, with a cosine schedule at each; about the loss that `book` has"
-            " after 200 of its 500 steps, in as much time",
+            " first and then in full, with a cosine schedule at each; about the loss that `book`"
+            " has after 200 of its 500 steps, in as much time",
             dataclasses.replace(
                 _BOOK,
                 size=450,

@@ -50,8 +50,8 @@ class Clock:
 class Log:
     """A CSV file with a row for every step, flushed as it goes."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("w", newline="", encoding="utf-8")
+    def __init__(self, path: Path, *, overwrite: bool) -> None:
+        self._file = path.open("w" if overwrite else "x", newline="", encoding="utf-8")
         self._rows = csv.writer(self._file)
         try:
             self._rows.writerow(COLUMNS)
@@ -90,22 +90,21 @@ class Display:
         self._last_line = 0.0
         self._bar: tqdm[Never] | None = None
         if stream.isatty():
-            self._bar = tqdm(
-                total=steps, file=stream, bar_format="{l_bar}{bar}| {postfix}", leave=False
-            )
+            bar_format = "{percentage:3.0f}%|{bar:10}| {desc}"
+            self._bar = tqdm(total=steps, file=stream, bar_format=bar_format, leave=False)
+            self._bar.set_description_str("compiling")
 
     def show(self, chunk: Chunk, seconds_left: float) -> None:
         """Shows where the run stands after a chunk with at least one step."""
         done = int(chunk.state.step)
-        text = progress_text(chunk, self._steps, seconds_left)
         if self._bar is not None:
             self._bar.n = done
-            self._bar.set_postfix_str(text)
+            self._bar.set_description_str(bar_text(chunk, seconds_left))
             return
         now = time.monotonic()
         if done >= self._steps or now - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = now
-            self._stream.write(text + "\n")
+            self._stream.write(progress_text(chunk, self._steps, seconds_left) + "\n")
             self._stream.flush()
 
     def close(self) -> None:
@@ -117,15 +116,25 @@ class Display:
 class Watch:
     """All that looks on: the display and the log, whichever were asked for.
 
+    Nothing that goes wrong here stops the run. The log is begun with the first step, so that a run
+    that is refused leaves none.
+
     Attributes:
-      log_failed: whether the log could not be written to the end; the run goes on without.
+      log_failed: whether the log could not be written to the end.
     """
 
     def __init__(
-        self, log: Path | None, steps: int, stream: IO[str] | None, say: Callable[[str], None]
+        self,
+        log: Path | None,
+        steps: int,
+        stream: IO[str] | None,
+        say: Callable[[str], None],
+        *,
+        overwrite: bool,
     ) -> None:
         self._display = Display(steps, stream) if stream is not None else None
-        self._log = Log(log) if log is not None else None
+        self._path, self._overwrite = log, overwrite
+        self._log: Log | None = None
         self._say = say
         self.log_failed = False
 
@@ -134,7 +143,8 @@ class Watch:
 
     def __exit__(self, *_: object) -> None:
         if self._display is not None:
-            self._display.close()
+            with contextlib.suppress(OSError):
+                self._display.close()
         if self._log is not None:
             try:
                 self._log.close()  # which tries once more to write what could not be written
@@ -151,25 +161,42 @@ class Watch:
         if not len(chunk.learning_rate):
             return
         if self._display is not None:
-            self._display.show(chunk, clock.left(int(chunk.state.step)))
-        if self._log is None or self.log_failed:
-            return
-        try:
-            self._log.write(chunk, clock.seconds)
-        except OSError as error:
-            self._fail(error)
+            try:
+                self._display.show(chunk, clock.left(int(chunk.state.step)))
+            except OSError:  # nobody can read it any more
+                self._display = None
+        if self._path is not None and not self.log_failed:
+            try:
+                self._log = self._log or Log(self._path, overwrite=self._overwrite)
+                self._log.write(chunk, clock.seconds)
+            except OSError as error:
+                self._fail(error)
 
 
 def progress_text(chunk: Chunk, steps: int, seconds_left: float) -> str:
     """Returns one line: step, size, the losses of its last step, seconds per step, time left."""
-    content, style, tv, total = (float(term[-1]) for term in chunk.losses)
     rate = chunk.seconds / len(chunk.learning_rate)
-    minutes, seconds = divmod(round(seconds_left), 60)
     return (
         f"step {int(chunk.state.step)}/{steps} at {size_text(chunk.state.canvas.shape)}:"
-        f" content {content:.4g} style {style:.4g} tv {tv:.4g} total {total:.4g},"
-        f" {rate:.2f} s/step, {minutes}:{seconds:02d} left"
+        f" {_losses_text(chunk)}, {rate:.2f} s/step, {_time_text(seconds_left)} left"
     )
+
+
+def bar_text(chunk: Chunk, seconds_left: float) -> str:
+    """Returns the same with the most wanted first, for a terminal that may cut it off."""
+    rate = chunk.seconds / len(chunk.learning_rate)
+    step = int(chunk.state.step)
+    return f"{step}, {_time_text(seconds_left)} left, {rate:.2f} s/step, {_losses_text(chunk)}"
+
+
+def _losses_text(chunk: Chunk) -> str:
+    terms = chunk.losses._asdict().items()
+    return " ".join(f"{name} {float(values[-1]):.3g}" for name, values in terms)
+
+
+def _time_text(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
 
 
 def size_text(shape: Sequence[int]) -> str:

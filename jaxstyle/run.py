@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 the run failed (a loss became NaN, a disk is full, no netw
 130 and 143 stopped by Ctrl-C and SIGTERM.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -22,7 +23,7 @@ from jaxstyle.texts import one_line, shown
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code; `arguments` default to the process's."""
-    with Interruption() as interruption:
+    with Interruption(os._exit) as interruption:
         try:
             parsed = cli.parse(arguments)
             if parsed is None:
@@ -73,8 +74,10 @@ def _print_outcome(
 
 
 def say(line: str) -> None:
-    """Prints a line for the person, on standard error."""
-    print(f"jaxstyle: {one_line(line)}", file=sys.stderr, flush=True)
+    """Prints a line for the person, on standard error; that nobody can read it is no error."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):
+            print(f"jaxstyle: {one_line(line)}", file=sys.stderr, flush=True)
 
 
 def _reason(error: BaseException) -> str:

@@ -18,7 +18,10 @@ from jaxstyle.transfer import Chunk
 
 def is_due(chunk: Chunk, every: int) -> bool:
     """Returns whether a chunk ended at a multiple of so many steps."""
-    return bool(every and len(chunk.learning_rate) and int(chunk.state.step) % every == 0)
+    if not every or not len(chunk.learning_rate) or bool(chunk.state.failed):
+        return False
+    finite = chunk.closing is None or np.isfinite(chunk.closing.total)
+    return bool(finite and int(chunk.state.step) % every == 0)
 
 
 def save_numbered(
@@ -75,11 +78,14 @@ def save(
     try:
         return _write(path, data, force=force, say=say), False
     except OSError as error:
-        say(f"{path} cannot be written: {error.strerror or error}")
+        reason = error.strerror or error
+        say(f"warning: {path} cannot be written: {reason}")
     for folder in (Path(), Path(tempfile.gettempdir())):
         with contextlib.suppress(OSError):
-            return _write(folder / path.name, data, force=False, say=say), True
-    raise OSError("the picture could not be saved anywhere: free some space and run again")
+            rescued = _write(folder / path.name, data, force=False, say=say)
+            say(f"saved instead as {rescued.resolve()}")
+            return rescued, True
+    raise OSError(f"the picture could not be saved anywhere: {reason}")
 
 
 def _write(path: Path, data: bytes, *, force: bool, say: Say) -> Path:

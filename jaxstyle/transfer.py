@@ -93,7 +93,8 @@ def _step(state: State, problem: Problem) -> tuple[State, Losses, jax.Array]:
     (_, terms), gradient = jax.value_and_grad(total, has_aux=True)(state.canvas)
     rate = learning_rate(state.step, problem).astype(gradient.dtype)
     direction, optimizer = adam(gradient, state.optimizer)
-    finite = jnp.isfinite(terms.total) & jnp.isfinite(gradient).all() & ~state.failed
+    # a gradient whose square overflows would stop the canvas for good, without a word
+    finite = jnp.isfinite(terms.total) & jnp.isfinite(optimizer.nu).all() & ~state.failed
     moved = State(
         state.canvas - rate * direction,
         optimizer,

@@ -119,16 +119,21 @@ def test_a_folder_that_takes_no_files_is_refused(
     assert "cannot write in the folder" in refusal()  # the default output
 
 
-@pytest.mark.parametrize("flag", ["-o", "--log"])
-def test_an_existing_output_needs_force(folder: Path, flag: str) -> None:
-    (folder / "r.png").write_bytes(b"old")
-    assert "r.png exists: choose another name, or --force" in refusal(flag, "r.png")
-    check_files(arguments(flag, "r.png", "--force"))
-    (folder / "link.png").symlink_to("nowhere")
-    assert "link.png exists" in refusal(flag, "link.png")
-    (folder / "loop.png").symlink_to("loop.png")
-    assert "loop.png exists" in refusal(flag, "loop.png")
-    assert (folder / "r.png").read_bytes() == b"old"
+@pytest.mark.parametrize(("flag", "suffix"), [("-o", ".png"), ("--log", ".csv")])
+def test_an_existing_output_needs_force(folder: Path, flag: str, suffix: str) -> None:
+    old, link, loop = (folder / f"{stem}{suffix}" for stem in ("r", "link", "loop"))
+    old.write_bytes(b"old")
+    assert f"r{suffix} exists: choose another name, or --force" in refusal(flag, old.name)
+    check_files(arguments(flag, old.name, "--force"))
+    link.symlink_to("nowhere")
+    assert f"link{suffix} exists" in refusal(flag, link.name)
+    loop.symlink_to(loop.name)
+    assert f"loop{suffix} exists" in refusal(flag, loop.name)
+    assert old.read_bytes() == b"old"
+
+
+def test_a_log_ends_in_csv(folder: Path) -> None:
+    assert "the log l.txt must end in .csv" in refusal("--log", "l.txt")
 
 
 INPUT_FLAGS = [

@@ -60,7 +60,8 @@ def test_a_bar_on_a_terminal() -> None:
     shown = stream.getvalue()
     display.close()
     assert " 70%" in shown
-    assert "step 7/10 at 30x40: content 1.5" in shown
+    assert "7, 1:15 left, 1.50 s/step, content 1.5 style 2.5 tv 3.5 total 7.5" in shown
+    assert "compiling" in shown
     assert "\r" in shown
 
 

@@ -1,5 +1,6 @@
 """The command line from end to end, in this process, with a slim network."""
 
+import contextlib
 import csv
 import dataclasses
 import json
@@ -201,8 +202,8 @@ def test_divergence_at_a_later_size_saves_the_end_of_the_one_before(paint, monke
 def test_a_full_disk_under_the_log_does_not_lose_the_picture(paint, monkeypatch) -> None:
     begin = progress.Log.__init__
 
-    def filling(self, path) -> None:
-        begin(self, path)
+    def filling(self, path, *, overwrite) -> None:
+        begin(self, path, overwrite=overwrite)
         with Path("/dev/full").open("wb") as full:
             os.dup2(full.fileno(), self._file.fileno())
 
@@ -233,7 +234,8 @@ def test_a_folder_that_vanishes_does_not_lose_the_picture(paint, monkeypatch) ->
     monkeypatch.setattr(images, "encode", vanish)
     code, out, err = paint("-o", "gone/out.png")
     assert (code, out) == (1, "out.png\n")
-    assert "gone/out.png cannot be written" in err
+    assert "gone/out.png cannot be written: No such file" in err
+    assert f"saved instead as {Path.cwd() / 'out.png'}" in err
     assert images.load_picture(Path("out.png")).shape == (32, 48, 3)
 
 
@@ -323,3 +325,35 @@ def test_averages_and_other_layers(paint) -> None:
     assert settings["style_layers"] == ["relu1_1", "conv3_1"]
     assert settings["style_layer_weights"] == [1, 0.5]
     assert settings["pooling"] == "avg"
+
+
+def test_a_refused_run_leaves_the_log_alone(paint) -> None:
+    Path("log.csv").write_text("of another day")
+    code, _, err = paint("--style-layers", "relu5_2", "--log", "log.csv", "--force")
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "have no layer relu5_2" in err
+    assert Path("log.csv").read_text() == "of another day"
+
+
+def test_nobody_reading_the_progress_does_not_lose_the_picture(paint, monkeypatch) -> None:
+    full = Path("/dev/full").open("w")  # noqa: SIM115 - closing it fails
+    monkeypatch.setattr("sys.stderr", full)
+    code, out, _ = paint("-o", "out.png")
+    assert (code, out) == (0, "out.png\n")
+    assert images.load_picture(Path("out.png")).shape == (32, 48, 3)
+    with contextlib.suppress(OSError):
+        full.close()
+
+
+def test_numbered_pictures_of_a_run_that_diverges(paint) -> None:
+    code, _, err = paint("-o", "out.png", "--save-every", "1", "--learning-rate", "1e30")
+    assert code == 1
+    assert "could not be saved" not in err
+    assert Path("out-0001.png").exists()
+
+
+def test_a_gradient_whose_square_overflows_is_said(paint) -> None:
+    code, _, err = paint("--style-weight", "1e30", "--learning-rate", "1e10", "-o", "out.png")
+    assert code == 1
+    assert "became NaN or infinite" in err
