@@ -106,7 +106,7 @@ def _found_in_h5(path: Path) -> tuple[str, Found]:
         # Where a file system has no locks, reading needs none.
         with h5py.File(path, "r", locking="best-effort") as file:
             version = file.attrs.get("format_version", "none")
-            if not np.array_equal(version, FORMAT_VERSION):
+            if str(version) != str(FORMAT_VERSION):
                 raise InputError(
                     f"{path} has weight format {quote(str(version))}, not {FORMAT_VERSION}:"
                     " scripts/convert_weights.py makes such files"

@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
@@ -252,8 +253,17 @@ def test_the_first_of_several_frames_is_read(tmp_path: Path, suffix: str) -> Non
     assert np.array_equal(loaded, np.full((5, 7, 3), (255, 0, 0)))
 
 
+CUT_OFF = pytest.mark.skipif(
+    int(PIL.__version__.split(".")[0]) < 13, reason="Pillow before 13 writes such a file cut off"
+)
+
+
 @pytest.mark.parametrize(
-    ("mode", "colour", "wanted"), [("YCbCr", (255, 128, 128), 255), ("LAB", (0, 128, 128), 0)]
+    ("mode", "colour", "wanted"),
+    [
+        pytest.param("YCbCr", (255, 128, 128), 255, marks=CUT_OFF),
+        ("LAB", (0, 128, 128), 0),
+    ],
 )
 def test_other_colour_spaces(tmp_path: Path, mode: str, colour: object, wanted: int) -> None:
     loaded = saved(tmp_path / "a.tif", Image.new(mode, (2, 2), colour))
