@@ -141,11 +141,9 @@ def _last_good(painted: Painted) -> Good | None:
         return painted.finished
     if painted.failure is not None:  # the last update led astray: the canvas before it
         return Good(state.good, losses_of(state.good, problem), done - 1)
-    return (
-        painted.finished
-        if painted.chunk.closing
-        else Good(state.canvas, losses_of(state.canvas, problem), done)
-    )
+    if painted.chunk.closing is not None:
+        return painted.finished
+    return Good(state.canvas, losses_of(state.canvas, problem), done)
 
 
 def _finish(job: Job, painted: Painted, device: jax.Device) -> Outcome:

@@ -13,6 +13,7 @@ from jaxstyle.checks import numbered
 from jaxstyle.inputs import Inputs, Say
 from jaxstyle.interrupt import unbreakable
 from jaxstyle.losses import Losses
+from jaxstyle.progress import size_text
 from jaxstyle.transfer import Chunk
 
 
@@ -52,7 +53,7 @@ def make_record(
         **inputs.facts,
         "versions": record.versions(),
         "steps_done": steps_done,
-        "painted_size": f"{canvas.shape[0]}x{canvas.shape[1]}",
+        "painted_size": size_text(canvas.shape),
         "device": device.device_kind,
     }
     if not isinstance(inputs.init, str):
