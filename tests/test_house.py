@@ -18,9 +18,9 @@ FILES = sorted(PACKAGE.glob("*.py"))
 
 ORDER = [
     *("errors", "layers", "recipe", "presets", "texts", "files"),
-    *("colours", "images", "conv", "vgg"),
+    *("colours", "images", "winograd", "conv", "vgg"),
     *("torchpickle", "torchfile", "faults", "download", "weights", "pretrained"),
-    *("losses", "objective", "transfer", "painting", "record"),
+    *("losses", "objective", "transfer", "painting", "compilation", "record"),
     *("cli", "checks", "inputs", "interrupt", "progress", "saving", "job", "run"),
 ]
 """A module imports only from its left."""
