@@ -36,9 +36,9 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         "default": Preset(
             "ours: the book's objective and balance at the photo's own aspect ratio; two thirds of"
             " the steps at full learning rate, then a cosine, which ends about where `book` does in"
-            " seven tenths of its steps",
+            " four fifths of its steps",
             dataclasses.replace(
-                _BOOK, size=450, steps=350, schedule="hold-cosine", resampling="lanczos"
+                _BOOK, size=450, steps=400, schedule="hold-cosine", resampling="lanczos"
             ),
             Hyperparams(),
         ),

@@ -64,7 +64,7 @@ def test_every_value_has_its_default_in_the_help() -> None:
     [
         ("--size", "450"),
         ("--scales", "1"),
-        ("--steps", "350"),
+        ("--steps", "400"),
         ("--schedule", "hold-cosine"),
         ("--conv", "auto"),
         ("--pooling", "max"),
