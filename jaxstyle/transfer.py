@@ -20,8 +20,9 @@ from jaxstyle.losses import Losses
 from jaxstyle.objective import Problem, canvas_losses, learning_rate
 
 MOST_STEPS_A_CALL = 64
-SECONDS_A_CALL = 0.5
-"""How long one call on the device shall take, so that an interruption is soon seen."""
+SECONDS_A_CALL = 1.0
+"""How long one call on the device shall take about, so that an interruption is soon seen. Not less:
+every call has the system hand out all its memory anew, a quarter of a step's time at 300x450."""
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 """Adam's constants: the book's, which are PyTorch's defaults."""
@@ -178,7 +179,7 @@ def _steps_a_call(count: int, seconds: float) -> int:
     """Returns how many steps to do next, after `count` steps took so long."""
     if count == 0:  # that was the compilation
         return 1
-    return max(1, min(int(SECONDS_A_CALL * count / seconds), MOST_STEPS_A_CALL))
+    return max(1, min(round(SECONDS_A_CALL * count / seconds), MOST_STEPS_A_CALL))
 
 
 def _diverged_term(terms: Iterable[Any]) -> str:

@@ -32,7 +32,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 CONTENT, STYLE = ROOT / "examples/coffee.png", ROOT / "examples/strokes.png"
 WIDTHS = (64, 128, 256, 512, 512)
-STEPS_A_TURN = 3
+STEPS_A_TURN = 4
 ROUNDING = 1e-4
 """How far the first losses of two programs may differ, relatively."""
 

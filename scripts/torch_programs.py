@@ -95,7 +95,7 @@ class Listing:
         total.backward()
         self.optimiser.step()
         self.schedule.step()
-        return [float(term) for term in (*terms, total)]
+        return [term.item() for term in (*terms, total)]
 
 
 class Tuned(Listing):
