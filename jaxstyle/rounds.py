@@ -1,0 +1,267 @@
+"""Many settings, on every device there is, in one program.
+
+Settings whose network, layers and sizes agree form a group. A group is painted in *rounds*: as
+many settings as there are devices, one on each, from their first step to their last. A round is one
+program, `jit(shard_map(...))` over the mesh axis "sweep", which is the modern form of `pmap`.
+
+Why rounds, and not all settings of a device in one call (`lax.map` over N / devices of them): both
+let a device walk through its settings one after another and need the memory of one, but with
+rounds a result is there as soon as its setting ends, the states of all others need not lie about,
+and the program does not depend on how many settings there are: each size compiles once for any
+grid. Nothing crosses from one device to another, so a setting's result is, bit for bit, what it
+would be alone, and one that becomes NaN harms no other. How many steps a device does in a call is
+data and its own: places without a setting, in the last round, do none.
+"""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from numpy.typing import NDArray
+
+from jaxstyle.conv import Kernels
+from jaxstyle.images import normalise
+from jaxstyle.objective import Problem, _as_arrays, make_problem, resolve
+from jaxstyle.painting import Level, first_canvas, levels
+from jaxstyle.places import Place, Result, Setting
+from jaxstyle.recipe import Hyperparams, Recipe
+from jaxstyle.spread import copy_to_all, local_parts, mesh_of, run_steps, spread
+from jaxstyle.transfer import State, _steps_a_call, begin
+
+STEPS_A_CALL_TOGETHER = 10
+"""With several processes, which must all make the same calls, however fast each of them is."""
+
+
+class Tick(NamedTuple):
+    """What one call on the devices brought."""
+
+    running: tuple[tuple[int, int, float], ...]
+    """By setting on this process's devices: its index, its steps so far, its latest total loss."""
+    pixel_steps: int
+    """Steps done in this call times the canvas's pixels, over this process's settings."""
+    seconds: float
+    finished: tuple[Result, ...]
+
+
+class _Workshop(NamedTuple):
+    """What the settings share."""
+
+    kernels: Kernels
+    levels_of: Callable[[Setting], list[Level]]
+    problem_of: Callable[[Setting, int], Problem]
+    """Of a setting and the number of a size; without kernels."""
+
+
+@dataclass
+class _Round:
+    """A round: the mesh, its places, and how many steps each still has to do at this size."""
+
+    mesh: Mesh
+    copies: Kernels
+    """The kernels, on every device."""
+    settings: list[Setting]
+    """One for each place of the mesh, those of other processes too."""
+    used: int
+    """How many of them are not just repetitions that fill the round."""
+    here: list[int]
+    """The numbers of the places that are this process's."""
+    places: list[Place]
+    """This process's."""
+
+
+def paint_settings(
+    kernels: Kernels, settings: Sequence[Setting], *, devices: Sequence[jax.Device]
+) -> Iterator[Tick]:
+    """Paints all settings, those of one program and size after another, and yields as it goes.
+
+    With several processes each must be given the same settings and all processes' devices; each
+    yields what its own devices did.
+
+    Args:
+      kernels: from `conv.prepare`.
+      settings: in any order.
+      devices: to use; a group of fewer settings uses only as many.
+
+    Raises:
+      InputError: pictures too small or layers that the weights lack; before the first step.
+    """
+    shop = _workshop(kernels, settings, keep=len(devices))
+    for group in groups(kernels, settings, shop.levels_of):
+        few = len(group) if jax.process_count() == 1 else len(devices)
+        mesh = mesh_of(devices[:few])
+        copies = copy_to_all(kernels, mesh)
+        for start in range(0, len(group), mesh.size):
+            batch = [(index, settings[index]) for index in group[start : start + mesh.size]]
+            yield from _paint_round(_begin_round(batch, shop, mesh, copies), shop)
+
+
+def groups(
+    kernels: Any, settings: Sequence[Setting], levels_of: Callable[[Setting], list[Level]]
+) -> list[list[int]]:
+    """Returns the settings' indices by program: same layers, pooling, schedule, content sizes.
+
+    In a group those with fewer steps come first, so that the devices of a round end together.
+    """
+    found: dict[Any, list[int]] = {}
+    known: dict[Any, Any] = {}
+    for index, each in enumerate(settings):
+        what = id(each.content), id(each.style), each.recipe
+        if what not in known:
+            sizes = tuple(level.content.shape for level in levels_of(each))
+            known[what] = resolve(each.recipe, kernels), sizes
+        found.setdefault(known[what], []).append(index)
+    return [sorted(group, key=lambda i: settings[i].recipe.steps) for group in found.values()]
+
+
+def _workshop(kernels: Kernels, settings: Sequence[Setting], *, keep: int) -> _Workshop:
+    """Returns what makes levels and problems, each kept for a while, as settings share many."""
+    pictures = {id(p): p for each in settings for p in (each.content, each.style)}
+
+    @functools.lru_cache(maxsize=keep + 1)
+    def plan(content: int, style: int, recipe: Recipe) -> list[Level]:
+        return levels(pictures[content], pictures[style], recipe=recipe)
+
+    @functools.lru_cache(maxsize=keep + 1)
+    def problem(content: int, style: int, recipe: Recipe, number: int) -> Problem:
+        level = plan(content, style, recipe)[number]
+        made = make_problem(
+            kernels,
+            normalise(level.content),
+            normalise(level.style),
+            recipe=recipe,
+            hyper=Hyperparams(),
+            first_step=level.first_step,
+            steps=level.steps,
+        )
+        counts: Any = {"first_step": level.first_step, "steps": level.steps}
+        counts = jax.tree.map(np.int32, counts)  # arrays can be spread over devices
+        return dataclasses.replace(made, kernels={}, **counts)
+
+    def problem_of(setting: Setting, number: int) -> Problem:
+        found = problem(id(setting.content), id(setting.style), setting.recipe, number)
+        return dataclasses.replace(found, hyper=_as_arrays(setting.hyper, np.float32))
+
+    return _Workshop(
+        kernels, lambda each: plan(id(each.content), id(each.style), each.recipe), problem_of
+    )
+
+
+def _begin_round(
+    batch: list[tuple[int, Setting]], shop: _Workshop, mesh: Mesh, copies: Kernels
+) -> _Round:
+    """Gives every device a setting, the last one again where there are too few."""
+    filled = batch + batch[-1:] * (mesh.size - len(batch))
+    here = [
+        i for i, each in enumerate(mesh.devices.flat) if each.process_index == jax.process_index()
+    ]
+    places = [
+        _begin_place(*filled[i], shop, device, idle=i >= len(batch))
+        for i, device in zip(here, mesh.local_devices, strict=True)
+    ]
+    return _Round(mesh, copies, [setting for _, setting in filled], len(batch), here, places)
+
+
+def _begin_place(
+    index: int, setting: Setting, shop: _Workshop, device: jax.Device, *, idle: bool
+) -> Place:
+    plan = shop.levels_of(setting)
+    resampling = setting.recipe.resampling
+    canvas = first_canvas(plan[0], init=setting.init, seed=setting.seed, resampling=resampling)
+    return Place(index, setting, plan, device, idle, canvas)
+
+
+def _paint_round(work: _Round, shop: _Workshop) -> Iterator[Tick]:
+    plans = [shop.levels_of(setting) for setting in work.settings]
+    for number, _ in enumerate(plans[0]):
+        steps = [plan[number].steps for plan in plans]
+        remaining = np.where(np.arange(work.mesh.size) < work.used, steps, 0)
+        yield from _paint_size(work, shop, number, remaining)
+
+
+def _paint_size(
+    work: _Round, shop: _Workshop, number: int, remaining: NDArray[np.int64]
+) -> Iterator[Tick]:
+    """Paints one size of a round; `remaining` has each place's number of steps."""
+    together = jax.process_count() > 1
+    problems = [shop.problem_of(place.setting, number) for place in work.places]
+    problem = dataclasses.replace(spread(problems, work.mesh), kernels=work.copies)
+    state = spread([place.begin(number) for place in work.places], work.mesh)
+    unclosed = remaining > 0
+    if not together:
+        remaining = remaining * [not place.over for place in work.places]
+    call = 0  # the first call only compiles
+    while True:
+        counts = np.minimum(call, remaining)
+        started = time.perf_counter()
+        state, table = run_steps(state, _spread_counts(counts, work), problem, work.mesh)
+        tables = local_parts(table)
+        seconds = time.perf_counter() - started
+        remaining = remaining - counts
+        pixel_steps = _note(work, state, tables, seconds if call else 0.0)
+        if not together:
+            remaining = remaining * [not place.over for place in work.places]
+        ending = unclosed & (remaining == 0)
+        if ending.any():
+            _close(work, state, problem, number, ending)
+        unclosed &= ~ending
+        last = number == len(work.places[0].plan) - 1
+        yield _tick(work, pixel_steps, seconds, unclosed | (not last))
+        if not remaining.any():
+            return
+        call = STEPS_A_CALL_TOGETHER if together else _steps_a_call(call, seconds)
+        call = min(call, int(remaining.max()))
+
+
+def _spread_counts(counts: NDArray[np.int64], work: _Round) -> jax.Array:
+    return spread([np.int32(counts[i]) for i in work.here], work.mesh)  # type: ignore[return-value]
+
+
+def _note(work: _Round, state: State, tables: list[NDArray[Any]], seconds: float) -> int:
+    """Notes a call's steps in the places, and returns how many pixels they changed."""
+    steps, failures = local_parts(state.step), local_parts(state.failed)
+    pixels = 0
+    for i, place in enumerate(work.places):
+        if place.over:
+            continue
+        good_rows = int(steps[i]) - place.steps_done
+        pixels += good_rows * int(np.prod(state.canvas.shape[1:3]))
+        place.take(tables[i][:good_rows], seconds)
+        if failures[i]:
+            place.fail(local_parts(state.good)[i], tables[i][good_rows])
+    return pixels
+
+
+def _close(
+    work: _Round, state: State, problem: Problem, number: int, ending: NDArray[np.bool_]
+) -> None:
+    """Finds the losses after the last step of the places that are ending this size."""
+    canvases, goods = local_parts(state.canvas), local_parts(state.good)
+    again = [
+        begin(jnp.asarray(canvas), step=place.plan[number].first_step)
+        for canvas, place in zip(canvases, work.places, strict=True)
+    ]
+    counts = _spread_counts(ending.astype(np.int64), work)
+    _, table = run_steps(spread(again, work.mesh), counts, problem, work.mesh)
+    for i, closing in enumerate(local_parts(table)):
+        if ending[work.here[i]] and not work.places[i].over:
+            work.places[i].close(canvases[i], goods[i], closing[0, :4])
+
+
+def _tick(work: _Round, pixel_steps: int, seconds: float, unfinished: NDArray[np.bool_]) -> Tick:
+    """Returns what a call brought; places that have just ended give their results."""
+    own = [(i, place) for i, place in zip(work.here, work.places, strict=True) if not place.idle]
+    running = tuple(
+        (place.number, place.steps_done, float(place.rows[-1][3]) if place.rows else np.nan)
+        for _, place in own
+    )
+    ended = [p for i, p in own if not p.reported and (p.failure is not None or not unfinished[i])]
+    for place in ended:
+        place.reported = True
+    return Tick(running, pixel_steps, seconds, tuple(place.result() for place in ended))
