@@ -28,6 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parsed = cli.parse(arguments)
             if parsed is None:
                 return _list_presets()
+            if parsed.collect is not None:
+                return _collect(parsed.collect)
+            if parsed.sweep is not None:
+                return _sweep(parsed, interruption)
             return _run(parsed, interruption)
         except InputError as error:
             say(f"error: {error}")
@@ -56,6 +60,32 @@ def _run(arguments: cli.Arguments, interruption: Interruption) -> int:
     outcome = run_job(Job(arguments, inputs, output, interruption, say, stream))
     _print_outcome(outcome.path, outcome.seconds, outcome.record, as_json=arguments.json)
     return outcome.exit_code
+
+
+def _sweep(arguments: cli.Arguments, interruption: Interruption) -> int:
+    """Paints a sweep, or what is missing of it, and gathers what is there."""
+    stream = None if arguments.quiet else sys.stderr
+    from jaxstyle.sweepinputs import read_sweep
+
+    sweep = read_sweep(arguments, say=say, stream=stream)
+    from jaxstyle.sweepjob import SweepJob, run_sweep  # imports jax
+
+    run_sweep(SweepJob(sweep, arguments.device, interruption, say, stream))
+    code = _collect(sweep.folder, [each.run.name for each in sweep.runs])
+    return interruption.exit_code if interruption.received else code
+
+
+def _collect(folder: Path, names: Sequence[str] | None = None) -> int:
+    """Gathers the runs that are in a sweep's folder; says which failed."""
+    from jaxstyle.summary import gather, summarise
+
+    entries = gather(folder, names)
+    for path in summarise(folder, entries):
+        print(path)
+    failed = [each["name"] for each in entries if each["failure"] is not None]
+    if failed:
+        say(f"{len(failed)} of {len(entries)} failed: {', '.join(failed)}")
+    return int(bool(failed))
 
 
 def _print_outcome(
