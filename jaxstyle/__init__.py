@@ -45,9 +45,12 @@ The map, from the ground up; a module imports only from those before it:
     saving      pictures and their records on the way to disk
     processes   several processes as one program
     job         one run, from its inputs to its files
-    sheet       the contact sheet of a sweep
-    page        its page for a browser
-    summary     both and its table, from what is in its folder
+    layout      what lies where on the contact sheet of a sweep
+    lettering   text on pictures
+    sheet       the contact sheet
+    curves      loss curves as SVG
+    page        a sweep's page for a browser
+    summary     sheet, page and table, from what is in a sweep's folder
     sweepjob    a process's share of a sweep, from its inputs to its files
     run         `python -m jaxstyle.run`
 """

@@ -9,11 +9,15 @@ from typing import Any
 from jaxstyle import files
 from jaxstyle.errors import InputError
 from jaxstyle.interrupt import unbreakable
+from jaxstyle.page import page
 from jaxstyle.recipe import Hyperparams, Recipe, field_names
-from jaxstyle.sweepfolder import Entry, names_in, picture_path, read_entry
+from jaxstyle.sheet import contact_sheet
+from jaxstyle.sweepfolder import TERMS, Entry, names_in, picture_path, read_entry, sample_path
 from jaxstyle.texts import shown
 
-TERMS = ("content", "style", "tv", "total")
+MOST_SAMPLES = 4
+"""Of contents, and of styles."""
+
 SETTINGS = ("preset", "init", "seed", *field_names(Recipe), *field_names(Hyperparams))
 COLUMNS = (
     *("number", "file", "status", "content", "style", "weights"),
@@ -42,11 +46,28 @@ def gather(folder: Path, names: Iterable[str] | None = None) -> list[Entry]:
 
 def summarise(folder: Path, entries: Sequence[Entry]) -> list[Path]:
     """Writes the summaries of these runs into their folder and returns where they are."""
-    made = {"sweep.csv": table(entries)}
+    samples = samples_of(folder, entries)
+    made = {
+        "sweep.csv": table(entries),
+        "sheet.png": contact_sheet(folder, entries, samples),
+        "index.html": page(entries, samples, folder),
+    }
     for name, data in made.items():
         with unbreakable():
             files.write_whole(folder / name, data, overwrite=True)
     return [folder / name for name in made]
+
+
+def samples_of(folder: Path, entries: Sequence[Entry]) -> dict[str, Path]:
+    """Returns small pictures of the contents and styles, by caption; a few, if there are many."""
+    found = {}
+    for kind in ("content", "style"):
+        facts = {each["run"][kind]["sha256"]: each["run"][kind]["name"] for each in entries}
+        for sha256, name in list(facts.items())[:MOST_SAMPLES]:
+            path = sample_path(folder, sha256)
+            if path.exists():
+                found[f"{kind}: {name}"] = path
+    return found
 
 
 def table(entries: Sequence[Entry]) -> bytes:

@@ -14,10 +14,19 @@ from jaxstyle import files
 from jaxstyle.errors import InputError
 
 RECORDS = "records"
+SAMPLES = "samples"
 SUMMARIES = ("sweep.csv", "sheet.png", "index.html")
 
+TERMS = ("content", "style", "tv", "total")
+"""Of the losses, as in `losses.Losses`."""
+
 Entry = dict[str, Any]
-"""What a run's record says: fingerprint, number, labels, picture's sha256, curves, ..."""
+"""What a run's record says."""
+
+KEYS = (
+    *("name", "number", "labels", "on_axes", "fingerprint", "picture_sha256"),
+    *("failure", "failed_step", "seconds", "device", "curves", "run"),
+)
 
 
 def picture_path(folder: Path, name: str) -> Path:
@@ -28,6 +37,11 @@ def picture_path(folder: Path, name: str) -> Path:
 def record_path(folder: Path, name: str) -> Path:
     """Returns where the record of a run is."""
     return folder / RECORDS / f"{name}.json"
+
+
+def sample_path(folder: Path, sha256: str) -> Path:
+    """Returns where a small copy of the content or style of this hash is."""
+    return folder / RECORDS / SAMPLES / f"{sha256[:16]}.png"
 
 
 def check_folder(folder: Path, *, force: bool) -> None:
@@ -55,7 +69,7 @@ def check_folder(folder: Path, *, force: bool) -> None:
 
 def make_folder(folder: Path) -> None:
     """Makes the folder of a sweep, if it is not there."""
-    (folder / RECORDS).mkdir(parents=True, exist_ok=True)
+    (folder / RECORDS / SAMPLES).mkdir(parents=True, exist_ok=True)
 
 
 def read_entry(folder: Path, name: str) -> Entry | None:
@@ -64,7 +78,7 @@ def read_entry(folder: Path, name: str) -> Entry | None:
         entry = json.loads(record_path(folder, name).read_text("utf-8"))
         picture = picture_path(folder, name)
         whole = entry["picture_sha256"] == files.sha256(picture)
-        known = all(key in entry for key in ("fingerprint", "number", "labels", "on_axes", "run"))
+        known = all(key in entry for key in KEYS)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return entry if whole and known and entry.get("name") == name else None

@@ -7,7 +7,7 @@ from typing import IO, Any, NamedTuple
 
 import jax
 
-from jaxstyle import images, record
+from jaxstyle import files, images, record
 from jaxstyle.conv import prepare
 from jaxstyle.grid import share
 from jaxstyle.inputs import Say
@@ -18,9 +18,12 @@ from jaxstyle.places import Result, Setting
 from jaxstyle.processes import agree, devices_for, join
 from jaxstyle.rounds import paint_settings
 from jaxstyle.saving import make_record
-from jaxstyle.sweepfolder import Entry, make_folder, write_run
+from jaxstyle.sweepfolder import Entry, make_folder, sample_path, write_run
 from jaxstyle.sweepinputs import Planned, Sweep, is_done
 from jaxstyle.sweepprogress import SweepDisplay
+
+SAMPLE_SIDE = 320
+"""In pixels, the long side of the small copies of contents and styles."""
 
 
 class SweepJob(NamedTuple):
@@ -52,6 +55,7 @@ def run_sweep(job: SweepJob) -> None:
     mine = share(sweep.runs, sweep.flags.shard)
     done = [not sweep.force and is_done(sweep, each) for each in mine]
     todo = [each for each, skip in zip(mine, agree(done), strict=True) if not skip]
+    _save_samples(sweep)
     if job.stream is not None:
         job.say(_first_line(devices, mine, todo))
     if not todo:
@@ -62,6 +66,23 @@ def run_sweep(job: SweepJob) -> None:
             _paint(job, todo, devices)
         except jax.errors.JaxRuntimeError as error:
             raise of_the_system(error) from None
+
+
+def _save_samples(sweep: Sweep) -> None:
+    """Keeps small copies of contents and styles for the summaries, which may be made elsewhere."""
+    made = set()
+    for each in sweep.runs:
+        for name, picture in (("content", each.inputs.content), ("style", each.inputs.style)):
+            sha256 = each.inputs.facts[name]["sha256"]
+            if sha256 in made:
+                continue
+            made.add(sha256)
+            path = sample_path(sweep.folder, sha256)
+            if not path.exists():
+                size = images.fitted_size(picture, SAMPLE_SIDE, 1.0)
+                small = images.resize(picture, size, resampling="lanczos")
+                data = images.encode((small / 255).astype("float32"), ".png", {})
+                files.write_whole(path, data, overwrite=True)
 
 
 def _paint(job: SweepJob, todo: Sequence[Planned], devices: Sequence[jax.Device]) -> None:
@@ -125,6 +146,7 @@ def _entry(planned: Planned, result: Result, facts: record.Record, picture_sha25
         "fingerprint": planned.fingerprint,
         "picture_sha256": picture_sha256,
         "failure": None if result.failure is None else str(result.failure),
+        "failed_step": None if result.failure is None else result.failure.step,
         "seconds": round(result.seconds, 3),
         "device": f"{result.device.platform}:{result.device.id}",
         "curves": {

@@ -24,16 +24,16 @@ ORDER = [
     *("places", "spread", "rounds", "sweeping"),
     *("sweepflags", "cli", "checks", "values", "grid", "inputs", "sweepfolder", "sweepinputs"),
     *("interrupt", "progress", "sweepprogress", "saving", "processes", "job"),
-    *("sheet", "page", "summary", "sweepjob", "run"),
+    *("layout", "lettering", "sheet", "curves", "page", "summary", "sweepjob", "run"),
 ]
 """A module imports only from its left."""
 
 LIGHT = {"errors", "layers", "recipe", "presets", "texts", "cli", "checks", "interrupt"}
-LIGHT |= {"sweepflags", "values", "grid", "sweepfolder"}
+LIGHT |= {"sweepflags", "values", "grid", "sweepfolder", "layout", "curves", "page"}
 """These import the standard library and each other alone, so that mistakes are answered at once."""
 
 OWNERS = {
-    "PIL": {"colours", "images", "sheet"},
+    "PIL": {"colours", "images", "lettering", "sheet"},
     "flax": {"vgg"},
     "h5py": {"weights"},
     "optax": {"transfer"},
