@@ -27,6 +27,7 @@ The map, from the ground up; a module imports only from those before it:
     painting    the sizes of a run, from two pictures to one
     record      what a run was, kept in its picture
     places      one setting of a sweep, on one device
+    groups      which settings share a program, and what else they share
     spread      values on many devices, and the program that works on them
     rounds      many settings on all devices
     sweeping    `sweep`

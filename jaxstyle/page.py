@@ -64,9 +64,7 @@ def _row(entry: Entry, small_chart: str, names: Sequence[str]) -> str:
         _cell(total, small_chart),
         _cell(entry["seconds"], f"{entry['seconds']:.1f}"),
         _cell(html.escape(entry["device"]), html.escape(entry["device"])),
-        _cell(failure or "ok", f'<span class="alarm">{html.escape(failure)}</span>')
-        if failure
-        else _cell("ok", "ok"),
+        _cell(failure or "ok", _status(entry)),
     ]
     told = html.escape(f"total loss {total or 'unknown'}, {entry['seconds']:.1f} s")
     name = html.escape(entry["name"])
@@ -74,6 +72,13 @@ def _row(entry: Entry, small_chart: str, names: Sequence[str]) -> str:
         f'<tr data-run="{entry["number"]}" data-name="{name}" data-told="{told}">'
         f"{''.join(cells)}</tr>"
     )
+
+
+def _status(entry: Entry) -> str:
+    if entry["failure"] is None:
+        return "ok"
+    why = html.escape(entry["failure"])
+    return f'<span class="alarm" title="{why}">NaN at step {entry["failed_step"]}</span>'
 
 
 def _cell(key: Any, inner: str) -> str:

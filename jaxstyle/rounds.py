@@ -14,9 +14,8 @@ data and its own: places without a setting, in the last round, do none.
 """
 
 import dataclasses
-import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -27,11 +26,10 @@ from jax.sharding import Mesh
 from numpy.typing import NDArray
 
 from jaxstyle.conv import Kernels
-from jaxstyle.images import normalise
-from jaxstyle.objective import Problem, _as_arrays, make_problem, resolve
-from jaxstyle.painting import Level, first_canvas, levels
+from jaxstyle.groups import Workshop, groups, workshop
+from jaxstyle.objective import Problem
+from jaxstyle.painting import first_canvas
 from jaxstyle.places import Place, Result, Setting
-from jaxstyle.recipe import Hyperparams, Recipe
 from jaxstyle.spread import copy_to_all, local_parts, mesh_of, run_steps, spread
 from jaxstyle.transfer import State, _steps_a_call, begin
 
@@ -48,15 +46,6 @@ class Tick(NamedTuple):
     """Steps done in this call times the canvas's pixels, over this process's settings."""
     seconds: float
     finished: tuple[Result, ...]
-
-
-class _Workshop(NamedTuple):
-    """What the settings share."""
-
-    kernels: Kernels
-    levels_of: Callable[[Setting], list[Level]]
-    problem_of: Callable[[Setting, int], Problem]
-    """Of a setting and the number of a size; without kernels."""
 
 
 @dataclass
@@ -92,7 +81,7 @@ def paint_settings(
     Raises:
       InputError: pictures too small or layers that the weights lack; before the first step.
     """
-    shop = _workshop(kernels, settings, keep=len(devices))
+    shop = workshop(kernels, settings, keep=len(devices))
     for group in groups(kernels, settings, shop.levels_of):
         few = len(group) if jax.process_count() == 1 else len(devices)
         mesh = mesh_of(devices[:few])
@@ -102,59 +91,8 @@ def paint_settings(
             yield from _paint_round(_begin_round(batch, shop, mesh, copies), shop)
 
 
-def groups(
-    kernels: Any, settings: Sequence[Setting], levels_of: Callable[[Setting], list[Level]]
-) -> list[list[int]]:
-    """Returns the settings' indices by program: same layers, pooling, schedule, content sizes.
-
-    In a group those with fewer steps come first, so that the devices of a round end together.
-    """
-    found: dict[Any, list[int]] = {}
-    known: dict[Any, Any] = {}
-    for index, each in enumerate(settings):
-        what = id(each.content), id(each.style), each.recipe
-        if what not in known:
-            sizes = tuple(level.content.shape for level in levels_of(each))
-            known[what] = resolve(each.recipe, kernels), sizes
-        found.setdefault(known[what], []).append(index)
-    return [sorted(group, key=lambda i: settings[i].recipe.steps) for group in found.values()]
-
-
-def _workshop(kernels: Kernels, settings: Sequence[Setting], *, keep: int) -> _Workshop:
-    """Returns what makes levels and problems, each kept for a while, as settings share many."""
-    pictures = {id(p): p for each in settings for p in (each.content, each.style)}
-
-    @functools.lru_cache(maxsize=keep + 1)
-    def plan(content: int, style: int, recipe: Recipe) -> list[Level]:
-        return levels(pictures[content], pictures[style], recipe=recipe)
-
-    @functools.lru_cache(maxsize=keep + 1)
-    def problem(content: int, style: int, recipe: Recipe, number: int) -> Problem:
-        level = plan(content, style, recipe)[number]
-        made = make_problem(
-            kernels,
-            normalise(level.content),
-            normalise(level.style),
-            recipe=recipe,
-            hyper=Hyperparams(),
-            first_step=level.first_step,
-            steps=level.steps,
-        )
-        counts: Any = {"first_step": level.first_step, "steps": level.steps}
-        counts = jax.tree.map(np.int32, counts)  # arrays can be spread over devices
-        return dataclasses.replace(made, kernels={}, **counts)
-
-    def problem_of(setting: Setting, number: int) -> Problem:
-        found = problem(id(setting.content), id(setting.style), setting.recipe, number)
-        return dataclasses.replace(found, hyper=_as_arrays(setting.hyper, np.float32))
-
-    return _Workshop(
-        kernels, lambda each: plan(id(each.content), id(each.style), each.recipe), problem_of
-    )
-
-
 def _begin_round(
-    batch: list[tuple[int, Setting]], shop: _Workshop, mesh: Mesh, copies: Kernels
+    batch: list[tuple[int, Setting]], shop: Workshop, mesh: Mesh, copies: Kernels
 ) -> _Round:
     """Gives every device a setting, the last one again where there are too few."""
     filled = batch + batch[-1:] * (mesh.size - len(batch))
@@ -169,7 +107,7 @@ def _begin_round(
 
 
 def _begin_place(
-    index: int, setting: Setting, shop: _Workshop, device: jax.Device, *, idle: bool
+    index: int, setting: Setting, shop: Workshop, device: jax.Device, *, idle: bool
 ) -> Place:
     plan = shop.levels_of(setting)
     resampling = setting.recipe.resampling
@@ -177,7 +115,7 @@ def _begin_place(
     return Place(index, setting, plan, device, idle, canvas)
 
 
-def _paint_round(work: _Round, shop: _Workshop) -> Iterator[Tick]:
+def _paint_round(work: _Round, shop: Workshop) -> Iterator[Tick]:
     plans = [shop.levels_of(setting) for setting in work.settings]
     for number, _ in enumerate(plans[0]):
         steps = [plan[number].steps for plan in plans]
@@ -186,7 +124,7 @@ def _paint_round(work: _Round, shop: _Workshop) -> Iterator[Tick]:
 
 
 def _paint_size(
-    work: _Round, shop: _Workshop, number: int, remaining: NDArray[np.int64]
+    work: _Round, shop: Workshop, number: int, remaining: NDArray[np.int64]
 ) -> Iterator[Tick]:
     """Paints one size of a round; `remaining` has each place's number of steps."""
     together = jax.process_count() > 1

@@ -110,8 +110,10 @@ def program(mesh: Mesh) -> Any:
         problem = dataclasses.replace(rest, kernels=kernels)
         return jax.tree.map(lambda leaf: leaf[None], transfer._run_steps(state, count, problem))
 
+    inputs = (EACH, EACH, SAME, EACH)
     # what does not vary over the devices is not tracked: no value is ever combined across them
-    mapped = jax.shard_map(
-        one, mesh=mesh, in_specs=(EACH, EACH, SAME, EACH), out_specs=EACH, check_vma=False
-    )
-    return jax.jit(mapped, donate_argnums=0)
+    mapped = jax.shard_map(one, mesh=mesh, in_specs=inputs, out_specs=EACH, check_vma=False)
+    each, same = NamedSharding(mesh, EACH), NamedSharding(mesh, SAME)
+    # said explicitly, or on one device the states that come back would compile it anew
+    given = (each, each, same, each)
+    return jax.jit(mapped, donate_argnums=0, in_shardings=given, out_shardings=each)

@@ -21,7 +21,7 @@ ORDER = [
     *("colours", "images", "conv", "vgg"),
     *("torchpickle", "torchfile", "faults", "download", "weights", "pretrained"),
     *("losses", "objective", "transfer", "painting", "record"),
-    *("places", "spread", "rounds", "sweeping"),
+    *("places", "groups", "spread", "rounds", "sweeping"),
     *("sweepflags", "cli", "checks", "values", "grid", "inputs", "sweepfolder", "sweepinputs"),
     *("interrupt", "progress", "sweepprogress", "saving", "processes", "job"),
     *("layout", "lettering", "sheet", "curves", "page", "summary", "sweepjob", "run"),
