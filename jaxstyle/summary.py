@@ -58,6 +58,19 @@ def summarise(folder: Path, entries: Sequence[Entry]) -> list[Path]:
     return [folder / name for name in made]
 
 
+def overview(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Returns what `--json` prints of each run."""
+    return [
+        {
+            "file": picture_path(Path(), each["name"]).name,
+            "labels": dict(each["labels"]),
+            **{key: each[key] for key in ("number", "failure", "seconds")},
+            **each["run"],
+        }
+        for each in entries
+    ]
+
+
 def samples_of(folder: Path, entries: Sequence[Entry]) -> dict[str, Path]:
     """Returns small pictures of the contents and styles, by caption; a few, if there are many."""
     found = {}
