@@ -47,7 +47,8 @@ The map, from the ground up; a module imports only from those before it:
     processes   several processes as one program
     job         one run, from its inputs to its files
     layout      what lies where on the contact sheet of a sweep
-    lettering   text on pictures
+    lettering   colours, sizes and text of the sheet
+    corner      its corner: what is equal in all pictures
     sheet       the contact sheet
     curves      loss curves as SVG
     page        a sweep's page for a browser

@@ -1,10 +1,19 @@
-"""Text on pictures: broken into lines that fit, and drawn."""
+"""What all parts of a contact sheet use: colours, sizes, text in lines, pictures that fit."""
 
 import functools
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
-from PIL import ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont
+
+from jaxstyle import images
+from jaxstyle.errors import InputError
+
+PAPER, INK, PALE, FAINT, ALARM = "#ffffff", "#1c1c1e", "#6e6e73", "#f0f0f3", "#c5221f"
+GAP = 10
+TITLE, LABEL, SMALL = 26, 19, 16
+"""Sizes of text, in pixels, as all of these."""
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -63,3 +72,15 @@ def write(
     for i, line in enumerate(lines):
         position = (left, top + i * line_height(size))
         draw.text(position, line, fill=colour, font=font(size), anchor=f"{anchor}a")
+
+
+def fitted(path: Path, width: int | None, height: int) -> Image.Image:
+    """Returns a picture that fits into a width and height; grey if it cannot be read."""
+    try:
+        picture = Image.fromarray(images.load_picture(path))
+    except InputError:
+        return Image.new("RGB", (width or height, height), FAINT)
+    scale = height / picture.height
+    scale = scale if width is None else min(scale, width / picture.width)
+    size = max(round(picture.width * scale), 1), max(round(picture.height * scale), 1)
+    return picture.resize(size, Image.Resampling.LANCZOS)

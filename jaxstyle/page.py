@@ -1,7 +1,7 @@
 """The page of a sweep: one static file beside the pictures, which needs no network."""
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -9,16 +9,18 @@ from typing import Any
 from urllib.parse import quote
 
 from jaxstyle.curves import chart, small_charts
-from jaxstyle.sweepfolder import TERMS, Entry, picture_path
+from jaxstyle.sweepfolder import TERMS, Entry, picture_path, samples_of
+
+MOST_SAMPLES = 4
+"""Of contents, and of styles, at the page's head."""
 
 
-def page(entries: Sequence[Entry], samples: Mapping[str, Path], folder: Path) -> bytes:
+def page(folder: Path, entries: Sequence[Entry]) -> bytes:
     """Returns the HTML page of a sweep: a sortable table with thumbnails, and the loss curves.
 
     Args:
-      entries: its runs, see `summary.gather`.
-      samples: by caption, small pictures of the contents and styles.
       folder: of the sweep; the page names files relative to it.
+      entries: its runs, see `summary.gather`.
     """
     names = list(dict.fromkeys(name for each in entries for name, _ in each["labels"]))
     heads = ["picture", *names, *TERMS, "total by step", "seconds", "device", "status"]
@@ -29,7 +31,7 @@ def page(entries: Sequence[Entry], samples: Mapping[str, Path], folder: Path) ->
         title=html.escape(f"{len(entries)} pictures: {', '.join(names)}"),
         about=html.escape(_about(entries)),
         alarm=f'<p class="alarm">{failed} failed</p>' if failed else "",
-        samples="\n".join(_sample(*each, folder) for each in samples.items()),
+        samples=_samples(folder, entries),
         chart=chart(entries),
         heads="".join(f"<th><button>{html.escape(each)}</button></th>" for each in heads),
         rows="\n".join(_row(*each, names) for each in zip(entries, charts, strict=True)),
@@ -43,6 +45,15 @@ def _about(entries: Sequence[Entry]) -> str:
     }
     told = [f"{kind} {', '.join(names)}" for kind, names in kinds.items() if len(names) <= 3]
     return "; ".join([*told, "losses are weighted; click a picture for its full size"])
+
+
+def _samples(folder: Path, entries: Sequence[Entry]) -> str:
+    """Returns the contents and styles as figures; the first few, if there are many."""
+    figures = []
+    for kind in ("content", "style"):
+        found = list(samples_of(folder, entries, kind).items())[:MOST_SAMPLES]
+        figures += [_sample(f"{kind}: {name}", path, folder) for name, path in found]
+    return "\n".join(figures)
 
 
 def _sample(caption: str, path: Path, folder: Path) -> str:

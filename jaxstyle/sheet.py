@@ -1,28 +1,42 @@
 """The contact sheet of a sweep: every picture where it belongs, labelled."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image, ImageDraw
 
-from jaxstyle import images
-from jaxstyle.errors import InputError
-from jaxstyle.layout import Block, Cell, axes_of, blocks_of
-from jaxstyle.lettering import font, line_height, wrapped, write
-from jaxstyle.sweepfolder import Entry, picture_path
+from jaxstyle.corner import KINDS, corner
+from jaxstyle.layout import Block, Cell, blocks_of
+from jaxstyle.lettering import (
+    ALARM,
+    FAINT,
+    GAP,
+    INK,
+    LABEL,
+    PALE,
+    PAPER,
+    SMALL,
+    TITLE,
+    fitted,
+    font,
+    line_height,
+    wrapped,
+    write,
+)
+from jaxstyle.sweepfolder import Entry, picture_path, sample_path
 
-PAPER, INK, PALE, FAINT, ALARM = "#ffffff", "#1c1c1e", "#6e6e73", "#f0f0f3", "#c5221f"
-GAP, MARGIN = 10, 28
-TITLE, LABEL, SMALL = 26, 19, 16
-"""Sizes of text, in pixels, as all of these."""
+MARGIN = 28
+"""Around the sheet and between its blocks, in pixels."""
 
 WIDEST, LARGEST_CELL, SMALLEST_CELL, MOST_PIXELS = 2200, 300, 72, 60_000_000
 """The width a sheet aims at; the long side of its pictures; how much they are in all, about."""
 
-SAMPLE_HEIGHT = 130
-"""Of the content and style pictures in the corner."""
+ICON_WIDTH, ICON_HEIGHT = 120, 80
+"""Of those that label rows or columns."""
+
+Icons = dict[tuple[str, str], Image.Image]
 
 ROW_LABEL = 170
 """The widest that labels left of rows become."""
@@ -40,19 +54,19 @@ class _Look(NamedTuple):
     """How high the text under pictures is."""
 
 
-def contact_sheet(folder: Path, entries: Sequence[Entry], samples: Mapping[str, Path]) -> bytes:
+def contact_sheet(folder: Path, entries: Sequence[Entry]) -> bytes:
     """Returns the contact sheet of a sweep as a PNG file.
 
     Args:
       folder: of the sweep.
       entries: its runs, see `summary.gather`.
-      samples: by caption, small pictures of the contents and styles, for the corner.
     """
     blocks = blocks_of(entries)
     look = _look(blocks, entries)
-    lines = _in_lines([_block(block, look, folder) for block in blocks])
+    icons = _icons(folder, entries)
+    lines = _in_lines([_block(block, look, folder, icons) for block in blocks])
     width = max(sum(part.width + MARGIN for part in line) for line in lines) - MARGIN
-    lines = [[_header(entries, samples, width)], *lines]
+    lines = [[corner(folder, entries, width)], *lines]
     heights = [max(part.height for part in line) + MARGIN for line in lines]
     width = max(width, lines[0][0].width)
     sheet = Image.new("RGB", (width + 2 * MARGIN, sum(heights) + MARGIN), PAPER)
@@ -85,6 +99,8 @@ def _look(blocks: Sequence[Block], entries: Sequence[Entry]) -> _Look:
     height, width = map(int, entries[len(entries) // 2]["run"]["painted_size"].split("x"))
     rows = {label for block in blocks for label in block.rows} | {block.down for block in blocks}
     row_label = max(min(ROW_LABEL, round(font(LABEL).getlength(label))) for label in rows)
+    if blocks[0].down in KINDS:
+        row_label = max(row_label, ICON_WIDTH)
     side = min((WIDEST - row_label) // columns - GAP, LARGEST_CELL, (MOST_PIXELS / count) ** 0.5)
     scale = max(side, SMALLEST_CELL) / max(height, width)
     cell = max(round(width * scale), 1), max(round(height * scale), 1)
@@ -93,54 +109,24 @@ def _look(blocks: Sequence[Block], entries: Sequence[Entry]) -> _Look:
     return _Look(*cell, row_label + GAP if row_label else 0, (lines + 1) * line_height(SMALL) + 6)
 
 
-def _header(entries: Sequence[Entry], samples: Mapping[str, Path], width: int) -> Image.Image:
-    """Returns the corner: content and style, what varies, and what does not."""
-    pictures = {caption: _opened(path, None, SAMPLE_HEIGHT) for caption, path in samples.items()}
-    left = sum(each.width + GAP for each in pictures.values())
-    text = _title(entries)
-    wide = max(round(font(size).getlength(line)) for line, size, _ in text)
-    height = SAMPLE_HEIGHT + line_height(SMALL) + 6
-    header = Image.new("RGB", (max(width, left + GAP + wide), height), PAPER)
-    draw = ImageDraw.Draw(header)
-    x = 0
-    for caption, picture in pictures.items():
-        header.paste(picture, (x, 0))
-        said = wrapped(caption, SMALL, picture.width, most=1)
-        write(draw, said, (x, SAMPLE_HEIGHT + 6), size=SMALL, colour=PALE)
-        x += picture.width + GAP
-    y = 0
-    for line, size, colour in text:
-        write(draw, [line], (x + GAP, y), size=size, colour=colour)
-        y += line_height(size) + 4
-    return header
+def _icons(folder: Path, entries: Sequence[Entry]) -> Icons:
+    """Returns small pictures of the contents and styles, by axis and label."""
+    found = {}
+    for each in entries:
+        for kind, label in each["labels"]:
+            if kind in KINDS and (kind, label) not in found:
+                path = sample_path(folder, each["run"][kind]["sha256"])
+                found[kind, label] = fitted(path, ICON_WIDTH, ICON_HEIGHT)
+    return found
 
 
-def _title(entries: Sequence[Entry]) -> list[tuple[str, int, str]]:
-    """Returns lines with their size and colour."""
-    axes = axes_of(entries)
-    varies = " by ".join(f"{axis.name} ({len(axis.values)})" for axis in axes or [])
-    settings = [each["run"]["settings"] for each in entries]
-    fixed = []
-    for name in ("size", "steps", "init", "pooling"):
-        values = {str(each.get(name)) for each in settings}
-        if len(values) == 1:
-            fixed.append(f"{name} {values.pop()}")
-    weights = ", ".join(sorted({str(each["run"]["weights"]["name"]) for each in entries}))
-    lines = [
-        (varies or f"{len(entries)} runs", TITLE, INK),
-        (", ".join([*fixed, f"weights {weights}"]), LABEL, PALE),
-        ("under each picture its weighted total loss", SMALL, PALE),
-    ]
-    failed = sum(each["failure"] is not None for each in entries)
-    return [*lines, (f"{failed} failed", LABEL, ALARM)] if failed else lines
-
-
-def _block(block: Block, look: _Look, folder: Path) -> Image.Image:
+def _block(block: Block, look: _Look, folder: Path, icons: Icons) -> Image.Image:
     """Returns a block with its title, labels and pictures."""
-    headings = [wrapped(label, LABEL, look.width) for label in block.columns]
+    labels = [wrapped(label, LABEL, look.width) for label in block.columns]
     title = line_height(TITLE) + GAP if block.title else 0
     axis = line_height(SMALL) + 4 if block.across or block.down else 0
-    heading = max(len(lines) for lines in headings) * line_height(LABEL) if axis else 0
+    heading = max(len(lines) for lines in labels) * line_height(LABEL) if axis else 0
+    heading += ICON_HEIGHT + GAP // 2 if block.across in KINDS else 0
     top = title + axis + heading + (GAP if axis else 0)
     width = look.row_label + len(block.columns) * (look.width + GAP) - GAP
     row_height = look.height + look.caption + GAP
@@ -151,16 +137,28 @@ def _block(block: Block, look: _Look, folder: Path) -> Image.Image:
     write(draw, [block.across], (look.row_label, title), size=SMALL, colour=PALE)
     down = wrapped(block.down, SMALL, max(look.row_label - GAP, 1), most=2)
     write(draw, down, (0, top - GAP - len(down) * line_height(SMALL)), size=SMALL, colour=PALE)
-    for j, lines in enumerate(headings):
+    for j, label in enumerate(block.columns):
         place = (look.row_label + j * (look.width + GAP), title + axis)
-        write(draw, lines, place, size=LABEL, colour=INK)
+        _label(picture, label, icons.get((block.across, label)), place, look.width)
     for i, row in enumerate(block.cells):
         y = top + i * row_height
-        label = wrapped(block.rows[i], LABEL, max(look.row_label - GAP, 1), most=6)
-        write(draw, label, (0, y + 2), size=LABEL, colour=INK)
+        icon = icons.get((block.down, block.rows[i]))
+        _label(picture, block.rows[i], icon, (0, y), max(look.row_label - GAP, 1))
         for j, cell in enumerate(row):
             _put(picture, draw, cell, (look.row_label + j * (look.width + GAP), y), look, folder)
     return picture
+
+
+def _label(
+    sheet: Image.Image, text: str, icon: Image.Image | None, place: tuple[int, int], width: int
+) -> None:
+    """Writes the label of a row or column, under its picture if it has one."""
+    x, y = place
+    if icon is not None:
+        sheet.paste(icon, (x, y))
+        y += icon.height + GAP // 2
+    lines = wrapped(text, LABEL, width, most=6)
+    write(ImageDraw.Draw(sheet), lines, (x, y), size=LABEL, colour=INK)
 
 
 def _put(
@@ -182,7 +180,7 @@ def _put(
         draw.rectangle(frame, fill=FAINT)
         write(draw, ["not there"], (x, below), size=SMALL, colour=PALE)
         return
-    picture = _opened(picture_path(folder, cell.entry["name"]), look.width, look.height)
+    picture = fitted(picture_path(folder, cell.entry["name"]), look.width, look.height)
     offset = (look.width - picture.width) // 2, (look.height - picture.height) // 2
     sheet.paste(picture, (x + offset[0], y + offset[1]))
     total, failed = cell.entry["run"]["losses"]["total"], cell.entry["failed_step"]
@@ -191,15 +189,3 @@ def _put(
         draw.rectangle(frame, outline=ALARM, width=5)
         text = f"NaN at step {failed}"
     write(draw, [text], (x, below), size=SMALL, colour=PALE if failed is None else ALARM)
-
-
-def _opened(path: Path, width: int | None, height: int) -> Image.Image:
-    """Returns a picture that fits, grey where it cannot be read any more."""
-    try:
-        picture = Image.fromarray(images.load_picture(path))
-    except InputError:
-        return Image.new("RGB", (width or height, height), FAINT)
-    scale = height / picture.height
-    scale = scale if width is None else min(scale, width / picture.width)
-    size = max(round(picture.width * scale), 1), max(round(picture.height * scale), 1)
-    return picture.resize(size, Image.Resampling.LANCZOS)

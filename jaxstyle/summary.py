@@ -12,11 +12,8 @@ from jaxstyle.interrupt import unbreakable
 from jaxstyle.page import page
 from jaxstyle.recipe import Hyperparams, Recipe, field_names
 from jaxstyle.sheet import contact_sheet
-from jaxstyle.sweepfolder import TERMS, Entry, names_in, picture_path, read_entry, sample_path
+from jaxstyle.sweepfolder import TERMS, Entry, names_in, picture_path, read_entry
 from jaxstyle.texts import shown
-
-MOST_SAMPLES = 4
-"""Of contents, and of styles."""
 
 SETTINGS = ("preset", "init", "seed", *field_names(Recipe), *field_names(Hyperparams))
 COLUMNS = (
@@ -46,11 +43,10 @@ def gather(folder: Path, names: Iterable[str] | None = None) -> list[Entry]:
 
 def summarise(folder: Path, entries: Sequence[Entry]) -> list[Path]:
     """Writes the summaries of these runs into their folder and returns where they are."""
-    samples = samples_of(folder, entries)
     made = {
         "sweep.csv": table(entries),
-        "sheet.png": contact_sheet(folder, entries, samples),
-        "index.html": page(entries, samples, folder),
+        "sheet.png": contact_sheet(folder, entries),
+        "index.html": page(folder, entries),
     }
     for name, data in made.items():
         with unbreakable():
@@ -69,18 +65,6 @@ def overview(entries: Sequence[Entry]) -> list[dict[str, Any]]:
         }
         for each in entries
     ]
-
-
-def samples_of(folder: Path, entries: Sequence[Entry]) -> dict[str, Path]:
-    """Returns small pictures of the contents and styles, by caption; a few, if there are many."""
-    found = {}
-    for kind in ("content", "style"):
-        facts = {each["run"][kind]["sha256"]: each["run"][kind]["name"] for each in entries}
-        for sha256, name in list(facts.items())[:MOST_SAMPLES]:
-            path = sample_path(folder, sha256)
-            if path.exists():
-                found[f"{kind}: {name}"] = path
-    return found
 
 
 def table(entries: Sequence[Entry]) -> bytes:

@@ -7,6 +7,7 @@ number of processes may work in one folder.
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,3 +116,19 @@ def names_in(folder: Path) -> list[str]:
     if not records.is_dir():
         raise InputError(f"{folder} is not the folder of a sweep: it has no folder {RECORDS}")
     return sorted(path.stem for path in records.glob("*.json"))
+
+
+def samples_of(folder: Path, entries: Sequence[Entry], kind: str) -> dict[str, Path]:
+    """Returns small pictures of the contents or styles of runs, by file name.
+
+    Args:
+      folder: of the sweep.
+      entries: its runs.
+      kind: "content" or "style".
+    """
+    found: dict[str, Path] = {}
+    for each in entries:
+        path = sample_path(folder, each["run"][kind]["sha256"])
+        if path not in found.values() and path.exists():
+            found[each["run"][kind]["name"]] = path
+    return found

@@ -24,7 +24,7 @@ ORDER = [
     *("places", "groups", "spread", "rounds", "sweeping"),
     *("sweepflags", "cli", "checks", "values", "grid", "inputs", "sweepfolder", "sweepinputs"),
     *("interrupt", "progress", "sweepprogress", "saving", "processes", "job"),
-    *("layout", "lettering", "sheet", "curves", "page", "summary", "sweepjob", "run"),
+    *("layout", "lettering", "corner", "sheet", "curves", "page", "summary", "sweepjob", "run"),
 ]
 """A module imports only from its left."""
 
@@ -33,7 +33,7 @@ LIGHT |= {"sweepflags", "values", "grid", "sweepfolder", "layout", "curves", "pa
 """These import the standard library and each other alone, so that mistakes are answered at once."""
 
 OWNERS = {
-    "PIL": {"colours", "images", "lettering", "sheet"},
+    "PIL": {"colours", "images", "lettering", "corner", "sheet"},
     "flax": {"vgg"},
     "h5py": {"weights"},
     "optax": {"transfer"},
