@@ -23,11 +23,20 @@ COLLECTIVE = r"(all-reduce|all-gather|all-to-all|reduce-scatter|collective-\w+)"
 
 
 def settings_of(count: int) -> dict:
-    """Returns lists for `sweep`: other numbers, steps, seeds and styles, all of one program."""
+    """Returns lists for `sweep`: other numbers, steps, seeds and styles, all of one program.
+
+    Three settings are painted at two sizes, other numbers of them at one, to save time.
+    """
+    scales = (0.5, 1.0) if count == 3 else (1.0,)
     grid = itertools.cycle(itertools.product((0.3, 0.1), (1e3, 1e4, 1e5)))
     pairs = [
         jaxstyle.preset(
-            size=48, style_weight=weight, learning_rate=rate, steps=6 + i % 3, tv_weight=float(i)
+            size=48,
+            scales=scales,
+            style_weight=weight,
+            learning_rate=rate,
+            steps=6 + i % 3,
+            tv_weight=float(i),
         )
         for i, (rate, weight) in zip(range(count), grid, strict=False)
     ]
