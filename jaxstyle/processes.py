@@ -29,7 +29,9 @@ def join(where: str | None) -> None:
         else:
             address, _, place = where.rpartition(",")
             number, count = read_shard(place)
-            jax.distributed.initialize(address, num_processes=count, process_id=number - 1)
+            jax.distributed.initialize(
+                coordinator_address=address, num_processes=count, process_id=number - 1
+            )
     except (RuntimeError, ValueError, OSError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"the other processes cannot be found (--distributed): {reason}") from None

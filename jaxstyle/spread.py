@@ -74,9 +74,12 @@ def copy_to_all(tree: _T, mesh: Mesh) -> _T:
 
 
 def local_parts(array: jax.Array) -> list[NDArray[Any]]:
-    """Returns what `spread` put, now from the devices, in the same order."""
+    """Returns what `spread` put, now from the devices, in the same order, as copies.
+
+    On CPUs what is no copy would look at memory that the next steps take over.
+    """
     shards = sorted(array.addressable_shards, key=lambda shard: shard.index[0].start or 0)
-    return [np.asarray(shard.data)[0] for shard in shards]
+    return [np.array(np.asarray(shard.data)[0]) for shard in shards]
 
 
 def run_steps(

@@ -8,10 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import pytest
 from conftest import EXAMPLES
 
-from jaxstyle.processes import agree, devices_for
+from jaxstyle.errors import InputError
+from jaxstyle.processes import agree, devices_for, join
 
 FLAGS = ["--size", "48", "--sweep", "style-weight", "1e3", "1e4", "1e5"]
 FLAGS += ["--sweep", "seed", "1", "2", "--init", "noise"]
@@ -86,15 +88,29 @@ def test_a_lost_peer_loses_only_what_was_running(slim_file, tmp_path) -> None:
     assert all(path.stat().st_mtime_ns == when for path, when in before.items())
 
 
-def test_a_peer_that_is_not_there_is_said_in_one_line(slim_file, tmp_path) -> None:
-    """The address is no one's and cannot be bound; jax is told to give up soon."""
-    flags = ["--distributed", "256.0.0.1:1,1/2"]
-    result = subprocess.run(
-        command(slim_file, tmp_path / "out", *flags), capture_output=True, text=True, check=False
-    )
-    assert result.returncode != 0
-    assert "Traceback" not in result.stderr
-    assert not (tmp_path / "out").exists()
+@pytest.mark.parametrize(
+    ("where", "given"),
+    [
+        ("auto", {}),
+        (
+            "node1:1234,2/3",
+            {"coordinator_address": "node1:1234", "num_processes": 3, "process_id": 1},
+        ),
+    ],
+)
+def test_how_the_others_are_found_and_what_is_said_if_not(monkeypatch, where, given) -> None:
+    seen = []
+
+    def initialize(**arguments) -> None:
+        seen.append(arguments)
+        raise RuntimeError("no\npeer")
+
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    with pytest.raises(InputError, match=r"the other processes cannot be found .*: no peer$"):
+        join(where)
+    assert seen == [given]
+    join(None)
+    assert len(seen) == 1
 
 
 def test_one_process_agrees_with_itself_and_limits_its_devices() -> None:
