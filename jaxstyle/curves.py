@@ -45,6 +45,7 @@ def chart(entries: Sequence[Entry]) -> str:
         x = (step - 1) / max(scale.last - 1, 1) * scale.width
         place = f'x="{x:.4g}" y="{scale.height + 20}"'
         lines.append(f'<text {place} text-anchor="{"end" if x else "start"}">step {step}</text>')
+    lines.append(f'<text x="{scale.width}" y="12" text-anchor="end">weighted total loss</text>')
     curves = [
         f'<polyline data-run="{each["number"]}" points="{_points(each, scale, len(entries))}"/>'
         for each in entries
