@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from jaxstyle import images
 from jaxstyle.errors import InputError
+from jaxstyle.texts import one_line
 
 PAPER, INK, PALE, FAINT, ALARM = "#ffffff", "#1c1c1e", "#6e6e73", "#f0f0f3", "#c5221f"
 GAP = 10
@@ -30,7 +31,7 @@ def wrapped(text: str, size: int, width: int, *, most: int = 3) -> list[str]:
     Lines break after blanks, commas, plus signs, hyphens and underscores, or anywhere if they must.
     """
     lines, line = [], ""
-    for piece in _pieces(text, size, width):
+    for piece in _pieces(one_line(text), size, width):
         if line and font(size).getlength((line + piece).rstrip()) > width:
             lines.append(line.rstrip())
             line = ""

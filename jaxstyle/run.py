@@ -72,11 +72,14 @@ def _sweep(arguments: cli.Arguments, interruption: Interruption) -> int:
 
     run_sweep(SweepJob(sweep, arguments.device, interruption, say, stream))
     names = [each.run.name for each in sweep.runs]
+    done = sum(is_done(sweep, each) for each in sweep.runs)
+    if not done and interruption.received:
+        raise KeyboardInterrupt
+    if not done:  # a share of a sweep that has fewer settings than shares
+        say("nothing of this sweep was to be done here, and nothing is done yet")
+        return 0
     if not interruption.received:
         return _collect(sweep.folder, names, as_json=arguments.json)
-    done = sum(is_done(sweep, each) for each in sweep.runs)
-    if not done:
-        raise KeyboardInterrupt
     _collect(sweep.folder, names, as_json=arguments.json)
     say(f"stopped with {done} of {len(names)} done; the same command paints the others")
     return interruption.exit_code

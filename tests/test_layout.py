@@ -20,6 +20,10 @@ def entries_of(*axes: tuple[str, list[str]], on_axes: bool = True) -> list[dict]
     ]
 
 
+def test_names_that_are_no_text_can_be_written() -> None:
+    assert wrapped("a\udce9\nb", 19, 200) == ["a\\udce9\\nb"]
+
+
 def test_two_axes_are_rows_and_columns() -> None:
     entries = entries_of(("a", ["1", "2"]), ("b", ["x", "y", "z"]))
     (block,) = blocks_of(entries)

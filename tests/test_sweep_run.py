@@ -154,6 +154,12 @@ def test_shards_share_a_folder_and_collect_gathers(run) -> None:
     assert Path("out/sweep.csv").read_bytes() == whole
 
 
+def test_a_share_without_a_setting_is_no_failure(run) -> None:
+    code, out, err = run(*GRID[:4], "-o", "out", "--shard", "3/3")
+    assert (code, out) == (0, "")
+    assert "nothing of this sweep was to be done here" in err
+
+
 def test_a_failure_is_flagged_and_kept(run) -> None:
     flags = ["--sweep", "learning-rate", "0.3", "1e30", "0.1", "-o", "out"]
     code, _, err = run(*flags)

@@ -12,6 +12,8 @@ NAMES = ["a=1", "a=2", "a=3"]
 
 
 class Terminal(io.StringIO):
+    """A stream that is a terminal."""
+
     def isatty(self) -> bool:
         return True
 
