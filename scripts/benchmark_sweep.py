@@ -53,6 +53,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20, help="of each setting")
     parser.add_argument("--weights", default="embedded", help="as for jaxstyle")
     arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:  # the first run finds nothing in memory
+        seconds_of([command(Path(name) / "first.png", arguments)])
     print("settings  sweep s/setting/step  single runs s/setting/step  ratio")
     for count in arguments.counts:
         swept, single = (each / count / arguments.steps for each in compare(count, arguments))
