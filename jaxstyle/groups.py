@@ -19,7 +19,6 @@ from jaxstyle.recipe import Hyperparams, Recipe
 class Workshop(NamedTuple):
     """What the settings share."""
 
-    kernels: Kernels
     levels_of: Callable[[Setting], list[Level]]
     problem_of: Callable[[Setting, int], Problem]
     """Of a setting and the number of a size; without kernels."""
@@ -71,6 +70,4 @@ def workshop(kernels: Kernels, settings: Sequence[Setting], *, keep: int) -> Wor
         found = problem(id(setting.content), id(setting.style), setting.recipe, number)
         return dataclasses.replace(found, hyper=_as_arrays(setting.hyper, np.float32))
 
-    return Workshop(
-        kernels, lambda each: plan(id(each.content), id(each.style), each.recipe), problem_of
-    )
+    return Workshop(lambda each: plan(id(each.content), id(each.style), each.recipe), problem_of)

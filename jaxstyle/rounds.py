@@ -16,7 +16,6 @@ data and its own: places without a setting, in the last round, do none.
 import dataclasses
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -48,9 +47,8 @@ class Tick(NamedTuple):
     finished: tuple[Result, ...]
 
 
-@dataclass
-class _Round:
-    """A round: the mesh, its places, and how many steps each still has to do at this size."""
+class _Round(NamedTuple):
+    """A round: a setting for every device of the mesh."""
 
     mesh: Mesh
     copies: Kernels

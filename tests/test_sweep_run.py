@@ -174,8 +174,10 @@ def test_a_failure_is_flagged_and_kept(run) -> None:
     before = times()
     assert run(*flags)[0] == 1  # known, and not tried again
     assert times() == before
-    run("--learning-rate", "0.1", "-o", "alone.png")
-    assert Path("alone.png").read_bytes() == Path("out/learning-rate=0.1.png").read_bytes()
+    for rate, name in (("0.1", "0.1"), ("1e30", "1e+30")):
+        run("--learning-rate", rate, "-o", "alone.png", "--force")
+        alone = Path("alone.png").read_bytes()
+        assert alone == Path(f"out/learning-rate={name}.png").read_bytes()
 
 
 def test_an_interrupted_sweep_keeps_what_was_finished_and_goes_on(run, monkeypatch) -> None:
