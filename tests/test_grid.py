@@ -1,5 +1,7 @@
 """Which runs a sweep consists of, and what is said of sweeps that cannot be."""
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -178,6 +180,22 @@ def test_a_table_has_a_run_in_every_row() -> None:
 )
 def test_bad_sweeps_are_answered_in_one_line(flags: str, message: str) -> None:
     assert message in refusal(*flags.split())
+
+
+def test_readmes_sweeps_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the book's exercises are of the examples, with 9, 9 and 4 pictures."""
+    root = Path(__file__).parents[1]
+    monkeypatch.chdir(root)
+    text = (root / "README.md").read_text().replace("$SLURM_ARRAY_TASK_ID", "3")
+    commands = re.findall(r"^ *jaxstyle (.*--sweep .*)$", text, re.MULTILINE)
+    counts = []
+    for command in commands:
+        arguments = parse(shlex.split(command))
+        assert arguments is not None
+        assert arguments.sweep is not None
+        if "examples/" in command:
+            counts.append(len(expand(arguments, arguments.sweep)))
+    assert (len(commands), counts) == (5, [9, 9, 4])
 
 
 def test_pictures_must_come_from_somewhere() -> None:
