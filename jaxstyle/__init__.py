@@ -13,7 +13,8 @@ The map, from the ground up; a module imports only from those before it:
     files       files written whole, free names, hashes, the cache folder
     colours     any kind of image to 8-bit sRGB
     images      picture files and arrays
-    conv        the frozen 3x3 convolution
+    winograd    Winograd's convolution: a quarter of the multiplications
+    conv        the frozen 3x3 convolution, plain or Winograd's
     vgg         the network: `features` and the Flax module
     torchpickle the pickles of torch files, read without pickle
     torchfile   torchvision's .pth files, read without torch
@@ -25,6 +26,7 @@ The map, from the ground up; a module imports only from those before it:
     objective   what is optimised at one size
     transfer    the jitted steps
     painting    the sizes of a run, from two pictures to one
+    compilation compiled programs, kept for the next run
     record      what a run was, kept in its picture
     places      one setting of a sweep, on one device
     groups      which settings share a program, and what else they share

@@ -2,7 +2,7 @@
 
 __version__: str
 
-from .conv import Kernel, prepare
+from .conv import Direct, Kernel, Winograd, prepare
 from .errors import DivergedError, InputError
 from .images import denormalise, load_picture, normalise
 from .losses import (
@@ -31,6 +31,7 @@ __all__ = [
     "PRESETS",
     "VGG",
     "Chunk",
+    "Direct",
     "DivergedError",
     "Hyperparams",
     "InputError",
@@ -45,6 +46,7 @@ __all__ = [
     "State",
     "Targets",
     "Tick",
+    "Winograd",
     "begin",
     "canvas_losses",
     "content_loss",

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxstyle.conv import Kernels
-from jaxstyle.images import normalise
-from jaxstyle.objective import Problem, _as_arrays, make_problem, resolve
-from jaxstyle.painting import Level, levels
+from jaxstyle.conv import Params, prepare
+from jaxstyle.objective import Problem, _as_arrays, resolve
+from jaxstyle.painting import Level, levels, problem_at
 from jaxstyle.places import Setting
 from jaxstyle.recipe import Hyperparams, Recipe
+from jaxstyle.vgg import needed
 
 
 class Workshop(NamedTuple):
@@ -25,9 +25,9 @@ class Workshop(NamedTuple):
 
 
 def groups(
-    kernels: Any, settings: Sequence[Setting], levels_of: Callable[[Setting], list[Level]]
+    params: Params, settings: Sequence[Setting], levels_of: Callable[[Setting], list[Level]]
 ) -> list[list[int]]:
-    """Returns the settings' indices by program: same layers, pooling, schedule, content sizes.
+    """Returns the settings' indices by program: same layers, pooling, schedule, convolution, sizes.
 
     In a group those with fewer steps come first, so that the devices of a round end together.
     """
@@ -37,13 +37,16 @@ def groups(
         what = id(each.content), id(each.style), each.recipe
         if what not in known:
             sizes = tuple(level.content.shape for level in levels_of(each))
-            known[what] = resolve(each.recipe, kernels), sizes
+            known[what] = resolve(each.recipe, params), each.recipe.conv, sizes
         found.setdefault(known[what], []).append(index)
     return [sorted(group, key=lambda i: settings[i].recipe.steps) for group in found.values()]
 
 
-def workshop(kernels: Kernels, settings: Sequence[Setting], *, keep: int) -> Workshop:
+def workshop(params: Params, settings: Sequence[Setting], *, keep: int) -> Workshop:
     """Returns what makes levels and problems, each kept for a while, as settings share many."""
+    recipes = {each.recipe for each in settings}
+    taps = {tap for each in recipes for tap in each.content_layers + each.style_layers}
+    plain = prepare(needed(params, sorted(taps)), conv="direct")
     pictures = {id(p): p for each in settings for p in (each.content, each.style)}
 
     @functools.lru_cache(maxsize=keep + 1)
@@ -53,15 +56,8 @@ def workshop(kernels: Kernels, settings: Sequence[Setting], *, keep: int) -> Wor
     @functools.lru_cache(maxsize=keep + 1)
     def problem(content: int, style: int, recipe: Recipe, number: int) -> Problem:
         level = plan(content, style, recipe)[number]
-        made = make_problem(
-            kernels,
-            normalise(level.content),
-            normalise(level.style),
-            recipe=recipe,
-            hyper=Hyperparams(),
-            first_step=level.first_step,
-            steps=level.steps,
-        )
+        numbers = Hyperparams()
+        made = problem_at(level, plain, recipe=recipe, hyper=numbers, target_kernels=plain)
         counts: Any = {"first_step": level.first_step, "steps": level.steps}
         counts = jax.tree.map(np.int32, counts)  # arrays can be spread over devices
         return dataclasses.replace(made, kernels={}, **counts)

@@ -9,9 +9,8 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxstyle import images, record
+from jaxstyle import compilation, images, record
 from jaxstyle.cli import Arguments
-from jaxstyle.conv import prepare
 from jaxstyle.errors import DivergedError, InputError
 from jaxstyle.inputs import Inputs, Say
 from jaxstyle.interrupt import Interruption
@@ -82,6 +81,7 @@ def run_job(job: Job) -> Outcome:
       OSError: the picture could not be saved anywhere, or the device failed.
     """
     device = choose_device(job.arguments.device, say=job.say)
+    compilation.keep_programs()
     plan = levels(job.inputs.content, job.inputs.style, recipe=job.inputs.settings.recipe)
     if job.stream is not None:
         job.say(_first_line(device, job.inputs, plan))
@@ -110,7 +110,7 @@ def _paint(job: Job, plan: list[Level], device: jax.Device) -> Painted:
     ) as watch:
         try:
             for chunk in paint(
-                prepare(job.inputs.params),
+                job.inputs.params,
                 plan,
                 recipe=settings.recipe,
                 hyper=settings.hyper,

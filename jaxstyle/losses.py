@@ -44,8 +44,28 @@ class Losses(NamedTuple):
 def moments(feature_map: jax.Array) -> Moments:
     """Returns the moments of a feature map (h, w, C)."""
     flat = feature_map.reshape(-1, feature_map.shape[-1])
-    outer_sum = jnp.matmul(flat.T, flat, precision=lax.Precision.HIGHEST)
-    return Moments(outer_sum, flat.sum(0), flat.shape[0])
+    return Moments(_outer_sum(flat), flat.sum(0), flat.shape[0])
+
+
+@jax.custom_vjp
+def _outer_sum(flat: jax.Array) -> jax.Array:
+    """Returns (C, C), the sum of the outer products of the rows of (positions, C).
+
+    Its gradient is one product, F (G + G^T), where autodiff would make two.
+    """
+    return jnp.matmul(flat.T, flat, precision=lax.Precision.HIGHEST)
+
+
+def _outer_sum_forward(flat: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return _outer_sum(flat), flat
+
+
+def _outer_sum_backward(flat: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
+    symmetric = gradient + gradient.T
+    return (jnp.matmul(flat, symmetric, precision=lax.Precision.HIGHEST),)
+
+
+_outer_sum.defvjp(_outer_sum_forward, _outer_sum_backward)
 
 
 def squared_error(feature_map: jax.Array, target: jax.Array) -> SquaredError:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxstyle.conv import Kernels
+from jaxstyle.conv import Kernels, Params
 from jaxstyle.layers import resolve_taps
 from jaxstyle.losses import Losses, gram, moments, squared_error, weighted_losses
 from jaxstyle.recipe import Hyperparams, Recipe, field_names
@@ -22,6 +22,14 @@ from jaxstyle.vgg import features
 jax.tree_util.register_dataclass(
     Hyperparams, data_fields=list(field_names(Hyperparams)), meta_fields=[]
 )
+
+
+HELD = 2 / 3
+"""The part of a size's steps that "hold-cosine" does at full learning rate.
+
+In the noise of large steps content and style settle sooner than on a falling rate; the cosine then
+takes the noise out.
+"""
 
 
 class Targets(NamedTuple):
@@ -62,7 +70,7 @@ class Problem:
     """How many steps this size has."""
 
 
-def resolve(recipe: Recipe, kernels: Kernels) -> Program:
+def resolve(recipe: Recipe, kernels: Kernels | Params) -> Program:
     """Returns a recipe's program, with plain layer names: relu4_last becomes relu4_4.
 
     Raises:
@@ -98,6 +106,7 @@ def make_problem(
     hyper: Hyperparams,
     first_step: int = 0,
     steps: int | None = None,
+    target_kernels: Kernels | None = None,
 ) -> Problem:
     """Returns the problem of painting `content` like `style`, canvases (H, W, 3) of any sizes.
 
@@ -109,6 +118,8 @@ def make_problem(
       hyper: the numbers.
       first_step: how many steps of the run come before.
       steps: how many steps this size has; by default the recipe's.
+      target_kernels: the same weights, prepared otherwise, for the targets alone; by default
+        `kernels`. The plain convolution compiles sooner, and targets are computed only once.
 
     Raises:
       InputError: the weights have no such layer.
@@ -117,7 +128,7 @@ def make_problem(
     content, style = jnp.asarray(content), jnp.asarray(style)
     return Problem(
         kernels=kernels,
-        targets=make_targets(kernels, content, style, program=program),
+        targets=make_targets(target_kernels or kernels, content, style, program=program),
         hyper=_as_arrays(hyper, content.dtype),
         program=program,
         first_step=first_step,
@@ -154,11 +165,14 @@ def learning_rate(step: jax.Array | int, problem: Problem) -> jax.Array:
     """Returns the learning rate of a step, counted from 0 over the whole run.
 
     With schedule "step": learning_rate * decay_rate ** (step // decay_every). optax's own
-    `exponential_decay(staircase=True)` drops one step late for many intervals under jit.
+    `exponential_decay(staircase=True)` drops one step late for many intervals under jit. The
+    cosine schedules count the steps of this size.
     """
     hyper = problem.hyper
     if problem.program.schedule == "step":
         drops = jnp.asarray(step // hyper.decay_every, jnp.float32)
         return hyper.learning_rate * jnp.power(hyper.decay_rate, drops)
     done = jnp.asarray(step - problem.first_step, jnp.float32) / problem.steps
+    if problem.program.schedule == "hold-cosine":
+        done = jnp.maximum((done - HELD) / (1 - HELD), 0)
     return hyper.learning_rate * 0.5 * (1 + jnp.cos(jnp.pi * done))

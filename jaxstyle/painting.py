@@ -17,10 +17,11 @@ from jaxstyle import images
 from jaxstyle.conv import Kernels, Params, prepare
 from jaxstyle.errors import DivergedError, InputError
 from jaxstyle.layers import smallest_side
-from jaxstyle.objective import make_problem
+from jaxstyle.objective import Problem, make_problem
 from jaxstyle.presets import change, preset
 from jaxstyle.recipe import INITS, Hyperparams, Recipe, validate
-from jaxstyle.transfer import Chunk, begin, steps
+from jaxstyle.transfer import Chunk, begin, enlarged, steps
+from jaxstyle.vgg import needed
 
 
 class Level(NamedTuple):
@@ -75,7 +76,7 @@ def _resized(
 
 
 def paint(
-    kernels: Kernels,
+    params: Params,
     plan: Sequence[Level],
     *,
     recipe: Recipe,
@@ -89,7 +90,7 @@ def paint(
     The arrays of a chunk's state are used up when the next chunk is asked for: copy what you keep.
 
     Args:
-      kernels: from `conv.prepare`.
+      params: the network's weights, from `load_weights`.
       plan: from `levels`.
       recipe: as given to `levels`.
       hyper: the numbers.
@@ -101,23 +102,43 @@ def paint(
       InputError: the weights lack a layer, or `init` cannot be used.
       DivergedError: after the chunk whose last step's loss or gradient is not finite.
     """
-    canvas = first_canvas(plan[0], init=init, seed=seed, resampling=recipe.resampling)
+    params = needed(params, recipe.content_layers + recipe.style_layers)
+    state = begin(first_canvas(plan[0], init=init, seed=seed, resampling=recipe.resampling))
     for level in plan:
-        content = jnp.asarray(images.normalise(level.content))
-        problem = make_problem(
-            kernels,
-            content,
-            jnp.asarray(images.normalise(level.style)),
+        problem = problem_at(
+            level,
+            kernels_at(level, params, recipe=recipe),
             recipe=recipe,
             hyper=hyper,
-            first_step=level.first_step,
-            steps=level.steps,
+            target_kernels=prepare(params, conv="direct"),
         )
-        if canvas.shape != content.shape:
-            canvas = jax.image.resize(canvas, content.shape, "cubic")
-        for chunk in steps(problem, begin(canvas, step=level.first_step), pause_every=pause_every):
+        if state.canvas.shape != level.content.shape:
+            state = enlarged(state, level.content.shape)
+        for chunk in steps(problem, state, pause_every=pause_every):
             yield chunk
-        canvas = chunk.state.canvas
+            state = chunk.state
+
+
+def kernels_at(level: Level, params: Params, *, recipe: Recipe) -> Kernels:
+    """Returns the kernels that canvases of this size are painted with."""
+    size = level.content.shape[0], level.content.shape[1]
+    return prepare(params, conv=recipe.conv, size=size)
+
+
+def problem_at(
+    level: Level, kernels: Kernels, *, recipe: Recipe, hyper: Hyperparams, target_kernels: Kernels
+) -> Problem:
+    """Returns the problem of one size, see `make_problem`."""
+    return make_problem(
+        kernels,
+        images.normalise(level.content),
+        images.normalise(level.style),
+        recipe=recipe,
+        hyper=hyper,
+        first_step=level.first_step,
+        steps=level.steps,
+        target_kernels=target_kernels,
+    )
 
 
 def first_canvas(level: Level, *, init: Any, seed: int, resampling: str) -> jax.Array:
@@ -186,7 +207,7 @@ def stylize(
     _check_params(params)
     plan = levels(content, style, recipe=recipe)
     try:
-        for chunk in paint(prepare(params), plan, recipe=recipe, hyper=hyper, init=init, seed=seed):
+        for chunk in paint(params, plan, recipe=recipe, hyper=hyper, init=init, seed=seed):
             if report is not None:
                 report(chunk)
     except DivergedError as error:

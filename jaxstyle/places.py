@@ -13,7 +13,7 @@ from jaxstyle.errors import DivergedError
 from jaxstyle.losses import Losses
 from jaxstyle.painting import Level
 from jaxstyle.recipe import Hyperparams, Recipe
-from jaxstyle.transfer import State, begin
+from jaxstyle.transfer import State, begin, enlarged
 
 
 class Setting(NamedTuple):
@@ -60,6 +60,8 @@ class Place:
     """The last good one, once a size or the run has ended; before, the first."""
     losses: Any = (np.nan,) * 4
     """Of this canvas."""
+    ended: State | None = None
+    """In which the last size that is done has ended."""
     rows: list[NDArray[np.float32]] = field(default_factory=list)
     """Of every step so far, its losses and learning rate."""
     level_began: int = 0
@@ -79,10 +81,9 @@ class Place:
         """Returns the state before the first step of the size of that number, from 0."""
         self.level_began = len(self.rows)
         level = self.plan[size]
-        canvas, shape = jnp.asarray(self.canvas), level.content.shape
-        if canvas.shape != shape:
-            canvas = jax.image.resize(canvas, shape, "cubic")
-        return begin(canvas, step=level.first_step)
+        state = self.ended or begin(jnp.asarray(self.canvas), step=level.first_step)
+        same_size = state.canvas.shape == level.content.shape
+        return state if same_size else enlarged(state, level.content.shape)
 
     def take(self, rows: NDArray[np.float32], seconds: float) -> None:
         """Takes note of a call's good steps, a row of losses and learning rate for each."""
@@ -90,12 +91,12 @@ class Place:
         self.steps_done += len(rows)
         self.seconds += seconds
 
-    def close(self, canvas: Any, good: Any, closing: NDArray[np.float32]) -> None:
-        """Takes note of the canvas after a size's last step, and of its losses."""
+    def close(self, state: State, closing: NDArray[np.float32]) -> None:
+        """Takes note of the state after a size's last step, and of its canvas's losses."""
         if np.isfinite(closing[3]):
-            self.canvas, self.losses = canvas, closing
+            self.ended, self.canvas, self.losses = state, state.canvas, closing
         else:
-            self.fail(good, closing)
+            self.fail(state.good, closing)
 
     def fail(self, good: Any, bad_row: NDArray[np.float32]) -> None:
         """Takes note of a canvas with bad losses, and of the good one before.

@@ -16,10 +16,11 @@ from jaxstyle.errors import InputError, did_you_mean
 from jaxstyle.layers import check_tap
 
 POOLINGS = ("max", "avg")
+CONVS = ("auto", "direct", "winograd")
 INITS = ("content", "style", "noise")
 """What a canvas can be at first, other than a picture of its own."""
 
-SCHEDULES = ("step", "cosine")
+SCHEDULES = ("step", "cosine", "hold-cosine")
 RESAMPLINGS = ("lanczos", "bilinear")
 LARGEST_FLOAT32 = 3.4028235e38
 MOST_PIXELS = 178_956_970
@@ -51,6 +52,14 @@ class Recipe:
     pooling: str = field(
         default="max", metadata=_about("how the network halves its maps", choices=POOLINGS)
     )
+    conv: str = field(
+        default="auto",
+        metadata=_about(
+            "how the network convolves: direct; winograd, with a quarter of the multiplications and"
+            " other rounding; auto, winograd on a CPU and direct elsewhere",
+            choices=CONVS,
+        ),
+    )
     size: Size = field(
         metadata=_about(
             "N: the content's long side becomes N pixels, aspect kept, never enlarged, and the"
@@ -75,8 +84,9 @@ class Recipe:
     schedule: str = field(
         default="step",
         metadata=_about(
-            "how the learning rate falls: step (see --decay-every), or cosine from"
-            " --learning-rate to 0 at each of the --scales",
+            "how the learning rate falls: step (see --decay-every); cosine, from --learning-rate to"
+            " 0 at each of the --scales; hold-cosine, the same after two thirds of the steps at"
+            " --learning-rate",
             choices=SCHEDULES,
         ),
     )
@@ -139,6 +149,7 @@ def validate(recipe: Recipe, hyper: Hyperparams) -> None:
     _validate_layers("content_layers", recipe.content_layers, hyper.content_layer_weights)
     _validate_layers("style_layers", recipe.style_layers, hyper.style_layer_weights)
     _one_of("pooling", recipe.pooling, POOLINGS)
+    _one_of("conv", recipe.conv, CONVS)
     _one_of("schedule", recipe.schedule, SCHEDULES)
     _one_of("resampling", recipe.resampling, RESAMPLINGS)
     _validate_size(recipe.size)

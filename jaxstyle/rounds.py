@@ -15,22 +15,22 @@ data and its own: places without a setting, in the last round, do none.
 
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from numpy.typing import NDArray
 
-from jaxstyle.conv import Kernels
+from jaxstyle.conv import Kernels, Params
 from jaxstyle.groups import Workshop, groups, workshop
 from jaxstyle.objective import Problem
-from jaxstyle.painting import first_canvas
+from jaxstyle.painting import first_canvas, kernels_at
 from jaxstyle.places import Place, Result, Setting
-from jaxstyle.spread import copy_to_all, local_parts, mesh_of, run_steps, spread
+from jaxstyle.spread import copy_to_all, local_parts, local_trees, mesh_of, run_steps, spread
 from jaxstyle.transfer import State, _steps_a_call, begin
+from jaxstyle.vgg import needed
 
 STEPS_A_CALL_TOGETHER = 10
 """With several processes, which must all make the same calls, however fast each of them is."""
@@ -51,8 +51,8 @@ class _Round(NamedTuple):
     """A round: a setting for every device of the mesh."""
 
     mesh: Mesh
-    copies: Kernels
-    """The kernels, on every device."""
+    kernels_of: Callable[[int], Kernels]
+    """The kernels of the size of a number, on every device."""
     settings: list[Setting]
     """One for each place of the mesh, those of other processes too."""
     used: int
@@ -64,7 +64,7 @@ class _Round(NamedTuple):
 
 
 def paint_settings(
-    kernels: Kernels, settings: Sequence[Setting], *, devices: Sequence[jax.Device]
+    params: Params, settings: Sequence[Setting], *, devices: Sequence[jax.Device]
 ) -> Iterator[Tick]:
     """Paints all settings, those of one program and size after another, and yields as it goes.
 
@@ -72,25 +72,50 @@ def paint_settings(
     yields what its own devices did.
 
     Args:
-      kernels: from `conv.prepare`.
+      params: the network's weights, from `load_weights`.
       settings: in any order.
       devices: to use; a group of fewer settings uses only as many.
 
     Raises:
       InputError: pictures too small or layers that the weights lack; before the first step.
     """
-    shop = workshop(kernels, settings, keep=len(devices))
-    for group in groups(kernels, settings, shop.levels_of):
+    shop = workshop(params, settings, keep=len(devices))
+    for group in groups(params, settings, shop.levels_of):
         few = len(group) if jax.process_count() == 1 else len(devices)
         mesh = mesh_of(devices[:few])
-        copies = copy_to_all(kernels, mesh)
+        kernels_of = _kernels_by_size(params, settings[group[0]], shop, mesh)
         for start in range(0, len(group), mesh.size):
             batch = [(index, settings[index]) for index in group[start : start + mesh.size]]
-            yield from _paint_round(_begin_round(batch, shop, mesh, copies), shop)
+            yield from _paint_round(_begin_round(batch, shop, mesh, kernels_of), shop)
+
+
+def _kernels_by_size(
+    params: Params, setting: Setting, shop: Workshop, mesh: Mesh
+) -> Callable[[int], Kernels]:
+    """Returns what gives the kernels for a size of a group, which are the same for its settings.
+
+    Those of one size are kept, until another size's are asked for: they are large.
+    """
+    recipe, plan = setting.recipe, shop.levels_of(setting)
+    params = needed(params, recipe.content_layers + recipe.style_layers)
+    kept: dict[int, Kernels] = {}
+
+    def kernels_of(number: int) -> Kernels:
+        if number not in kept:
+            kept.clear()
+            with jax.default_device(mesh.local_devices[0]):  # what is fastest depends on it
+                kernels = kernels_at(plan[number], params, recipe=recipe)
+            kept[number] = copy_to_all(kernels, mesh)
+        return kept[number]
+
+    return kernels_of
 
 
 def _begin_round(
-    batch: list[tuple[int, Setting]], shop: Workshop, mesh: Mesh, copies: Kernels
+    batch: list[tuple[int, Setting]],
+    shop: Workshop,
+    mesh: Mesh,
+    kernels_of: Callable[[int], Kernels],
 ) -> _Round:
     """Gives every device a setting, the last one again where there are too few."""
     filled = batch + batch[-1:] * (mesh.size - len(batch))
@@ -101,7 +126,7 @@ def _begin_round(
         _begin_place(*filled[i], shop, device, idle=i >= len(batch))
         for i, device in zip(here, mesh.local_devices, strict=True)
     ]
-    return _Round(mesh, copies, [setting for _, setting in filled], len(batch), here, places)
+    return _Round(mesh, kernels_of, [setting for _, setting in filled], len(batch), here, places)
 
 
 def _begin_place(
@@ -127,7 +152,7 @@ def _paint_size(
     """Paints one size of a round; `remaining` has each place's number of steps."""
     together = jax.process_count() > 1
     problems = [shop.problem_of(place.setting, number) for place in work.places]
-    problem = dataclasses.replace(spread(problems, work.mesh), kernels=work.copies)
+    problem = dataclasses.replace(spread(problems, work.mesh), kernels=work.kernels_of(number))
     state = spread([place.begin(number) for place in work.places], work.mesh)
     unclosed = remaining > 0
     if not together:
@@ -178,16 +203,16 @@ def _close(
     work: _Round, state: State, problem: Problem, number: int, ending: NDArray[np.bool_]
 ) -> None:
     """Finds the losses after the last step of the places that are ending this size."""
-    canvases, goods = local_parts(state.canvas), local_parts(state.good)
+    states = local_trees(state)
     again = [
-        begin(jnp.asarray(canvas), step=place.plan[number].first_step)
-        for canvas, place in zip(canvases, work.places, strict=True)
+        begin(each.canvas, step=place.plan[number].first_step)
+        for each, place in zip(states, work.places, strict=True)
     ]
     counts = _spread_counts(ending.astype(np.int64), work)
     _, table = run_steps(spread(again, work.mesh), counts, problem, work.mesh)
     for i, closing in enumerate(local_parts(table)):
         if ending[work.here[i]] and not work.places[i].over:
-            work.places[i].close(canvases[i], goods[i], closing[0, :4])
+            work.places[i].close(states[i], closing[0, :4])
 
 
 def _tick(work: _Round, pixel_steps: int, seconds: float, unfinished: NDArray[np.bool_]) -> Tick:

@@ -82,6 +82,13 @@ def local_parts(array: jax.Array) -> list[NDArray[Any]]:
     return [np.array(np.asarray(shard.data)[0]) for shard in shards]
 
 
+def local_trees(tree: _T) -> list[_T]:
+    """Returns the trees that `spread` put, as they are now, see `local_parts`."""
+    leaves, structure = jax.tree.flatten(tree)
+    parts = zip(*map(local_parts, leaves), strict=True)
+    return [jax.tree.unflatten(structure, each) for each in parts]
+
+
 def run_steps(
     state: State, counts: jax.Array, problem: Problem, mesh: Mesh
 ) -> tuple[State, jax.Array]:

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from jaxstyle import images
-from jaxstyle.conv import Params, prepare
+from jaxstyle.conv import Params
 from jaxstyle.errors import InputError
 from jaxstyle.painting import _check_params
 from jaxstyle.places import Result, Setting
@@ -57,8 +57,7 @@ def sweep(
     """
     _check_params(params)
     settings = _settings(content, styles, recipe, hypers, init, seeds)
-    ticks = paint_settings(prepare(params), settings, devices=devices or jax.local_devices())
-    for tick in ticks:
+    for tick in paint_settings(params, settings, devices=devices or jax.local_devices()):
         if report is not None:
             report(tick)
         yield from tick.finished

@@ -7,8 +7,7 @@ from typing import IO, Any, NamedTuple
 
 import jax
 
-from jaxstyle import files, images, record
-from jaxstyle.conv import prepare
+from jaxstyle import compilation, files, images, record
 from jaxstyle.grid import share
 from jaxstyle.inputs import Say
 from jaxstyle.interrupt import Interruption, unbreakable
@@ -50,6 +49,7 @@ def run_sweep(job: SweepJob) -> None:
     sweep = job.sweep
     join(sweep.flags.distributed)
     device = choose_device(job.device, say=job.say)
+    compilation.keep_programs()
     devices = devices_for(device.platform, sweep.flags.devices)
     make_folder(sweep.folder)
     mine = share(sweep.runs, sweep.flags.shard)
@@ -91,9 +91,9 @@ def _paint(job: SweepJob, todo: Sequence[Planned], devices: Sequence[jax.Device]
     steps = [each.recipe.steps for each in settings]
     work = sum(_pixel_steps(settings)) // jax.process_count()
     display = SweepDisplay(names, steps, work, job.stream)
-    kernels = prepare(todo[0].inputs.params)
+    params = todo[0].inputs.params
     try:
-        for tick in paint_settings(kernels, settings, devices=devices):
+        for tick in paint_settings(params, settings, devices=devices):
             for result in tick.finished:
                 _save(job, todo[result.number], result)
             display.see(tick)

@@ -34,7 +34,7 @@ class State(NamedTuple):
 
     canvas: jax.Array
     """(H, W, 3), normalised."""
-    optimizer: optax.OptState
+    optimizer: optax.ScaleByAdamState
     step: jax.Array
     """Steps done since the run began."""
     good: jax.Array
@@ -61,11 +61,28 @@ class Chunk(NamedTuple):
 
 
 def begin(canvas: jax.Array, *, step: int = 0) -> State:
-    """Returns the state before a size's first step."""
+    """Returns the state before the first step, `step` of which come before this canvas."""
     canvas = jnp.asarray(canvas)
-    return State(
-        canvas.copy(), _ADAM.init(canvas), jnp.int32(step), canvas.copy(), jnp.array(False)
+    return _state(canvas, _ADAM.init(canvas), jnp.int32(step))
+
+
+def _state(canvas: jax.Array, optimizer: optax.ScaleByAdamState, step: jax.Array) -> State:
+    return State(canvas.copy(), optimizer, step, canvas.copy(), jnp.array(False))
+
+
+def enlarged(state: State, shape: tuple[int, ...]) -> State:
+    """Returns the state in which a size ended, made the one in which the next begins.
+
+    Canvas and mean gradient are interpolated cubically, the mean square, which must not become
+    negative, linearly; the count goes on, so the bias corrections stay off (as in crowsonkb's
+    style-transfer-pytorch).
+    """
+    adam_state = state.optimizer
+    moved = adam_state._replace(
+        mu=jax.image.resize(adam_state.mu, shape, "cubic"),
+        nu=jax.image.resize(adam_state.nu, shape, "linear"),
     )
+    return _state(jax.image.resize(state.canvas, shape, "cubic"), moved, state.step)
 
 
 def adam(

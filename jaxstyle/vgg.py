@@ -43,13 +43,13 @@ def features(
     pool = _one_of(POOLS, pooling)
     _check_image(image, taps)
     found = {}
-    x = jnp.asarray(image, kernels["conv1_1"].forward.dtype)[None]
+    x = jnp.asarray(image, kernels["conv1_1"].bias.dtype)[None]
     for conv in _up_to_deepest(kernels, plain.values()):
         if _starts_new_block(conv):
             x = pool(x)
         x = convolve(x, kernels[conv])
         found[conv] = x[0]
-        x = jax.nn.relu(x)
+        x = relu(x)
         found[conv.replace("conv", "relu")] = x[0]
     return {tap: found[name] for tap, name in plain.items()}
 
@@ -118,8 +118,36 @@ def _up_to_deepest(convs: Iterable[str], taps: Iterable[str]) -> list[str]:
     return [conv for conv in sorted(convs) if conv <= deepest]
 
 
+def needed(params: Params, taps: Sequence[str]) -> Params:
+    """Returns the parameters up to the deepest of the taps.
+
+    Raises:
+      InputError: these weights have no such layer.
+    """
+    plain = [resolve_tap(tap, sorted(params)) for tap in taps]
+    return {name: params[name] for name in _up_to_deepest(params, plain)}
+
+
 def _starts_new_block(conv: str) -> bool:
     return conv.endswith("_1") and block_of(conv) > 1
+
+
+@jax.custom_vjp
+def relu(x: jax.Array) -> jax.Array:
+    """Returns max(x, 0); its gradient, 0 at 0, needs the result alone, which is kept anyway."""
+    return jnp.maximum(x, 0)
+
+
+def _relu_forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    y = relu(x)
+    return y, y
+
+
+def _relu_backward(y: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
+    return (jnp.where(y > 0, gradient, 0),)
+
+
+relu.defvjp(_relu_forward, _relu_backward)
 
 
 def _quarters(x: jax.Array) -> list[jax.Array]:

@@ -18,9 +18,9 @@ FILES = sorted(PACKAGE.glob("*.py"))
 
 ORDER = [
     *("errors", "layers", "recipe", "presets", "texts", "files"),
-    *("colours", "images", "conv", "vgg"),
+    *("colours", "images", "winograd", "conv", "vgg"),
     *("torchpickle", "torchfile", "faults", "download", "weights", "pretrained"),
-    *("losses", "objective", "transfer", "painting", "record"),
+    *("losses", "objective", "transfer", "painting", "compilation", "record"),
     *("places", "groups", "spread", "rounds", "sweeping"),
     *("sweepflags", "cli", "checks", "values", "grid", "inputs", "sweepfolder", "sweepinputs"),
     *("interrupt", "progress", "sweepprogress", "saving", "processes", "job"),

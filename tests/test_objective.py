@@ -134,6 +134,15 @@ def test_cosine_schedule_by_hand() -> None:
     assert 0 < float(found[999]) < 1e-5
 
 
+def test_hold_cosine_by_hand() -> None:
+    """0.3 for two thirds of the steps, half of it in the middle of the last third, towards 0."""
+    found = np.asarray(rates(schedule_of(Hyperparams(), schedule="hold-cosine")))
+    np.testing.assert_allclose(found[:667], 0.3, rtol=1e-6)
+    assert 0.2999 < found[668] < 0.3
+    assert found[833] == pytest.approx(0.15, rel=2e-3)
+    assert 0 < found[999] < 1e-5
+
+
 def test_cosine_begins_anew_at_every_size() -> None:
     found = rates(schedule_of(Hyperparams(), schedule="cosine", first_step=200))
     assert float(found[200]) == pytest.approx(0.3)

@@ -10,7 +10,7 @@ from conftest import relative_rms
 from test_objective import problem_of
 
 from jaxstyle import images, transfer
-from jaxstyle.conv import Kernel
+from jaxstyle.conv import Direct
 from jaxstyle.errors import DivergedError
 from jaxstyle.objective import canvas_losses, learning_rate
 from jaxstyle.transfer import adam, begin, losses_of, steps
@@ -152,7 +152,7 @@ def test_the_term_that_failed_is_named(params, content, style, spoil, term) -> N
 def test_a_gradient_alone_that_fails_is_named(problem, content) -> None:
     """Kernels whose backward direction overflows: the losses are fine, the gradient is not."""
     broken = {
-        name: Kernel(each.forward, each.backward * jnp.inf, each.bias)
+        name: Direct(each.forward, each.backward * jnp.inf, each.bias)
         for name, each in problem.kernels.items()
     }
     with pytest.raises(DivergedError, match="the gradient became NaN or infinite at step 1"):

@@ -1,0 +1,136 @@
+"""Winograd's 3x3 convolution F(m x m, 3 x 3): a quarter or a fifth of the multiplications.
+
+Lavin & Gray 2016, "Fast Algorithms for Convolutional Neural Networks". A tile of n x n values,
+n = m + 2, gives m x m results; tiles overlap by two. In one dimension, of a kernel g and values d:
+
+    results = A^T [(G g) * (B^T d)]
+
+G and A evaluate polynomials of 3 and m coefficients at n points, B^T is the transposed inverse of
+the evaluation of n coefficients. A point is a pair (a, b) and means a / b; (1, 0) is infinity. A
+kernel turned round and evaluated at (b, a) is the kernel evaluated at (a, b): so the gradient's
+convolution, whose kernels are turned, works with the same transformed kernels.
+
+Arrays are NHWC, kernels HWIO; padding is one row and column of zeros, stride 1.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.typing import ArrayLike
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float64]
+Point = tuple[int, int]
+
+POINTS: dict[int, tuple[Point, ...]] = {
+    4: ((0, 1), (1, 1), (-1, 1), (1, 2), (-1, 2), (1, 0)),
+    6: ((0, 1), (1, 1), (-1, 1), (2, 1), (-2, 1), (1, 2), (-1, 2), (1, 0)),
+}
+"""By m. Zero, infinity and small numbers of both signs: others amplify rounding more."""
+
+
+class Matrices(NamedTuple):
+    """What turns tiles into values and products into results."""
+
+    values: Matrix
+    """B^T, (n, n), of whole numbers."""
+    results: Matrix
+    """A^T, (m, n), of whole numbers."""
+
+
+@cache
+def kernel_matrix(m: int) -> Matrix:
+    """Returns G, (n, 3)."""
+    return _evaluation(POINTS[m], 3) / _scales(m)
+
+
+@cache
+def matrices(m: int, *, turned: bool) -> Matrices:
+    """Returns B^T and A^T for kernels as they are, or turned by 180 degrees."""
+    points = tuple((b, a) for a, b in POINTS[m]) if turned else POINTS[m]
+    inverse = np.linalg.inv(_evaluation(points, m + 2))
+    return Matrices(np.rint(inverse.T * _scales(m)), _evaluation(points, m).T)
+
+
+def _evaluation(points: Sequence[Point], coefficients: int) -> Matrix:
+    """Returns what evaluates homogeneous polynomials, (points, coefficients)."""
+    powers = range(coefficients)
+    return np.array([[a**k * b ** (coefficients - 1 - k) for k in powers] for a, b in points], "f8")
+
+
+def _scales(m: int) -> Matrix:
+    """Returns by point, (n, 1), the factor that makes B^T whole and by which G is divided."""
+    pairs = [[a * d - c * b for c, d in POINTS[m] if (c, d) != (a, b)] for a, b in POINTS[m]]
+    scales: Matrix = np.prod(np.array(pairs, "f8"), axis=1, keepdims=True)
+    return scales
+
+
+def products_per_channel(m: int, height: int, width: int) -> int:
+    """Returns how many multiplications one pair of channels takes, for maps of this size."""
+    return (m + 2) ** 2 * -(-height // m) * -(-width // m)
+
+
+def transform(kernel: ArrayLike, m: int) -> Matrix:
+    """Returns G kernel G^T of a kernel (3, 3, in, out), computed in float64: (n, n, in, out)."""
+    by_column = np.tensordot(kernel_matrix(m), np.asarray(kernel, np.float64), (1, 1))
+    return np.tensordot(kernel_matrix(m), by_column, (1, 1))
+
+
+def convolve(
+    image: jax.Array, transformed: tuple[jax.Array, ...], *, turned: bool = False
+) -> jax.Array:
+    """Convolves with transformed kernels: (N, H, W, in) to (N, H, W, out).
+
+    Args:
+      image: (N, H, W, in), or (N, H, W, out) if `turned`.
+      transformed: from `transform`, each row of its first axis an array (n, in, out): taken from
+        one array they would be copied at every use.
+      turned: whether to use the kernels turned by 180 degrees with their channels swapped, as
+        gradients need: (N, H, W, out) to (N, H, W, in).
+    """
+    n = len(transformed)
+    m = n - 2
+    matrix = matrices(m, turned=turned)
+    count, height, width, _ = image.shape
+    down, across = -(-height // m), -(-width // m)  # tiles
+    margins = ((0, 0), (1, down * m + 1 - height), (1, across * m + 1 - width), (0, 0))
+    (padded,) = _barred([jnp.pad(image, margins)])
+    rows = [padded[:, i : i + (down - 1) * m + 1 : m] for i in range(n)]
+    sums = []
+    for row, kernel in zip(_barred(_combined(matrix.values, rows)), transformed, strict=True):
+        columns = [row[:, :, j : j + (across - 1) * m + 1 : m] for j in range(n)]
+        values = jnp.stack(_combined(matrix.values, columns))
+        products = _matmul(values.reshape(n, count * down * across, -1), kernel, turned=turned)
+        tiles = list(products.reshape(n, count, down, across, -1))
+        part = jnp.stack(_combined(matrix.results, tiles), 3)  # (N, down, across, m, out)
+        sums.append(part.reshape(count, down, across * m, -1))
+    results = jnp.stack(_combined(matrix.results, _barred(sums)), 2)  # (N, down, m, ..., out)
+    return results.reshape(count, down * m, across * m, -1)[:, :height, :width]
+
+
+def _matmul(values: jax.Array, kernel: jax.Array, *, turned: bool) -> jax.Array:
+    """Multiplies n matrices at once: (n, tiles, in) and (n, in, out) to (n, tiles, out)."""
+    (values,) = _barred([values])
+    dimensions = (((2,), (2 if turned else 1,)), ((0,), (0,)))
+    return lax.dot_general(values, kernel, dimensions, precision=lax.Precision.HIGHEST)
+
+
+def _barred(arrays: list[jax.Array]) -> list[jax.Array]:
+    """Has these computed once, not anew in every fused loop that reads them."""
+    barred: list[jax.Array] = lax.optimization_barrier(arrays)  # type: ignore[no-untyped-call]
+    return barred
+
+
+def _combined(matrix: Matrix, arrays: list[jax.Array]) -> list[jax.Array]:
+    """Returns the linear combinations of arrays that the rows of a matrix say."""
+
+    def total(row: list[float]) -> jax.Array:
+        terms = [x if c == 1 else c * x for c, x in zip(row, arrays, strict=True) if c]
+        return sum(terms[1:], start=terms[0])
+
+    return [total(row) for row in matrix.tolist()]

@@ -1,0 +1,311 @@
+"""Measure steps, start-up and time to a picture; compare with PyTorch in the same run.
+
+    python scripts/benchmark.py                      steps of a full-width VGG-19
+    python scripts/benchmark.py --against torch      beside two PyTorch programs, with ratios
+    python scripts/benchmark.py --time-to-loss       from process start to the book's final loss
+    python scripts/benchmark.py --start              how soon --help and a mistyped flag answer
+
+Prints one JSON line per row. What is compared runs in processes of its own that take turns, a few
+steps each, so that whatever else the machine does meets all of them; ratios are medians over the
+turns. Step times are for random weights of VGG-19's widths, times to a loss for the embedded
+VGG-16. `--against torch` needs torch (`pip install -e '.[reference]'`).
+"""
+
+import argparse
+import itertools
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+CONTENT, STYLE = ROOT / "examples/coffee.png", ROOT / "examples/strokes.png"
+WIDTHS = (64, 128, 256, 512, 512)
+STEPS_A_TURN = 3
+ROUNDING = 1e-4
+"""How far the first losses of two programs may differ, relatively."""
+
+Row = dict[str, Any]
+
+
+def machine() -> Row:
+    """Returns what the figures depend on."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [x.split(":")[1] for x in info.read_text().splitlines() if x[:10] == "model name"]
+        cpu = names[0].strip() if names else cpu
+    names = ("jax", "jaxlib", "numpy", "torch")
+    installed = {each.metadata["Name"].lower() for each in metadata.distributions()}
+    versions = {name: metadata.version(name) for name in names if name in installed}
+    return {"date": time.strftime("%Y-%m-%d"), "cpu": cpu, "cores": os.cpu_count(), **versions}
+
+
+def random_params() -> dict[str, dict[str, Any]]:
+    """Draws a VGG-19 up to conv5_1, kernels (3, 3, in, out)."""
+    from jaxstyle.layers import block_of, required_conv_names
+
+    random, channels, params = np.random.default_rng(0), 3, {}
+    for name in required_conv_names("vgg19"):
+        width = WIDTHS[block_of(name) - 1]
+        kernel = random.standard_normal((3, 3, channels, width), np.float32)
+        kernel *= np.float32((2 / (9 * channels)) ** 0.5)
+        params[name] = {"kernel": kernel, "bias": np.zeros(width, np.float32)}
+        channels = width
+    return params
+
+
+def canvases(size: tuple[int, int]) -> list[Any]:
+    """Returns the example photo and painting, normalised, in one size."""
+    from jaxstyle import images
+
+    pictures = [images.load_picture(path) for path in (CONTENT, STYLE)]
+    return [images.normalise(images.resize(p, size, resampling="bilinear")) for p in pictures]
+
+
+def work(program: str, size: tuple[int, int], weights: str) -> None:
+    """Is one of the programs: for every line on standard input does that many steps.
+
+    Answers with JSON lines: first its readiness, then the seconds and losses of the steps.
+    """
+    from jaxstyle import load_weights
+
+    began = time.perf_counter()
+    params = random_params() if weights == "random" else load_weights(weights)
+    pictures = canvases(size)
+    start = _torch_steps if program.startswith("torch") else _jaxstyle_steps
+    stream = start(program, params, *pictures)
+    next(stream)
+    answer = {"ready": time.perf_counter() - began}
+    print(json.dumps(answer), flush=True)
+    for line in sys.stdin:
+        turn = list(itertools.islice(stream, int(line)))
+        answer = {
+            "seconds": [seconds for seconds, _ in turn],
+            "losses": [losses for _, losses in turn],
+            "peak_megabytes": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        }
+        print(json.dumps(answer), flush=True)
+
+
+def _jaxstyle_steps(program: str, params: Any, content: Any, style: Any) -> Iterator[Any]:
+    """Yields once when compiled, then the seconds and losses of every step."""
+    from jaxstyle import begin, make_problem, prepare, preset, steps
+
+    recipe, hyper = preset("book", steps=2**30, conv=program.removeprefix("jaxstyle-"))
+    problem = make_problem(
+        prepare(params, conv=recipe.conv, size=content.shape[:2]),
+        content,
+        style,
+        recipe=recipe,
+        hyper=hyper,
+        target_kernels=prepare(params, conv="direct"),
+    )
+    for chunk in steps(problem, begin(content), pause_every=STEPS_A_TURN):
+        count = len(chunk.learning_rate)
+        if count == 0:
+            yield None
+        for losses in zip(*chunk.losses, strict=True):
+            yield chunk.seconds / count, [float(each) for each in losses]
+
+
+def _torch_steps(program: str, params: Any, content: Any, style: Any) -> Iterator[Any]:
+    import torch_programs
+
+    kind = {"torch-tuned": torch_programs.Tuned, "torch-listing": torch_programs.Listing}[program]
+    painter = kind(params, content, style)
+    yield None
+    while True:
+        began = time.perf_counter()
+        losses = painter.step()
+        yield time.perf_counter() - began, losses
+
+
+class Worker:
+    """A program in a process of its own."""
+
+    def __init__(self, program: str, size: str, weights: str = "random") -> None:
+        """Starts it and waits until it is compiled."""
+        self.program, self.size, self.weights = program, size, weights
+        began = time.perf_counter()
+        command = [sys.executable, __file__, "--work", program, "--sizes", size]
+        self._process = subprocess.Popen(
+            [*command, "--weights", weights], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        self.ready = self._answer()["ready"]
+        self.start = time.perf_counter() - began
+        self.seconds: list[float] = []
+        self.losses: list[list[float]] = []
+        self.peak = 0
+
+    def _answer(self) -> Row:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.program} failed")
+        answer: Row = json.loads(line)
+        return answer
+
+    def steps(self, count: int) -> None:
+        """Has it do so many steps."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{count}\n".encode())
+        self._process.stdin.flush()
+        answer = self._answer()
+        self.seconds.append(statistics.median(answer["seconds"]))
+        self.losses += answer["losses"]
+        self.peak = answer["peak_megabytes"]
+
+    def close(self) -> None:
+        """Ends it."""
+        self._process.communicate()
+
+    def row(self) -> Row:
+        """Returns what was measured; the first turn warms up and does not count."""
+        return {
+            "what": "step",
+            "program": self.program,
+            "size": self.size,
+            "weights": self.weights,
+            "compile_seconds": round(self.ready, 2),
+            "seconds_per_step": round(statistics.median(self.seconds[1:]), 4),
+            "peak_megabytes": self.peak,
+            "first_total": self.losses[0][-1],
+        }
+
+
+def measure_steps(programs: list[str], size: str, turns: int) -> Iterator[Row]:
+    """Yields a row per program, then the ratios of all to the first."""
+    workers = [Worker(program, size) for program in programs]
+    for turn in range(turns + 1):
+        for worker in workers:
+            worker.steps(STEPS_A_TURN)
+        if turn == 0:
+            for worker in workers[1:]:
+                _check_equal(workers[0], worker)
+    for worker in workers:
+        worker.close()
+        yield worker.row()
+    for worker in workers[1:]:
+        pairs = zip(worker.seconds[1:], workers[0].seconds[1:], strict=True)
+        ratio = statistics.median(theirs / ours for theirs, ours in pairs)
+        name = f"{worker.program} / {programs[0]}"
+        yield {"what": "ratio", "of": name, "size": size, "ratio": round(ratio, 2)}
+
+
+def _check_equal(one: Worker, other: Worker) -> None:
+    """Programs that compute something else must not be compared."""
+    if not np.allclose(one.losses[0], other.losses[0], rtol=ROUNDING, atol=1e-6):
+        raise SystemExit(f"{one.program} and {other.program} do not compute the same loss")
+
+
+def time_to_loss(size: str, pair: tuple[Path, Path], listing_steps: int) -> Iterator[Row]:
+    """Yields how long the default takes for the book's final loss, and the book's listing."""
+    book, book_seconds = _run(size, pair, "--preset", "book")
+    ours, seconds = _run(size, pair)
+    yield {
+        "what": "time to loss",
+        "size": size,
+        "weights": "embedded",
+        "book_total": book,
+        "default_total": ours,
+        "default_over_book": round(ours / book, 4),
+        "book_preset_seconds": round(book_seconds, 1),
+        "default_seconds": round(seconds, 1),
+    }
+    worker = Worker("torch-listing", size, "embedded")
+    for _ in range(listing_steps):
+        worker.steps(1)
+    worker.close()
+    listing = worker.start + 500 * statistics.median(worker.seconds)
+    yield {
+        "what": "ratio",
+        "of": "torch-listing, 500 steps / jaxstyle, default preset",
+        "size": size,
+        "listing_seconds": round(listing, 1),
+        "listing_steps_measured": listing_steps,
+        "ratio": round(listing / seconds, 2),
+    }
+
+
+def _run(size: str, pair: tuple[Path, Path], *more: str) -> tuple[float, float]:
+    """Runs the command line with an empty cache; returns the final total and the seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "jaxstyle.run", "--json", "--quiet", "--size", size]
+        command += ["--weights", "embedded", "--content", str(pair[0]), "--style", str(pair[1])]
+        began = time.perf_counter()
+        result = subprocess.run(
+            [*command, "-o", f"{folder}/result.png", *more],
+            env={**os.environ, "JAXSTYLE_CACHE": folder},
+            capture_output=True,
+            check=True,
+        )
+        return json.loads(result.stdout)["losses"]["total"], time.perf_counter() - began
+
+
+def measure_start(runs: int = 11) -> Iterator[Row]:
+    """Yields how long the command line takes to answer what needs no computing."""
+    for arguments in (["--help"], ["--stlye", "x.png"]):
+        seconds = []
+        for _ in range(runs):
+            began = time.perf_counter()
+            command = [sys.executable, "-m", "jaxstyle.run", *arguments]
+            subprocess.run(command, capture_output=True, check=False)
+            seconds.append(time.perf_counter() - began)
+        median = round(statistics.median(seconds), 3)
+        yield {"what": "start", "arguments": arguments, "seconds": median}
+
+
+def main() -> None:
+    """Reads the command line and prints rows."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--sizes", nargs="+", default=["128x128", "300x450", "600x900"])
+    parser.add_argument("--conv", nargs="+", default=["auto"], help="auto, direct, winograd")
+    parser.add_argument("--against", choices=["torch"])
+    parser.add_argument("--turns", type=int, default=7, help=f"of {STEPS_A_TURN} steps each")
+    parser.add_argument("--time-to-loss", action="store_true")
+    parser.add_argument("--content", type=Path, default=CONTENT, help="for --time-to-loss")
+    parser.add_argument("--style", type=Path, default=STYLE, help="for --time-to-loss")
+    parser.add_argument("--listing-steps", type=int, default=20, help="how many to time of its 500")
+    parser.add_argument("--start", action="store_true")
+    parser.add_argument("--work", help=argparse.SUPPRESS)
+    parser.add_argument("--weights", default="random", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.work:
+        height, width = map(int, options.sizes[0].split("x"))
+        work(options.work, (height, width), options.weights)
+        return
+    programs = [f"jaxstyle-{conv}" for conv in options.conv]
+    if options.against:
+        programs += ["torch-tuned", "torch-listing"]
+    rows: Iterator[Row]
+    if options.start:
+        rows = measure_start()
+    elif options.time_to_loss:
+        pair = (options.content, options.style)
+        rows = (
+            row for size in options.sizes for row in time_to_loss(size, pair, options.listing_steps)
+        )
+    else:
+        rows = (
+            row for size in options.sizes for row in measure_steps(programs, size, options.turns)
+        )
+    for row in rows:
+        print(json.dumps(row | machine()), flush=True)
+
+
+if __name__ == "__main__":
+    main()
