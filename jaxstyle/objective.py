@@ -25,11 +25,8 @@ jax.tree_util.register_dataclass(
 
 
 HELD = 2 / 3
-"""The part of a size's steps that "hold-cosine" does at full learning rate.
-
-In the noise of large steps content and style settle sooner than on a falling rate; the cosine then
-takes the noise out.
-"""
+"""The part of a size's steps that "hold-cosine" does at full learning rate: with large steps
+content and style settle soonest, and the cosine then takes out the noise of large steps."""
 
 
 class Targets(NamedTuple):
