@@ -34,16 +34,11 @@ _CONV_TAPS: dict[str, Any] = {
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "default": Preset(
-            "ours: the book's objective and balance at the photo's own aspect ratio, at half size"
-            " first and then in full, with a cosine schedule at each; about the loss that `book`"
-            " has after 200 of its 500 steps, in as much time",
+            "ours: the book's objective and balance at the photo's own aspect ratio; two thirds of"
+            " the steps at full learning rate, then a cosine, which ends about where `book` does in"
+            " four fifths of its steps",
             dataclasses.replace(
-                _BOOK,
-                size=450,
-                scales=(0.5, 1.0),
-                steps=300,
-                schedule="cosine",
-                resampling="lanczos",
+                _BOOK, size=450, steps=400, schedule="hold-cosine", resampling="lanczos"
             ),
             Hyperparams(),
         ),

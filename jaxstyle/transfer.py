@@ -60,29 +60,22 @@ class Chunk(NamedTuple):
     """Of the canvas after the last step of this size; otherwise None."""
 
 
-def begin(canvas: jax.Array, *, step: int = 0) -> State:
+def begin(canvas: jax.Array, *, step: int | jax.Array = 0) -> State:
     """Returns the state before the first step, `step` of which come before this canvas."""
     canvas = jnp.asarray(canvas)
-    return _state(canvas, _ADAM.init(canvas), jnp.int32(step))
-
-
-def _state(canvas: jax.Array, optimizer: optax.ScaleByAdamState, step: jax.Array) -> State:
-    return State(canvas.copy(), optimizer, step, canvas.copy(), jnp.array(False))
+    return State(
+        canvas.copy(), _ADAM.init(canvas), jnp.int32(step), canvas.copy(), jnp.array(False)
+    )
 
 
 def enlarged(state: State, shape: tuple[int, ...]) -> State:
     """Returns the state in which a size ended, made the one in which the next begins.
 
-    Canvas and mean gradient are interpolated cubically, the mean square, which must not become
-    negative, linearly; the count goes on, so the bias corrections stay off (as in crowsonkb's
-    style-transfer-pytorch).
+    The canvas is interpolated cubically; Adam begins anew. Its moments, resized, were worse: their
+    squares still hold the first, huge gradients and keep the steps at the new size too small (total
+    at the end of 0.5,1 at 150x225: 1.52 and 1.34 times the book's, anew 1.41 and 1.23).
     """
-    adam_state = state.optimizer
-    moved = adam_state._replace(
-        mu=jax.image.resize(adam_state.mu, shape, "cubic"),
-        nu=jax.image.resize(adam_state.nu, shape, "linear"),
-    )
-    return _state(jax.image.resize(state.canvas, shape, "cubic"), moved, state.step)
+    return begin(jax.image.resize(state.canvas, shape, "cubic"), step=state.step)
 
 
 def adam(

@@ -1,5 +1,7 @@
 """What several test files need: a slim VGG, small 8-bit pictures, and the network in numpy."""
 
+import os
+import tempfile
 from pathlib import Path
 
 import h5py
@@ -8,6 +10,9 @@ import pytest
 
 from jaxstyle import images, weights
 from jaxstyle.layers import block_of, required_conv_names
+
+# before jax is imported: every process that tests start shares what was compiled
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="jaxstyle-tests-"))
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SLIM_WIDTHS = (4, 6, 8, 10, 10)

@@ -22,7 +22,8 @@ HEAVY = ("jax", "jaxlib", "numpy", "PIL", "flax", "optax", "h5py", "requests")
 FILE_FLAGS = {"--content", "--style", "--output", "--force", "--log", "--save-every"}
 START_FLAGS = {"--preset", "--list-presets", "--from", "--weights", "--init", "--seed"}
 RUNNING_FLAGS = {"--device", "--quiet", "--json", "--version", "--help"}
-RECIPE_FLAGS = {"--content-layers", "--style-layers", "--pooling", "--size", "--scales", "--steps"}
+RECIPE_FLAGS = {"--content-layers", "--style-layers", "--pooling", "--conv"}
+RECIPE_FLAGS |= {"--size", "--scales", "--steps"}
 RECIPE_FLAGS |= {"--schedule", "--resampling"}
 NUMBER_FLAGS = {"--content-weight", "--style-weight", "--tv-weight", "--learning-rate"}
 NUMBER_FLAGS |= {"--decay-every", "--decay-rate"}
@@ -64,9 +65,10 @@ def test_every_value_has_its_default_in_the_help() -> None:
     ("flag", "default"),
     [
         ("--size", "450"),
-        ("--scales", "0.5,1"),
-        ("--steps", "300"),
-        ("--schedule", "cosine"),
+        ("--scales", "1"),
+        ("--steps", "400"),
+        ("--schedule", "hold-cosine"),
+        ("--conv", "auto"),
         ("--pooling", "max"),
         ("--content-weight", "1"),
         ("--style-weight", "10000"),

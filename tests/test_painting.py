@@ -75,7 +75,7 @@ def test_first_canvases(content, style) -> None:
 
 
 def test_stylize_paints_and_reports(params, content, style) -> None:
-    recipe, hyper = preset("default", size=64, steps=6)
+    recipe, hyper = preset("default", size=64, scales=(0.5, 1.0), steps=6)
     seen = []
     picture = stylize(
         params,

@@ -13,7 +13,7 @@ from jaxstyle import images, transfer
 from jaxstyle.conv import Direct
 from jaxstyle.errors import DivergedError
 from jaxstyle.objective import canvas_losses, learning_rate
-from jaxstyle.transfer import adam, begin, losses_of, steps
+from jaxstyle.transfer import adam, begin, enlarged, losses_of, steps
 
 
 def run(problem, canvas, **settings):
@@ -58,6 +58,18 @@ def test_steps_apply_adam_and_the_schedule(problem, content) -> None:
         moved = np.asarray(chunk.state.canvas) - canvas
         assert relative_rms(moved, -rate * np.asarray(direction)) < 1e-3
         canvas = np.array(chunk.state.canvas)
+
+
+def test_a_larger_size_goes_on_from_the_canvas_with_a_new_adam() -> None:
+    """A constant canvas stays constant when resized; the steps done are kept."""
+    state = begin(jnp.full((67, 93, 3), -0.5), step=3)
+    spent = state.optimizer._replace(count=jnp.int32(3), nu=jnp.ones_like(state.canvas))
+    larger = enlarged(state._replace(optimizer=spent), (99, 131, 3))
+    np.testing.assert_allclose(larger.canvas, np.full((99, 131, 3), -0.5), rtol=1e-5)
+    np.testing.assert_array_equal(larger.good, larger.canvas)
+    assert larger.optimizer.nu.shape == (99, 131, 3)
+    assert not larger.optimizer.nu.any()
+    assert (int(larger.step), int(larger.optimizer.count)) == (3, 0)
 
 
 def test_chunks_report_what_happened(problem, content) -> None:
