@@ -18,9 +18,12 @@ from .losses import (
 )
 from .objective import Problem, Program, Targets, canvas_losses, learning_rate, make_problem
 from .painting import levels, paint, stylize
+from .places import Result, Setting
 from .presets import PRESETS, preset
 from .pretrained import load_weights
 from .recipe import Hyperparams, Recipe
+from .rounds import Tick, paint_settings
+from .sweeping import sweep
 from .transfer import Chunk, State, begin, losses_of, steps
 from .vgg import VGG, features, widths_of
 
@@ -38,8 +41,11 @@ __all__ = [
     "Problem",
     "Program",
     "Recipe",
+    "Result",
+    "Setting",
     "State",
     "Targets",
+    "Tick",
     "Winograd",
     "begin",
     "canvas_losses",
@@ -56,12 +62,14 @@ __all__ = [
     "moments",
     "normalise",
     "paint",
+    "paint_settings",
     "prepare",
     "preset",
     "squared_error",
     "steps",
     "style_loss",
     "stylize",
+    "sweep",
     "total_variation",
     "weighted_losses",
     "widths_of",

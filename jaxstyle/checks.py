@@ -23,16 +23,26 @@ WEIGHT_SUFFIXES = (".h5", ".hdf5", ".pth", ".pt")
 
 def check_files(arguments: Arguments) -> None:
     """Checks every path on the command line, inputs first."""
+    check_inputs(arguments)
+    try:
+        _check_outputs(arguments)
+    except OSError as error:
+        raise InputError(f"{error.filename} cannot be written: {error.strerror}") from None
+
+
+def check_inputs(arguments: Arguments) -> None:
+    """Checks the paths of all that will be read."""
     for path in (arguments.content, arguments.style, arguments.from_picture):
         if path is not None:
             check_is_file(path)
     _check_word_or_file("--init", arguments.init, INITS)
     _check_word_or_file("--weights", arguments.weights, WEIGHT_WORDS)
-    try:
-        _check_suffixes(arguments)
-        _check_outputs(arguments)
-    except OSError as error:
-        raise InputError(f"{error.filename} cannot be written: {error.strerror}") from None
+    weights = arguments.weights
+    if weights is None or weights in WEIGHT_WORDS:
+        return
+    if Path(weights).suffix.lower() not in WEIGHT_SUFFIXES:
+        ends = " ".join(WEIGHT_SUFFIXES)
+        raise InputError(f"the weight file {weights} must end in one of {ends}")
 
 
 def inputs_of(arguments: Arguments) -> list[Path]:
@@ -67,19 +77,10 @@ def _check_word_or_file(flag: str, value: str | None, words: Sequence[str]) -> N
         check_is_file(Path(value), before, did_you_mean(value, words))
 
 
-def _check_suffixes(arguments: Arguments) -> None:
-    output, weights = arguments.output, arguments.weights
-    if output is not None and not output.is_dir() and output.suffix.lower() not in LONGEST_SIDES:
-        raise InputError(f"the output {output} must end in one of {' '.join(LONGEST_SIDES)}")
-    if weights is None or weights in WEIGHT_WORDS:
-        return
-    if Path(weights).suffix.lower() not in WEIGHT_SUFFIXES:
-        ends = " ".join(WEIGHT_SUFFIXES)
-        raise InputError(f"the weight file {weights} must end in one of {ends}")
-
-
 def _check_outputs(arguments: Arguments) -> None:
     inputs, output, log = inputs_of(arguments), arguments.output, arguments.log
+    if output is not None and not output.is_dir() and output.suffix.lower() not in LONGEST_SIDES:
+        raise InputError(f"the output {output} must end in one of {' '.join(LONGEST_SIDES)}")
     for name, path in (("output", output), ("log", log)):
         if path is not None:
             _check_output(name, path, inputs, force=arguments.force)

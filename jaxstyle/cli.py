@@ -14,6 +14,7 @@ from jaxstyle import __version__
 from jaxstyle.errors import InputError, did_you_mean
 from jaxstyle.presets import PRESETS, preset
 from jaxstyle.recipe import Hyperparams, Recipe
+from jaxstyle.sweepflags import SweepFlags, add_sweep_flags, take_sweep_flags
 from jaxstyle.texts import (
     read_choice,
     read_layers,
@@ -49,6 +50,9 @@ class Arguments:
     device: str | None
     quiet: bool
     json: bool
+    sweep: SweepFlags | None = None
+    """If given, `content` and `style` may be empty paths, as they come from the sweep."""
+    collect: Path | None = None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -71,18 +75,21 @@ def parse(arguments: Sequence[str] | None = None) -> Arguments | None:
     parsed = vars(build_parser().parse_args(arguments))
     if parsed.pop("list_presets"):
         return None
+    sweep = take_sweep_flags(parsed)
     missing = [f"--{name}" for name in ("content", "style") if parsed[name] is None]
-    if missing:
+    if sweep is not None or parsed["collect"] is not None:
+        parsed |= {name[2:]: Path() for name in missing}
+    elif missing:
         raise InputError(f"{' and '.join(missing)} must be given: a picture file (see --help)")
     settings: dict[str, Any] = {}
     for each in dataclasses.fields(Recipe) + dataclasses.fields(Hyperparams):
         if each.metadata and (value := parsed.pop(each.name)) is not None:
-            settings |= _layer_settings(each.name, value)
+            settings |= layer_settings(each.name, value)
     preset(parsed["preset"] or "default", **settings)  # raises for what cannot be used
-    return Arguments(settings=settings, **parsed)
+    return Arguments(settings=settings, sweep=sweep, **parsed)
 
 
-def _layer_settings(name: str, value: Any) -> dict[str, Any]:
+def layer_settings(name: str, value: Any) -> dict[str, Any]:
     """Splits layers with weights into two settings; any other setting is itself."""
     if not name.endswith("_layers"):
         return {name: value}
@@ -105,6 +112,7 @@ def build_parser() -> argparse.ArgumentParser:
         for each in dataclasses.fields(kind):
             if each.metadata:
                 _add_setting(group, each, getattr(defaults, each.name))
+    add_sweep_flags(parser.add_argument_group("sweeps: many settings at once"))
     _add_running(parser.add_argument_group("running"))
     return parser
 
@@ -202,13 +210,13 @@ def _add_running(group: Any) -> None:
 def _add_setting(group: Any, each: dataclasses.Field[Any], default: Any) -> None:
     group.add_argument(
         f"--{each.name.replace('_', '-')}",
-        type=_converter(each),
+        type=converter(each),
         metavar=each.metadata.get("metavar") or "|".join(each.metadata["choices"]),
         help=f"{each.metadata['help']}; default: {shown(default)}",
     )
 
 
-def _converter(each: dataclasses.Field[Any]) -> Callable[[str], Any]:
+def converter(each: dataclasses.Field[Any]) -> Callable[[str], Any]:
     """Returns what reads a field's value from the command line, by the field's name or type."""
     by_name = {
         "size": read_size,

@@ -95,7 +95,7 @@ def read_inputs(arguments: Arguments, output: Path, *, say: Say, stream: TextIO 
     settings = read_settings(arguments, say=say)
     check_numbered(arguments, output, steps=settings.recipe.steps)
     content, style = images.load_picture(arguments.content), images.load_picture(arguments.style)
-    _check_sizes(content, style, settings.recipe, output)
+    check_sizes(content, style, settings.recipe, output)
     init = settings.init if settings.init in INITS else images.load_picture(Path(settings.init))
     weight_file = find_weights(settings.weights, say=say, stream=stream)
     params = read_weights(weight_file.path)
@@ -108,7 +108,7 @@ def read_inputs(arguments: Arguments, output: Path, *, say: Say, stream: TextIO 
     return Inputs(settings, content, style, init, weight_file, params, facts)
 
 
-def _check_sizes(
+def check_sizes(
     content: images.Picture, style: images.Picture, recipe: Recipe, output: Path
 ) -> None:
     """Raises InputError, before weights are downloaded, for sizes that cannot be painted."""

@@ -90,10 +90,10 @@ def run_job(job: Job) -> Outcome:
             painted = _paint(job, plan, device)
             return _finish(job, painted, device)
         except jax.errors.JaxRuntimeError as error:
-            raise _of_the_system(error) from None
+            raise of_the_system(error) from None
 
 
-def _of_the_system(error: jax.errors.JaxRuntimeError) -> Exception:
+def of_the_system(error: jax.errors.JaxRuntimeError) -> Exception:
     """Returns XLA's error as one of the system's, with the first line of what it says."""
     text = str(error)
     if "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower():

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxstyle.conv import Kernels
+from jaxstyle.conv import Kernels, Params
 from jaxstyle.layers import resolve_taps
 from jaxstyle.losses import Losses, gram, moments, squared_error, weighted_losses
 from jaxstyle.recipe import Hyperparams, Recipe, field_names
@@ -67,7 +67,7 @@ class Problem:
     """How many steps this size has."""
 
 
-def resolve(recipe: Recipe, kernels: Kernels) -> Program:
+def resolve(recipe: Recipe, kernels: Kernels | Params) -> Program:
     """Returns a recipe's program, with plain layer names: relu4_last becomes relu4_4.
 
     Raises:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxstyle import images
-from jaxstyle.conv import Params, prepare
+from jaxstyle.conv import Kernels, Params, prepare
 from jaxstyle.errors import DivergedError, InputError
 from jaxstyle.layers import smallest_side
 from jaxstyle.objective import Problem, make_problem
@@ -105,7 +105,13 @@ def paint(
     params = needed(params, recipe.content_layers + recipe.style_layers)
     state = begin(first_canvas(plan[0], init=init, seed=seed, resampling=recipe.resampling))
     for level in plan:
-        problem = _problem(params, level, recipe=recipe, hyper=hyper)
+        problem = problem_at(
+            level,
+            kernels_at(level, params, recipe=recipe),
+            recipe=recipe,
+            hyper=hyper,
+            target_kernels=prepare(params, conv="direct"),
+        )
         if state.canvas.shape != level.content.shape:
             state = enlarged(state, level.content.shape)
         for chunk in steps(problem, state, pause_every=pause_every):
@@ -113,17 +119,25 @@ def paint(
             state = chunk.state
 
 
-def _problem(params: Params, level: Level, *, recipe: Recipe, hyper: Hyperparams) -> Problem:
+def kernels_at(level: Level, params: Params, *, recipe: Recipe) -> Kernels:
+    """Returns the kernels that canvases of this size are painted with."""
     size = level.content.shape[0], level.content.shape[1]
+    return prepare(params, conv=recipe.conv, size=size)
+
+
+def problem_at(
+    level: Level, kernels: Kernels, *, recipe: Recipe, hyper: Hyperparams, target_kernels: Kernels
+) -> Problem:
+    """Returns the problem of one size, see `make_problem`."""
     return make_problem(
-        prepare(params, conv=recipe.conv, size=size),
+        kernels,
         images.normalise(level.content),
         images.normalise(level.style),
         recipe=recipe,
         hyper=hyper,
         first_step=level.first_step,
         steps=level.steps,
-        target_kernels=prepare(params, conv="direct"),
+        target_kernels=target_kernels,
     )
 
 

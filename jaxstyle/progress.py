@@ -178,7 +178,7 @@ def progress_text(chunk: Chunk, steps: int, seconds_left: float) -> str:
     rate = chunk.seconds / len(chunk.learning_rate)
     return (
         f"step {int(chunk.state.step)}/{steps} at {size_text(chunk.state.canvas.shape)}:"
-        f" {_losses_text(chunk)}, {rate:.2f} s/step, {_time_text(seconds_left)} left"
+        f" {_losses_text(chunk)}, {rate:.2f} s/step, {time_text(seconds_left)} left"
     )
 
 
@@ -186,7 +186,7 @@ def bar_text(chunk: Chunk, seconds_left: float) -> str:
     """Returns the same with the most wanted first, for a terminal that may cut it off."""
     rate = chunk.seconds / len(chunk.learning_rate)
     step = int(chunk.state.step)
-    return f"{step}, {_time_text(seconds_left)} left, {rate:.2f} s/step, {_losses_text(chunk)}"
+    return f"{step}, {time_text(seconds_left)} left, {rate:.2f} s/step, {_losses_text(chunk)}"
 
 
 def _losses_text(chunk: Chunk) -> str:
@@ -194,7 +194,8 @@ def _losses_text(chunk: Chunk) -> str:
     return " ".join(f"{name} {float(values[-1]):.3g}" for name, values in terms)
 
 
-def _time_text(seconds: float) -> str:
+def time_text(seconds: float) -> str:
+    """Returns seconds as minutes:seconds."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02d}"
 

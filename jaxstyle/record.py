@@ -5,6 +5,7 @@ equal runs: no times, no folders.
 """
 
 import dataclasses
+import hashlib
 import json
 import reprlib
 from importlib import metadata
@@ -38,6 +39,28 @@ def versions() -> dict[str, str]:
 def file_facts(path: Path) -> dict[str, str]:
     """Returns a file's base name and sha256."""
     return {"name": path.name, "sha256": files.sha256(path)}
+
+
+def fingerprint(record: Record) -> str:
+    """Returns the sha256 of all in a record that decides the picture.
+
+    Two runs of one fingerprint give the same picture on the same kind of device; names of files
+    and of the preset do not matter, what is in them does.
+
+    Args:
+      record: with settings, versions, and the facts of content, style, weights and, if it is a
+        picture, init.
+    """
+    inputs = ("content", "style", "weights", "init")
+    decisive = {
+        "settings": {key: v for key, v in record["settings"].items() if key != "preset"},
+        "versions": record["versions"],
+        "inputs": {key: record[key]["sha256"] for key in inputs if key in record},
+    }
+    if "init" in record:
+        decisive["settings"].pop("init")
+    text = json.dumps(decisive, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def to_text(record: Record) -> dict[str, str]:

@@ -28,6 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parsed = cli.parse(arguments)
             if parsed is None:
                 return _list_presets()
+            if parsed.collect is not None:
+                return _collect(parsed.collect, as_json=parsed.json)
+            if parsed.sweep is not None:
+                return _sweep(parsed, interruption)
             return _run(parsed, interruption)
         except InputError as error:
             say(f"error: {error}")
@@ -58,18 +62,62 @@ def _run(arguments: cli.Arguments, interruption: Interruption) -> int:
     return outcome.exit_code
 
 
+def _sweep(arguments: cli.Arguments, interruption: Interruption) -> int:
+    """Paints a sweep, or what is missing of it, and gathers what is there."""
+    stream = None if arguments.quiet else sys.stderr
+    from jaxstyle.sweepinputs import is_done, read_sweep
+
+    sweep = read_sweep(arguments, say=say, stream=stream)
+    from jaxstyle.sweepjob import SweepJob, run_sweep  # imports jax
+
+    run_sweep(SweepJob(sweep, arguments.device, interruption, say, stream))
+    names = [each.run.name for each in sweep.runs]
+    done = sum(is_done(sweep, each) for each in sweep.runs)
+    if not done and interruption.received:
+        raise KeyboardInterrupt
+    if not done:  # a share of a sweep that has fewer settings than shares
+        say("nothing of this sweep was to be done here, and nothing is done yet")
+        return 0
+    if not interruption.received:
+        return _collect(sweep.folder, names, as_json=arguments.json)
+    _collect(sweep.folder, names, as_json=arguments.json)
+    say(f"stopped with {done} of {len(names)} done; the same command paints the others")
+    return interruption.exit_code
+
+
+def _collect(folder: Path, names: Sequence[str] | None = None, *, as_json: bool) -> int:
+    """Gathers the runs that are in a sweep's folder; says which failed."""
+    from jaxstyle.summary import gather, overview, summarise
+
+    entries = gather(folder, names)
+    paths = summarise(folder, entries)
+    if as_json:
+        _print(json.dumps({"output": str(folder), "results": overview(entries)}).encode())
+    else:
+        _print(b"\n".join(map(os.fsencode, paths)))
+    failed = [each["name"] for each in entries if each["failure"] is not None]
+    if failed:
+        shown_names = ", ".join(failed[:5]) + (", ..." if len(failed) > 5 else "")
+        say(f"{len(failed)} of {len(entries)} failed: {shown_names}")
+    return int(bool(failed))
+
+
 def _print_outcome(
     path: Path | None, seconds: float, facts: dict[str, Any], *, as_json: bool
 ) -> None:
     """Prints where the picture is, or all that is known of the run as JSON."""
-    if sys.stdout is None:  # closed by the caller
-        return
     if as_json:
         output = None if path is None else str(path)
-        print(json.dumps({"output": output, "seconds": round(seconds, 3), **facts}))
+        _print(json.dumps({"output": output, "seconds": round(seconds, 3), **facts}).encode())
     elif path is not None:
+        _print(os.fsencode(path))  # a name need not be valid text
+
+
+def _print(line: bytes) -> None:
+    """Prints a line for programs, on standard output, unless the caller has closed it."""
+    if sys.stdout is not None:
         sys.stdout.flush()
-        sys.stdout.buffer.write(os.fsencode(path) + b"\n")  # a name need not be valid text
+        sys.stdout.buffer.write(line + b"\n")
         sys.stdout.flush()
 
 

@@ -98,3 +98,30 @@ def read_choice(choices: Sequence[str]) -> Callable[[str], str]:
         return text
 
     return read
+
+
+def read_shard(text: str) -> tuple[int, int]:
+    """Reads I/N: the I-th of N, counted from 1."""
+    try:
+        share, count = (int(part) for part in text.split("/"))
+    except ValueError:
+        share, count = 0, 0
+    if not 1 <= share <= count:
+        raise argparse.ArgumentTypeError(
+            f"must be I/N, the I-th of N counted from 1, such as 1/4, got {text!r}"
+        )
+    return share, count
+
+
+def read_coordinator(text: str) -> str:
+    """Reads HOST:PORT,I/N, or auto."""
+    address, comma, place = text.rpartition(",")
+    host, _, port = address.rpartition(":")
+    if text == "auto":
+        return text
+    if not (comma and host and port.isdecimal() and 0 < int(port) < 65536):
+        raise argparse.ArgumentTypeError(
+            f"must be HOST:PORT,I/N, such as node1:1234,1/2, or nothing, got {text!r}"
+        )
+    read_shard(place)
+    return text

@@ -27,7 +27,9 @@ RECIPE_FLAGS |= {"--size", "--scales", "--steps"}
 RECIPE_FLAGS |= {"--schedule", "--resampling"}
 NUMBER_FLAGS = {"--content-weight", "--style-weight", "--tv-weight", "--learning-rate"}
 NUMBER_FLAGS |= {"--decay-every", "--decay-rate"}
-FLAGS = FILE_FLAGS | START_FLAGS | RUNNING_FLAGS | RECIPE_FLAGS | NUMBER_FLAGS
+SWEEP_FLAGS = {"--sweep", "--sweep-file", "--shard", "--devices", "--distributed", "--yes"}
+SWEEP_FLAGS |= {"--collect"}
+FLAGS = FILE_FLAGS | START_FLAGS | RUNNING_FLAGS | RECIPE_FLAGS | NUMBER_FLAGS | SWEEP_FLAGS
 # for a package that is not installed
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(texts.__file__).parents[1])}
 

@@ -21,23 +21,27 @@ ORDER = [
     *("colours", "images", "winograd", "conv", "vgg"),
     *("torchpickle", "torchfile", "faults", "download", "weights", "pretrained"),
     *("losses", "objective", "transfer", "painting", "compilation", "record"),
-    *("cli", "checks", "inputs", "interrupt", "progress", "saving", "job", "run"),
+    *("places", "groups", "spread", "rounds", "sweeping"),
+    *("sweepflags", "cli", "checks", "values", "grid", "inputs", "sweepfolder", "sweepinputs"),
+    *("interrupt", "progress", "sweepprogress", "saving", "processes", "job"),
+    *("layout", "lettering", "corner", "sheet", "curves", "page", "summary", "sweepjob", "run"),
 ]
 """A module imports only from its left."""
 
 LIGHT = {"errors", "layers", "recipe", "presets", "texts", "cli", "checks", "interrupt"}
+LIGHT |= {"sweepflags", "values", "grid", "sweepfolder", "layout", "curves", "page"}
 """These import the standard library and each other alone, so that mistakes are answered at once."""
 
 OWNERS = {
-    "PIL": {"colours", "images"},
+    "PIL": {"colours", "images", "lettering", "corner", "sheet"},
     "flax": {"vgg"},
     "h5py": {"weights"},
     "optax": {"transfer"},
     "requests": {"download"},
     "filelock": {"download"},
     "platformdirs": {"files"},
-    "tqdm": {"download", "progress"},
-    "argparse": {"cli", "texts"},
+    "tqdm": {"download", "progress", "sweepprogress"},
+    "argparse": {"cli", "texts", "values"},
     "lazy_loader": {"__init__"},
     "signal": {"interrupt"},
 }

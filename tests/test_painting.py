@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from jaxstyle import images
-from jaxstyle.conv import prepare
 from jaxstyle.errors import DivergedError, InputError
 from jaxstyle.painting import Level, first_canvas, levels, paint, stylize
 from jaxstyle.presets import preset
@@ -113,12 +112,11 @@ def test_stylize_refuses_settings_made_by_hand(params, content, style) -> None:
 
 def test_each_size_goes_on_from_the_one_before(params, content, style) -> None:
     """With no steps to speak of at full size, the result is the coarse one, enlarged."""
-    kernels = prepare(params)
     recipe, hyper = preset("default", size=64, scales=(0.5, 1.0), steps=8)
     plan = levels(content, style, recipe=recipe)
     coarse, fine = plan[0], plan[1]._replace(steps=0)
     chunks = []
-    for chunk in paint(kernels, [coarse, fine], recipe=recipe, hyper=hyper):
+    for chunk in paint(params, [coarse, fine], recipe=recipe, hyper=hyper):
         chunks.append((chunk.state.canvas.shape, np.array(chunk.state.canvas)))
     small = [canvas for shape, canvas in chunks if shape[1] == 32][-1]
     shape, large = chunks[-1]

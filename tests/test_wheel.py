@@ -42,7 +42,7 @@ def test_contents(wheel: Path) -> None:
         names = set(archive.namelist())
         weights = archive.read("jaxstyle/data/vgg16-hed.h5")
     assert weights == EMBEDDED.read_bytes()
-    assert {"jaxstyle/py.typed", "jaxstyle/data/README.md"} <= names
+    assert {"jaxstyle/py.typed", "jaxstyle/page.html", "jaxstyle/data/README.md"} <= names
     assert any(name.endswith("licenses/NOTICE") for name in names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert {name.split("/")[0].split("-")[0] for name in names} == {"jaxstyle"}
@@ -79,16 +79,27 @@ def test_it_paints_from_another_folder(wheel: Path, tmp_path: Path) -> None:
     assert found.stdout.strip() == str(site / "jaxstyle" / "data" / "vgg16-hed.h5")
 
 
-def test_readmes_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With fewer steps and pixels, so that it takes a moment only."""
-    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert code is not None
-    source = code[1].replace("size=300", "size=48").replace("steps=100", "steps=2")
+def run_readmes_python(count: int) -> None:
+    """Runs the first examples with fewer steps and pixels, so that it takes a moment only."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    source = "".join(blocks[:count]).replace("size=300", "size=48").replace("steps=100", "steps=2")
     for name, file in (("coffee.png", "photo.jpg"), ("strokes.png", "painting.jpg")):
-        images.Image.open(EXAMPLES / name).save(tmp_path / file)
-    monkeypatch.chdir(tmp_path)
+        images.Image.open(EXAMPLES / name).save(file)
     exec(compile(source, "README.md", "exec"), {})
+
+
+def test_readmes_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_readmes_python(1)
     assert images.load_picture(tmp_path / "result.png").shape == (32, 48, 3)
+
+
+@pytest.mark.slow
+def test_readmes_sweep_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_readmes_python(2)
+    for number in range(6):
+        assert images.load_picture(tmp_path / f"{number}.png").shape == (32, 48, 3)
 
 
 def test_nothing_is_left_to_fill_in() -> None:

@@ -1,0 +1,69 @@
+"""Which settings of a sweep share a program, and what settings share: levels and targets."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxstyle.conv import Params, prepare
+from jaxstyle.objective import Problem, _as_arrays, resolve
+from jaxstyle.painting import Level, levels, problem_at
+from jaxstyle.places import Setting
+from jaxstyle.recipe import Hyperparams, Recipe
+from jaxstyle.vgg import needed
+
+
+class Workshop(NamedTuple):
+    """What the settings share."""
+
+    levels_of: Callable[[Setting], list[Level]]
+    problem_of: Callable[[Setting, int], Problem]
+    """Of a setting and the number of a size; without kernels."""
+
+
+def groups(
+    params: Params, settings: Sequence[Setting], levels_of: Callable[[Setting], list[Level]]
+) -> list[list[int]]:
+    """Returns the settings' indices by program: same layers, pooling, schedule, convolution, sizes.
+
+    In a group those with fewer steps come first, so that the devices of a round end together.
+    """
+    found: dict[Any, list[int]] = {}
+    known: dict[Any, Any] = {}
+    for index, each in enumerate(settings):
+        what = id(each.content), id(each.style), each.recipe
+        if what not in known:
+            sizes = tuple(level.content.shape for level in levels_of(each))
+            known[what] = resolve(each.recipe, params), each.recipe.conv, sizes
+        found.setdefault(known[what], []).append(index)
+    return [sorted(group, key=lambda i: settings[i].recipe.steps) for group in found.values()]
+
+
+def workshop(params: Params, settings: Sequence[Setting], *, keep: int) -> Workshop:
+    """Returns what makes levels and problems, each kept for a while, as settings share many."""
+    recipes = {each.recipe for each in settings}
+    taps = {tap for each in recipes for tap in each.content_layers + each.style_layers}
+    plain = prepare(needed(params, sorted(taps)), conv="direct")
+    pictures = {id(p): p for each in settings for p in (each.content, each.style)}
+
+    @functools.lru_cache(maxsize=keep + 1)
+    def plan(content: int, style: int, recipe: Recipe) -> list[Level]:
+        return levels(pictures[content], pictures[style], recipe=recipe)
+
+    @functools.lru_cache(maxsize=keep + 1)
+    def problem(content: int, style: int, recipe: Recipe, number: int) -> Problem:
+        level = plan(content, style, recipe)[number]
+        numbers = Hyperparams()
+        made = problem_at(level, plain, recipe=recipe, hyper=numbers, target_kernels=plain)
+        counts: Any = {"first_step": level.first_step, "steps": level.steps}
+        counts = jax.tree.map(np.int32, counts)  # arrays can be spread over devices
+        return dataclasses.replace(made, kernels={}, **counts)
+
+    def problem_of(setting: Setting, number: int) -> Problem:
+        found = problem(id(setting.content), id(setting.style), setting.recipe, number)
+        return dataclasses.replace(found, hyper=_as_arrays(setting.hyper, np.float32))
+
+    return Workshop(lambda each: plan(id(each.content), id(each.style), each.recipe), problem_of)

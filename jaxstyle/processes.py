@@ -1,0 +1,54 @@
+"""Several processes as one program, by jax.distributed; and which devices a sweep uses."""
+
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from jaxstyle.errors import InputError
+from jaxstyle.texts import read_shard
+
+
+def join(where: str | None) -> None:
+    """Finds the other processes; must come before anything that uses a device.
+
+    Args:
+      where: None for a process on its own; "auto" where jax finds the others by itself (TPU pods,
+        Slurm, Open MPI); else "HOST:PORT,I/N", the address of the first process and which one
+        this is, counted from 1.
+
+    Raises:
+      InputError: the others cannot be found.
+    """
+    if where is None:
+        return
+    try:
+        if where == "auto":
+            jax.distributed.initialize()
+        else:
+            address, _, place = where.rpartition(",")
+            number, count = read_shard(place)
+            jax.distributed.initialize(
+                coordinator_address=address, num_processes=count, process_id=number - 1
+            )
+    except (RuntimeError, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"the other processes cannot be found (--distributed): {reason}") from None
+
+
+def devices_for(platform: str, most: int | None) -> list[jax.Device]:
+    """Returns the devices of a kind, of each process at most so many."""
+    found: list[jax.Device] = []
+    for process in range(jax.process_count()):
+        own = [each for each in jax.devices(platform) if each.process_index == process]
+        found += own[:most]
+    return found
+
+
+def agree(flags: Sequence[bool]) -> list[bool]:
+    """Returns for each flag whether any process has it set: all see the same, whatever they see."""
+    if jax.process_count() == 1 or not flags:
+        return list(flags)
+    everyone = np.asarray(multihost_utils.process_allgather(np.array(flags)))
+    return list(map(bool, everyone.reshape(-1, len(flags)).max(axis=0)))

@@ -1,0 +1,228 @@
+"""Many settings, on every device there is, in one program.
+
+Settings whose network, layers and sizes agree form a group. A group is painted in *rounds*: as
+many settings as there are devices, one on each, from their first step to their last. A round is one
+program, `jit(shard_map(...))` over the mesh axis "sweep", which is the modern form of `pmap`.
+
+Why rounds, and not all settings of a device in one call (`lax.map` over N / devices of them): both
+let a device walk through its settings one after another and need the memory of one, but with
+rounds a result is there as soon as its setting ends, the states of all others need not lie about,
+and the program does not depend on how many settings there are: each size compiles once for any
+grid. Nothing crosses from one device to another, so a setting's result is, bit for bit, what it
+would be alone, and one that becomes NaN harms no other. How many steps a device does in a call is
+data and its own: places without a setting, in the last round, do none.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from numpy.typing import NDArray
+
+from jaxstyle.conv import Kernels, Params
+from jaxstyle.groups import Workshop, groups, workshop
+from jaxstyle.objective import Problem
+from jaxstyle.painting import first_canvas, kernels_at
+from jaxstyle.places import Place, Result, Setting
+from jaxstyle.spread import copy_to_all, local_parts, local_trees, mesh_of, run_steps, spread
+from jaxstyle.transfer import State, _steps_a_call, begin
+from jaxstyle.vgg import needed
+
+STEPS_A_CALL_TOGETHER = 10
+"""With several processes, which must all make the same calls, however fast each of them is."""
+
+
+class Tick(NamedTuple):
+    """What one call on the devices brought."""
+
+    running: tuple[tuple[int, int, float], ...]
+    """By setting on this process's devices: its index, its steps so far, its latest total loss."""
+    pixel_steps: int
+    """Steps done in this call times the canvas's pixels, over this process's settings."""
+    seconds: float
+    finished: tuple[Result, ...]
+
+
+class _Round(NamedTuple):
+    """A round: a setting for every device of the mesh."""
+
+    mesh: Mesh
+    kernels_of: Callable[[int], Kernels]
+    """The kernels of the size of a number, on every device."""
+    settings: list[Setting]
+    """One for each place of the mesh, those of other processes too."""
+    used: int
+    """How many of them are not just repetitions that fill the round."""
+    here: list[int]
+    """The numbers of the places that are this process's."""
+    places: list[Place]
+    """This process's."""
+
+
+def paint_settings(
+    params: Params, settings: Sequence[Setting], *, devices: Sequence[jax.Device]
+) -> Iterator[Tick]:
+    """Paints all settings, those of one program and size after another, and yields as it goes.
+
+    With several processes each must be given the same settings and all processes' devices; each
+    yields what its own devices did.
+
+    Args:
+      params: the network's weights, from `load_weights`.
+      settings: in any order.
+      devices: to use; a group of fewer settings uses only as many.
+
+    Raises:
+      InputError: pictures too small or layers that the weights lack; before the first step.
+    """
+    shop = workshop(params, settings, keep=len(devices))
+    for group in groups(params, settings, shop.levels_of):
+        few = len(group) if jax.process_count() == 1 else len(devices)
+        mesh = mesh_of(devices[:few])
+        kernels_of = _kernels_by_size(params, settings[group[0]], shop, mesh)
+        for start in range(0, len(group), mesh.size):
+            batch = [(index, settings[index]) for index in group[start : start + mesh.size]]
+            yield from _paint_round(_begin_round(batch, shop, mesh, kernels_of), shop)
+
+
+def _kernels_by_size(
+    params: Params, setting: Setting, shop: Workshop, mesh: Mesh
+) -> Callable[[int], Kernels]:
+    """Returns what gives the kernels for a size of a group, which are the same for its settings.
+
+    Those of one size are kept, until another size's are asked for: they are large.
+    """
+    recipe, plan = setting.recipe, shop.levels_of(setting)
+    params = needed(params, recipe.content_layers + recipe.style_layers)
+    kept: dict[int, Kernels] = {}
+
+    def kernels_of(number: int) -> Kernels:
+        if number not in kept:
+            kept.clear()
+            with jax.default_device(mesh.local_devices[0]):  # what is fastest depends on it
+                kernels = kernels_at(plan[number], params, recipe=recipe)
+            kept[number] = copy_to_all(kernels, mesh)
+        return kept[number]
+
+    return kernels_of
+
+
+def _begin_round(
+    batch: list[tuple[int, Setting]],
+    shop: Workshop,
+    mesh: Mesh,
+    kernels_of: Callable[[int], Kernels],
+) -> _Round:
+    """Gives every device a setting, the last one again where there are too few."""
+    filled = batch + batch[-1:] * (mesh.size - len(batch))
+    here = [
+        i for i, each in enumerate(mesh.devices.flat) if each.process_index == jax.process_index()
+    ]
+    places = [
+        _begin_place(*filled[i], shop, device, idle=i >= len(batch))
+        for i, device in zip(here, mesh.local_devices, strict=True)
+    ]
+    return _Round(mesh, kernels_of, [setting for _, setting in filled], len(batch), here, places)
+
+
+def _begin_place(
+    index: int, setting: Setting, shop: Workshop, device: jax.Device, *, idle: bool
+) -> Place:
+    plan = shop.levels_of(setting)
+    resampling = setting.recipe.resampling
+    canvas = first_canvas(plan[0], init=setting.init, seed=setting.seed, resampling=resampling)
+    return Place(index, setting, plan, device, idle, canvas)
+
+
+def _paint_round(work: _Round, shop: Workshop) -> Iterator[Tick]:
+    plans = [shop.levels_of(setting) for setting in work.settings]
+    for number, _ in enumerate(plans[0]):
+        steps = [plan[number].steps for plan in plans]
+        remaining = np.where(np.arange(work.mesh.size) < work.used, steps, 0)
+        yield from _paint_size(work, shop, number, remaining)
+
+
+def _paint_size(
+    work: _Round, shop: Workshop, number: int, remaining: NDArray[np.int64]
+) -> Iterator[Tick]:
+    """Paints one size of a round; `remaining` has each place's number of steps."""
+    together = jax.process_count() > 1
+    problems = [shop.problem_of(place.setting, number) for place in work.places]
+    problem = dataclasses.replace(spread(problems, work.mesh), kernels=work.kernels_of(number))
+    state = spread([place.begin(number) for place in work.places], work.mesh)
+    unclosed = remaining > 0
+    if not together:
+        remaining = remaining * [not place.over for place in work.places]
+    call = 0  # the first call only compiles
+    while True:
+        counts = np.minimum(call, remaining)
+        started = time.perf_counter()
+        state, table = run_steps(state, _spread_counts(counts, work), problem, work.mesh)
+        tables = local_parts(table)
+        seconds = time.perf_counter() - started
+        remaining = remaining - counts
+        pixel_steps = _note(work, state, tables, seconds if call else 0.0)
+        if not together:
+            remaining = remaining * [not place.over for place in work.places]
+        ending = unclosed & (remaining == 0)
+        if ending.any():
+            _close(work, state, problem, number, ending)
+        unclosed &= ~ending
+        last = number == len(work.places[0].plan) - 1
+        yield _tick(work, pixel_steps, seconds, unclosed | (not last))
+        if not remaining.any():
+            return
+        call = STEPS_A_CALL_TOGETHER if together else _steps_a_call(call, seconds)
+        call = min(call, int(remaining.max()))
+
+
+def _spread_counts(counts: NDArray[np.int64], work: _Round) -> jax.Array:
+    return spread([np.int32(counts[i]) for i in work.here], work.mesh)  # type: ignore[return-value]
+
+
+def _note(work: _Round, state: State, tables: list[NDArray[Any]], seconds: float) -> int:
+    """Notes a call's steps in the places, and returns how many pixels they changed."""
+    steps, failures = local_parts(state.step), local_parts(state.failed)
+    pixels = 0
+    for i, place in enumerate(work.places):
+        if place.over:
+            continue
+        good_rows = int(steps[i]) - place.steps_done
+        pixels += good_rows * int(np.prod(state.canvas.shape[1:3]))
+        place.take(tables[i][:good_rows], seconds)
+        if failures[i]:
+            place.fail(local_parts(state.good)[i], tables[i][good_rows])
+    return pixels
+
+
+def _close(
+    work: _Round, state: State, problem: Problem, number: int, ending: NDArray[np.bool_]
+) -> None:
+    """Finds the losses after the last step of the places that are ending this size."""
+    states = local_trees(state)
+    again = [
+        begin(each.canvas, step=place.plan[number].first_step)
+        for each, place in zip(states, work.places, strict=True)
+    ]
+    counts = _spread_counts(ending.astype(np.int64), work)
+    _, table = run_steps(spread(again, work.mesh), counts, problem, work.mesh)
+    for i, closing in enumerate(local_parts(table)):
+        if ending[work.here[i]] and not work.places[i].over:
+            work.places[i].close(states[i], closing[0, :4])
+
+
+def _tick(work: _Round, pixel_steps: int, seconds: float, unfinished: NDArray[np.bool_]) -> Tick:
+    """Returns what a call brought; places that have just ended give their results."""
+    own = [(i, place) for i, place in zip(work.here, work.places, strict=True) if not place.idle]
+    running = tuple(
+        (place.number, place.steps_done, float(place.rows[-1][3]) if place.rows else np.nan)
+        for _, place in own
+    )
+    ended = [p for i, p in own if not p.reported and (p.failure is not None or not unfinished[i])]
+    for place in ended:
+        place.reported = True
+    return Tick(running, pixel_steps, seconds, tuple(place.result() for place in ended))

@@ -1,0 +1,110 @@
+"""The flags of sweeps: what varies, where it runs, what happens to results that are there."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jaxstyle.errors import InputError
+from jaxstyle.texts import read_coordinator, read_shard, read_whole
+
+MOST_RUNS = 10_000
+"""More combinations than these need `--yes`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepFlags:
+    """What the command line says of a sweep."""
+
+    axes: tuple[tuple[str, ...], ...]
+    """Each a name and its values, as typed."""
+    file: Path | None
+    shard: tuple[int, int]
+    """(i, n): this is the i-th of n shares, counted from 1."""
+    devices: int | None
+    distributed: str | None
+    """"auto", or "HOST:PORT,I/N": coordinator and this process, counted from 1."""
+    yes: bool
+
+
+def add_sweep_flags(group: Any) -> None:
+    """Adds the flags to a group of an argument parser."""
+    add = group.add_argument
+    add(
+        "--sweep",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="paint once with each value of a setting (any flag under 'settings', or content,"
+        " style, init, seed, preset; log:0.03:0.3:4 and lin:1:10:4 are four values in equal ratios"
+        " or distances); given several times, paint all combinations. The output is then a folder."
+        " default: one run",
+    )
+    add(
+        "--sweep-file",
+        type=Path,
+        metavar="PATH.csv",
+        help="paint once for each row of a table with such names as its header; default: none",
+    )
+    add(
+        "--shard",
+        type=read_shard,
+        metavar="I/N",
+        help="paint only every N-th setting of the sweep, from the I-th: one of N machines that"
+        " share the work without knowing of each other; default: all",
+    )
+    add(
+        "--devices",
+        type=read_whole,
+        metavar="N",
+        help="of the devices that are there, use no more than N; default: all",
+    )
+    add(
+        "--distributed",
+        nargs="?",
+        const="auto",
+        type=read_coordinator,
+        metavar="HOST:PORT,I/N",
+        help="run as one program with other hosts' processes: found by itself on TPU pods and under"
+        " Slurm, else the coordinator and that this is process I of N; default: alone",
+    )
+    add(
+        "--yes",
+        action="store_true",
+        help=f"paint more than {MOST_RUNS:,} combinations; default: refuse",
+    )
+    add(
+        "--collect",
+        type=Path,
+        metavar="DIR",
+        help="only gather the table, the contact sheet and the page of a sweep from what is in its"
+        " folder; default: none",
+    )
+
+
+def take_sweep_flags(parsed: dict[str, Any]) -> SweepFlags | None:
+    """Takes these flags out of a parser's result; None if they ask for no sweep.
+
+    Raises:
+      InputError: they contradict each other or ask for nothing.
+    """
+    axes, file = parsed.pop("sweep"), parsed.pop("sweep_file")
+    names = ("shard", "devices", "distributed", "yes")
+    others = {name: parsed.pop(name) for name in names}
+    if parsed["collect"] is not None and (axes or file is not None):
+        raise InputError("--collect only gathers what is there: leave --sweep and --sweep-file out")
+    if axes and file is not None:
+        raise InputError("--sweep and --sweep-file contradict each other: give one of them")
+    if others["shard"] is not None and others["distributed"] is not None:
+        raise InputError("--shard and --distributed contradict each other: give one of them")
+    if not axes and file is None:
+        needless = [name for name, value in others.items() if value]
+        if needless:
+            raise InputError(f"--{needless[0]} is for sweeps: give --sweep or --sweep-file too")
+        return None
+    for name in ("log", "save_every"):
+        if parsed[name]:
+            flag = name.replace("_", "-")
+            raise InputError(f"--{flag} is for single runs; a sweep keeps the losses of every step")
+    shard = others.pop("shard") or (1, 1)
+    return SweepFlags(axes=tuple(map(tuple, axes)), file=file, shard=shard, **others)

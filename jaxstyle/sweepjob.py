@@ -1,0 +1,174 @@
+"""One process's share of a sweep, from its inputs to its files."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from typing import IO, Any, NamedTuple
+
+import jax
+
+from jaxstyle import compilation, files, images, record
+from jaxstyle.grid import share
+from jaxstyle.inputs import Say
+from jaxstyle.interrupt import Interruption, unbreakable
+from jaxstyle.job import choose_device, of_the_system
+from jaxstyle.painting import levels
+from jaxstyle.places import Result, Setting
+from jaxstyle.processes import agree, devices_for, join
+from jaxstyle.rounds import paint_settings
+from jaxstyle.saving import make_record
+from jaxstyle.sweepfolder import Entry, make_folder, sample_path, write_run
+from jaxstyle.sweepinputs import Planned, Sweep, is_done
+from jaxstyle.sweepprogress import SweepDisplay
+
+SAMPLE_SIDE = 320
+"""In pixels, the long side of the small copies of contents and styles."""
+
+
+class SweepJob(NamedTuple):
+    """All that a sweep needs to know."""
+
+    sweep: Sweep
+    device: str | None
+    """The kind to compute on."""
+    interruption: Interruption
+    say: Say
+    stream: IO[str] | None
+
+
+def run_sweep(job: SweepJob) -> None:
+    """Paints what is not done yet, and writes every result as soon as it is there.
+
+    Stops early, with all that was finished on disk, when interrupted.
+
+    Raises:
+      InputError: no such device, or the other processes cannot be found.
+      MemoryError: a device has not enough.
+      OSError: a result cannot be saved, or a device failed.
+    """
+    sweep = job.sweep
+    join(sweep.flags.distributed)
+    device = choose_device(job.device, say=job.say)
+    compilation.keep_programs()
+    devices = devices_for(device.platform, sweep.flags.devices)
+    make_folder(sweep.folder)
+    mine = share(sweep.runs, sweep.flags.shard)
+    done = [not sweep.force and is_done(sweep, each) for each in mine]
+    todo = [each for each, skip in zip(mine, agree(done), strict=True) if not skip]
+    _save_samples(sweep)
+    if job.stream is not None:
+        job.say(_first_line(devices, mine, todo))
+    if not todo:
+        return
+    first = jax.local_devices(backend=device.platform)[0]
+    with jax.default_device(first), job.interruption.noted_only():
+        try:
+            _paint(job, todo, devices)
+        except jax.errors.JaxRuntimeError as error:
+            raise of_the_system(error) from None
+
+
+def _save_samples(sweep: Sweep) -> None:
+    """Keeps small copies of contents and styles for the summaries, which may be made elsewhere."""
+    made = set()
+    for each in sweep.runs:
+        for name, picture in (("content", each.inputs.content), ("style", each.inputs.style)):
+            sha256 = each.inputs.facts[name]["sha256"]
+            if sha256 in made:
+                continue
+            made.add(sha256)
+            path = sample_path(sweep.folder, sha256)
+            if not path.exists():
+                size = images.fitted_size(picture, SAMPLE_SIDE, 1.0)
+                small = images.resize(picture, size, resampling="lanczos")
+                data = images.encode((small / 255).astype("float32"), ".png", {})
+                files.write_whole(path, data, overwrite=True)
+
+
+def _paint(job: SweepJob, todo: Sequence[Planned], devices: Sequence[jax.Device]) -> None:
+    settings = [_setting(each) for each in todo]
+    names = [each.run.name for each in todo]
+    steps = [each.recipe.steps for each in settings]
+    work = sum(_pixel_steps(settings)) // jax.process_count()
+    display = SweepDisplay(names, steps, work, job.stream)
+    params = todo[0].inputs.params
+    try:
+        for tick in paint_settings(params, settings, devices=devices):
+            for result in tick.finished:
+                _save(job, todo[result.number], result)
+            display.see(tick)
+            if job.interruption.received:
+                return
+    finally:
+        display.close()
+
+
+def _setting(planned: Planned) -> Setting:
+    inputs = planned.inputs
+    chosen = inputs.settings
+    return Setting(
+        inputs.content, inputs.style, chosen.recipe, chosen.hyper, inputs.init, chosen.seed
+    )
+
+
+def _pixel_steps(settings: Sequence[Setting]) -> list[int]:
+    """Returns for each setting its steps, each times the pixels of its canvas."""
+    known: dict[Any, int] = {}
+    for each in settings:
+        what = id(each.content), id(each.style), each.recipe
+        if what not in known:
+            plan = levels(each.content, each.style, recipe=each.recipe)
+            known[what] = sum(level.steps * math.prod(level.content.shape[:2]) for level in plan)
+    return [known[id(each.content), id(each.style), each.recipe] for each in settings]
+
+
+def _save(job: SweepJob, planned: Planned, result: Result) -> None:
+    """Writes a result's picture and record; says so if it failed."""
+    name = planned.run.name
+    facts = make_record(
+        planned.inputs, result.device, result.picture, result.losses, result.steps_done
+    )
+    facts["losses"] = {key: _finite(value) for key, value in facts["losses"].items()}
+    data = images.encode(result.picture, ".png", record.to_text(facts))
+    entry = _entry(planned, result, facts, hashlib.sha256(data).hexdigest())
+    if result.failure is not None:
+        job.say(f"{name}: {result.failure}; its last good picture is kept")
+    with unbreakable():
+        write_run(job.sweep.folder, name, data, entry, overwrite=True)
+
+
+def _entry(planned: Planned, result: Result, facts: record.Record, picture_sha256: str) -> Entry:
+    return {
+        "name": planned.run.name,
+        "number": planned.run.number,
+        "labels": list(planned.run.labels.items()),
+        "on_axes": planned.run.on_axes,
+        "fingerprint": planned.fingerprint,
+        "picture_sha256": picture_sha256,
+        "failure": None if result.failure is None else str(result.failure),
+        "failed_step": None if result.failure is None else result.failure.step,
+        "seconds": round(result.seconds, 3),
+        "device": f"{result.device.platform}:{result.device.id}",
+        "curves": {
+            term: [_finite(float(f"{value:.6g}")) for value in values]
+            for term, values in result.history._asdict().items()
+        },
+        "run": facts,
+    }
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no NaN."""
+    return float(value) if math.isfinite(value) else None
+
+
+def _first_line(
+    devices: Sequence[jax.Device], mine: Sequence[Planned], todo: Sequence[Planned]
+) -> str:
+    file = mine[0].inputs.weight_file if mine else None
+    kind = f"{len(devices)} x {devices[0].device_kind}"
+    weights = (
+        "" if file is None else f", weights {file.name}{f' ({file.note})' if file.note else ''}"
+    )
+    there = f", {len(mine) - len(todo)} are there already" if len(todo) < len(mine) else ""
+    return f"on {kind}{weights}, {len(mine)} settings{there}"
