@@ -71,7 +71,7 @@ def test_new_layers_weigh_one_each_unless_weights_are_given() -> None:
 
 @pytest.mark.parametrize("setting", [{"decay_every": 10}, {"decay_rate": 0.5}])
 def test_a_decay_setting_chooses_the_step_schedule(setting: dict[str, Any]) -> None:
-    assert preset("default")[0].schedule == "cosine"
+    assert preset("default")[0].schedule == "hold-cosine"
     assert preset("default", **setting)[0].schedule == "step"
     assert preset("default", schedule="cosine", **setting)[0].schedule == "cosine"
 

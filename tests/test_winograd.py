@@ -25,6 +25,13 @@ def example(height: int, width: int, channels: int, outputs: int):
     return image, kernel, random.normal(size=(height, width, outputs)).astype(np.float32)
 
 
+@pytest.fixture
+def double_precision():
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", False)
+
+
 @pytest.mark.parametrize("m", TILES)
 @pytest.mark.parametrize("turned", [False, True])
 def test_one_dimension_is_exact(m: int, turned: bool) -> None:
@@ -48,17 +55,16 @@ def test_products_by_hand() -> None:
 
 @pytest.mark.parametrize("m", TILES)
 @pytest.mark.parametrize("shape", [(1, 1), (2, 3), (4, 4), (7, 5), (13, 12), (37, 50)])
-def test_float64_equals_numpy(m: int, shape) -> None:
+def test_float64_equals_numpy(m: int, shape, double_precision) -> None:
     """Forward, and backward as the convolution with the turned kernel, on odd and small sizes."""
     image, kernel, cotangent = example(*shape, 3, 5)
-    with jax.enable_x64(True):
-        rows = tuple(jnp.asarray(row) for row in winograd.transform(kernel, m))
-        run = jax.jit(winograd.convolve, static_argnames="turned")
-        found = run(jnp.asarray(image[None], float), rows)[0]
-        assert relative_rms(found, numpy_convolve(image, kernel, np.zeros(5))) < 1e-13
-        back = run(jnp.asarray(cotangent[None], float), rows, turned=True)[0]
-        turned = kernel[::-1, ::-1].swapaxes(2, 3)
-        assert relative_rms(back, numpy_convolve(cotangent, turned, np.zeros(3))) < 1e-13
+    rows = tuple(jnp.asarray(row) for row in winograd.transform(kernel, m))
+    run = jax.jit(winograd.convolve, static_argnames="turned")
+    found = run(jnp.asarray(image[None], float), rows)[0]
+    assert relative_rms(found, numpy_convolve(image, kernel, np.zeros(5))) < 1e-13
+    back = run(jnp.asarray(cotangent[None], float), rows, turned=True)[0]
+    turned = kernel[::-1, ::-1].swapaxes(2, 3)
+    assert relative_rms(back, numpy_convolve(cotangent, turned, np.zeros(3))) < 1e-13
 
 
 @pytest.mark.parametrize(
