@@ -116,7 +116,7 @@ def test_vmap_is_a_loop(params) -> None:
     images = np.random.default_rng(4).normal(size=(2, 20, 24, 3)).astype(np.float32)
     run = jax.jit(lambda x: features(kernels, x, taps=("relu3_1",))["relu3_1"])
     for one, image in zip(jax.vmap(run)(images), images, strict=True):
-        assert relative_rms(one, run(image)) < 1e-6
+        assert relative_rms(one, run(image)) < 1e-5
 
 
 def full_width() -> dict:
