@@ -27,7 +27,7 @@ FEWEST_CHANNELS = 16
 MOST_CHANNELS_F6 = 128
 LEAST_SAVING_F6 = 0.83
 """F(6x6,3x3) instead of F(4x4,3x3) up to so many channels in, where its multiplications are
-at most so many times the other's: measured on two cores at 128x128, 300x450 and 600x900."""
+at most so many times the other's: measured on two cores at 128x128 and 300x450."""
 
 
 class Direct(NamedTuple):

@@ -35,7 +35,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "default": Preset(
             "ours: the book's objective and balance at the photo's own aspect ratio; two thirds of"
-            " the steps at full learning rate, then a cosine, which ends some hundredths above"
+            " the steps at full learning rate, then a cosine, which ends up to a ninth above"
             " `book`'s loss in four fifths of its steps",
             dataclasses.replace(
                 _BOOK, size=450, steps=400, schedule="hold-cosine", resampling="lanczos"
