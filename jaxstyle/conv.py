@@ -35,8 +35,9 @@ class Direct(NamedTuple):
 
     forward: jax.Array
     """(3, 3, in, out)."""
-    backward: jax.Array
-    """(3, 3, out, in): turned by 180 degrees, channels swapped; carries gradients back."""
+    backward: jax.Array | None
+    """(3, 3, out, in): turned by 180 degrees, channels swapped; carries gradients back. None where
+    no gradient is wanted."""
     bias: jax.Array
     """(out,)."""
 
@@ -54,7 +55,13 @@ Kernel = Direct | Winograd
 Kernels = dict[str, Kernel]
 
 
-def prepare(params: Params, *, conv: str = "auto", size: tuple[int, int] | None = None) -> Kernels:
+def prepare(
+    params: Params,
+    *,
+    conv: str = "auto",
+    size: tuple[int, int] | None = None,
+    gradients: bool = True,
+) -> Kernels:
     """Returns the kernels that `features` takes, from plain parameters; to be done once.
 
     Half precision is raised to float32. Kernels work for images of any size; `size` only decides
@@ -67,6 +74,7 @@ def prepare(params: Params, *, conv: str = "auto", size: tuple[int, int] | None 
         of GPUs and TPUs choose by themselves. The two differ by rounding: some 1e-6 of a feature
         map, relative RMS.
       size: (H, W) of the images to come; None for about 300x450.
+      gradients: whether any will be taken; if not, the plain convolution needs half the memory.
 
     Raises:
       InputError: another word.
@@ -76,7 +84,9 @@ def prepare(params: Params, *, conv: str = "auto", size: tuple[int, int] | None 
     if conv == "auto" and not _on_cpu():
         conv = "direct"
     return {
-        name: _prepare_layer(layer, _tile(name, np.shape(layer["kernel"]), conv, size))
+        name: _prepare_layer(
+            layer, _tile(name, np.shape(layer["kernel"]), conv, size), gradients=gradients
+        )
         for name, layer in params.items()
     }
 
@@ -96,7 +106,7 @@ def _tile(name: str, shape: tuple[int, ...], conv: str, size: tuple[int, int] | 
     return 6 if channels <= MOST_CHANNELS_F6 and six <= LEAST_SAVING_F6 * four else 4
 
 
-def _prepare_layer(layer: Mapping[str, ArrayLike], tile: int) -> Kernel:
+def _prepare_layer(layer: Mapping[str, ArrayLike], tile: int, *, gradients: bool) -> Kernel:
     kernel = layer["kernel"]
     if tile or not isinstance(kernel, jax.Array):
         kernel = np.asarray(kernel)  # numpy turns it without compiling anything
@@ -105,8 +115,8 @@ def _prepare_layer(layer: Mapping[str, ArrayLike], tile: int) -> Kernel:
     if tile:
         rows = winograd.transform(kernel, tile)
         return Winograd(tuple(jnp.asarray(row, dtype) for row in rows), bias)
-    turned = kernel[::-1, ::-1].swapaxes(2, 3)
-    return Direct(jnp.asarray(kernel, dtype), jnp.asarray(turned, dtype), bias)
+    turned = jnp.asarray(kernel[::-1, ::-1].swapaxes(2, 3), dtype) if gradients else None
+    return Direct(jnp.asarray(kernel, dtype), turned, bias)
 
 
 @jax.custom_vjp
@@ -134,9 +144,12 @@ convolve.defvjp(_convolve_forward, _convolve_backward)
 def _same(image: jax.Array, kernel: Kernel, *, turned: bool) -> jax.Array:
     if isinstance(kernel, Winograd):
         return winograd.convolve(image, kernel.transformed, turned=turned)
+    weights = kernel.backward if turned else kernel.forward
+    if weights is None:
+        raise ValueError("these kernels were prepared without gradients")
     return lax.conv_general_dilated(
         image,
-        kernel.backward if turned else kernel.forward,
+        weights,
         window_strides=(1, 1),
         padding="SAME",
         dimension_numbers=("NHWC", "HWIO", "NHWC"),

@@ -46,7 +46,7 @@ def workshop(params: Params, settings: Sequence[Setting], *, keep: int) -> Works
     """Returns what makes levels and problems, each kept for a while, as settings share many."""
     recipes = {each.recipe for each in settings}
     taps = {tap for each in recipes for tap in each.content_layers + each.style_layers}
-    plain = prepare(needed(params, sorted(taps)), conv="direct")
+    plain = prepare(needed(params, sorted(taps)), conv="direct", gradients=False)
     pictures = {id(p): p for each in settings for p in (each.content, each.style)}
 
     @functools.lru_cache(maxsize=keep + 1)

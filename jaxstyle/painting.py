@@ -110,7 +110,7 @@ def paint(
             kernels_at(level, params, recipe=recipe),
             recipe=recipe,
             hyper=hyper,
-            target_kernels=prepare(params, conv="direct"),
+            target_kernels=prepare(params, conv="direct", gradients=False),
         )
         if state.canvas.shape != level.content.shape:
             state = enlarged(state, level.content.shape)

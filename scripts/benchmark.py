@@ -110,7 +110,7 @@ def _jaxstyle_steps(program: str, params: Any, content: Any, style: Any) -> Iter
         style,
         recipe=recipe,
         hyper=hyper,
-        target_kernels=prepare(params, conv="direct"),
+        target_kernels=prepare(params, conv="direct", gradients=False),
     )
     for chunk in steps(problem, begin(content), pause_every=STEPS_A_TURN):
         count = len(chunk.learning_rate)

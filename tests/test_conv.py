@@ -66,3 +66,13 @@ def test_kernels_are_frozen() -> None:
     gradient = jax.grad(lambda k: convolve(image[None], k).sum())(layer)
     assert isinstance(gradient, Kernel)
     assert all(not np.any(each) for each in gradient)
+
+
+def test_without_gradients_the_result_is_the_same_and_a_gradient_is_refused() -> None:
+    image, kernel, bias = example(4, 4)
+    params = {"conv": {"kernel": kernel, "bias": bias}}
+    full, forward = (prepare(params, gradients=each)["conv"] for each in (True, False))
+    np.testing.assert_array_equal(convolve(image[None], forward), convolve(image[None], full))
+    assert len(jax.tree.leaves(forward)) == len(jax.tree.leaves(full)) - 1
+    with pytest.raises(ValueError, match="without gradients"):
+        jax.grad(lambda x: convolve(x, forward).sum())(image[None])
