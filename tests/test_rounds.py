@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from conftest import SHALLOW
 
 import jaxstyle
 from jaxstyle import images, spread
@@ -62,8 +63,7 @@ def test_a_setting_that_becomes_nan_harms_no_other(found) -> None:
 
 
 def changes(**each):
-    layers = {"content_layers": ("relu2_2",), "style_layers": ("relu1_1", "relu2_1")}
-    return preset("default", size=48, scales=(1.0,), **layers | each)
+    return preset("default", size=48, scales=(1.0,), **SHALLOW | each)
 
 
 def sweep(params, content, style, pairs, **given):
