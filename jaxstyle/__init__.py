@@ -8,6 +8,7 @@ The map, from the ground up; a module imports only from those before it:
 
     errors      what can go wrong by the caller's doing
     layers      VGG-16 and VGG-19 as tables of names
+    limits      what values settings may have
     recipe      the two kinds of settings
     presets     named sets of them
     files       files written whole, free names, hashes, the cache folder

@@ -18,8 +18,6 @@ from jaxstyle.recipe import INITS
 LONGEST_SIDES = {".png": 2**31 - 1, ".jpg": 65500, ".jpeg": 65500, ".webp": 16383}
 """The picture files that can be written, and how many pixels their sides can have at most."""
 
-WEIGHT_SUFFIXES = (".h5", ".hdf5", ".pth", ".pt")
-
 
 def check_files(arguments: Arguments) -> None:
     """Checks every path on the command line, inputs first."""
@@ -40,9 +38,8 @@ def check_inputs(arguments: Arguments) -> None:
     weights = arguments.weights
     if weights is None or weights in WEIGHT_WORDS:
         return
-    if Path(weights).suffix.lower() not in WEIGHT_SUFFIXES:
-        ends = " ".join(WEIGHT_SUFFIXES)
-        raise InputError(f"the weight file {weights} must end in one of {ends}")
+    suffixes = files.HDF5_SUFFIXES + files.TORCH_SUFFIXES
+    files.check_suffix("the weight file", Path(weights), suffixes)
 
 
 def inputs_of(arguments: Arguments) -> list[Path]:
@@ -79,8 +76,8 @@ def _check_word_or_file(flag: str, value: str | None, words: Sequence[str]) -> N
 
 def _check_outputs(arguments: Arguments) -> None:
     inputs, output, log = inputs_of(arguments), arguments.output, arguments.log
-    if output is not None and not output.is_dir() and output.suffix.lower() not in LONGEST_SIDES:
-        raise InputError(f"the output {output} must end in one of {' '.join(LONGEST_SIDES)}")
+    if output is not None and not output.is_dir():
+        files.check_suffix("the output", output, LONGEST_SIDES)
     for name, path in (("output", output), ("log", log)):
         if path is not None:
             _check_output(name, path, inputs, force=arguments.force)
@@ -88,8 +85,8 @@ def _check_outputs(arguments: Arguments) -> None:
         files.check_writable(Path())
     elif log is not None and _same(output, log):
         raise InputError(f"the log and the output are the same file: {log}")
-    if log is not None and log.suffix.lower() != ".csv":
-        raise InputError(f"the log {log} must end in .csv")
+    if log is not None:
+        files.check_suffix("the log", log, [".csv"])
 
 
 def _check_output(name: str, path: Path, inputs: Sequence[Path], *, force: bool) -> None:

@@ -4,12 +4,17 @@ import hashlib
 import itertools
 import os
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 from jaxstyle.errors import InputError
 
 LONGEST_STEM = 200
 """In bytes, of a new name: file systems allow 255, some of which go to numbers and suffixes."""
+
+HDF5_SUFFIXES = (".h5", ".hdf5")
+TORCH_SUFFIXES = (".pth", ".pt")
+"""Of weight files."""
 
 
 def write_whole(path: Path, data: bytes, *, overwrite: bool) -> None:
@@ -75,6 +80,12 @@ def fresh_path(folder: Path, stem: str, suffix: str) -> Path:
     names = itertools.chain([stem], (f"{stem}-{n}" for n in itertools.count(2)))
     # lexists: a symlink to nowhere is taken as well
     return next(p for name in names if not os.path.lexists(p := folder / f"{name}{suffix}"))
+
+
+def check_suffix(what: str, path: Path, suffixes: Collection[str]) -> None:
+    """Raises InputError, with what it is, if a file's name ends in none of the suffixes."""
+    if path.suffix.lower() not in suffixes:
+        raise InputError(f"{what} {path} must end in {' or '.join(suffixes)}")
 
 
 def check_writable(folder: Path) -> None:

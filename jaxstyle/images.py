@@ -17,13 +17,12 @@ from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageErro
 
 from jaxstyle.colours import to_srgb
 from jaxstyle.errors import InputError
-from jaxstyle.recipe import MOST_PIXELS, Size
+from jaxstyle.limits import MOST_PIXELS
+from jaxstyle.recipe import Size
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
 """Of ImageNet's pictures, per channel; what torchvision's weights were trained on."""
-
-SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 _FILTERS = {"lanczos": Image.Resampling.LANCZOS, "bilinear": Image.Resampling.BILINEAR}
 
@@ -168,7 +167,8 @@ def encode(picture: NDArray[np.float32], suffix: str, text: dict[str, str]) -> b
 
     Args:
       picture: (H, W, 3) in [0, 1]; rounded half to even to 8 bits.
-      suffix: a key of `SUFFIXES`. JPEG and WebP: quality 95, JPEG without chroma subsampling.
+      suffix: ".png", ".webp", ".jpg" or ".jpeg". WebP and JPEG: quality 95, JPEG without chroma
+        subsampling.
       text: keywords and texts for the file; PNG only.
     """
     image = Image.fromarray(np.rint(picture * 255).astype(np.uint8))
@@ -176,7 +176,8 @@ def encode(picture: NDArray[np.float32], suffix: str, text: dict[str, str]) -> b
     if suffix == ".png":
         image.save(file, "PNG", pnginfo=_png_chunks(text))
     else:
-        image.save(file, SUFFIXES[suffix], quality=95, subsampling=0, icc_profile=_srgb_profile())
+        kind = "WEBP" if suffix == ".webp" else "JPEG"
+        image.save(file, kind, quality=95, subsampling=0, icc_profile=_srgb_profile())
     return file.getvalue()
 
 

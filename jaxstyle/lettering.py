@@ -66,13 +66,12 @@ def write(
     *,
     size: int,
     colour: str,
-    anchor: str = "l",
 ) -> None:
-    """Writes lines below each other; `place` is their top left, middle ("m") or right ("r")."""
+    """Writes lines below each other; `place` is their top left."""
     left, top = place
     for i, line in enumerate(lines):
         position = (left, top + i * line_height(size))
-        draw.text(position, line, fill=colour, font=font(size), anchor=f"{anchor}a")
+        draw.text(position, line, fill=colour, font=font(size), anchor="la")
 
 
 def fitted(path: Path, width: int | None, height: int) -> Image.Image:

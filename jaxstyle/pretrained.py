@@ -10,11 +10,8 @@ from jaxstyle import files
 from jaxstyle.errors import InputError
 from jaxstyle.layers import architecture_of
 from jaxstyle.weights import (
-    HDF5_SUFFIXES,
-    TORCH_SUFFIXES,
     Arrays,
     check_weight_path,
-    check_weight_suffix,
     hash_in_name,
     read_weights,
     weight_bytes,
@@ -185,9 +182,9 @@ def convert(source: Path, target: Path | None = None, *, overwrite: bool = False
       FileExistsError: the target is there and `overwrite` is false.
       OSError: the target cannot be written.
     """
-    check_weight_suffix(source, TORCH_SUFFIXES)
+    files.check_suffix("the weight file", source, files.TORCH_SUFFIXES)
     if target is not None:
-        check_weight_suffix(target, HDF5_SUFFIXES)
+        files.check_suffix("the weight file", target, files.HDF5_SUFFIXES)
         files.check_writable(target.parent)
     params = read_weights(source)
     target = target or files.cache_folder() / f"{architecture_of(params)}.h5"

@@ -6,14 +6,10 @@ command line's flags are made, so a setting is declared here and nowhere else.
 """
 
 import dataclasses
-import math
-import numbers
-import reprlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from jaxstyle.errors import InputError, did_you_mean
-from jaxstyle.layers import check_tap
+from jaxstyle import limits
 
 POOLINGS = ("max", "avg")
 CONVS = ("auto", "direct", "winograd")
@@ -22,10 +18,6 @@ INITS = ("content", "style", "noise")
 
 SCHEDULES = ("step", "cosine", "hold-cosine")
 RESAMPLINGS = ("lanczos", "bilinear")
-LARGEST_FLOAT32 = 3.4028235e38
-MOST_PIXELS = 178_956_970
-"""Of a picture; beyond this Pillow takes a file for a decompression bomb."""
-
 Size = int | tuple[int, int]
 """N: the content's long side in pixels, aspect kept. (H, W): exactly that, aspect ignored."""
 
@@ -146,88 +138,16 @@ def field_names(settings: type[Recipe] | type[Hyperparams]) -> tuple[str, ...]:
 
 def validate(recipe: Recipe, hyper: Hyperparams) -> None:
     """Raises InputError, naming field and value, for a setting out of its range or kind."""
-    _validate_layers("content_layers", recipe.content_layers, hyper.content_layer_weights)
-    _validate_layers("style_layers", recipe.style_layers, hyper.style_layer_weights)
-    _one_of("pooling", recipe.pooling, POOLINGS)
-    _one_of("conv", recipe.conv, CONVS)
-    _one_of("schedule", recipe.schedule, SCHEDULES)
-    _one_of("resampling", recipe.resampling, RESAMPLINGS)
-    _validate_size(recipe.size)
-    _validate_scales(recipe.scales)
-    _whole("steps", recipe.steps)
+    limits.check_layers("content_layers", recipe.content_layers, hyper.content_layer_weights)
+    limits.check_layers("style_layers", recipe.style_layers, hyper.style_layer_weights)
+    for each in dataclasses.fields(Recipe):
+        if "choices" in each.metadata:
+            limits.check_choice(each.name, getattr(recipe, each.name), each.metadata["choices"])
+    limits.check_size(recipe.size)
+    limits.check_scales(recipe.scales)
+    limits.check_whole("steps", recipe.steps)
     for name in ("content_weight", "style_weight", "tv_weight"):
-        _number(name, getattr(hyper, name))
-    _number("learning_rate", hyper.learning_rate, above_zero=True)
-    _number("decay_rate", hyper.decay_rate, above_zero=True, most=1.0)
-    _whole("decay_every", hyper.decay_every)
-
-
-def _validate_layers(name: str, layers: Any, weights: Any) -> None:
-    _tuple(name, layers, "names of layers")
-    _tuple(f"the weights of {name}", weights, "numbers")
-    if not layers:
-        raise InputError(f"{name} is empty: name at least one layer (a weight may be 0)")
-    for layer in layers:
-        if not isinstance(layer, str):
-            raise InputError(f"{name} must be names of layers, got {reprlib.repr(layer)}")
-        check_tap(layer)
-        if layers.count(layer) > 1:
-            raise InputError(f"{name} names {layer} twice: name it once, with a weight")
-    if len(weights) != len(layers):
-        raise InputError(f"{name}: {len(layers)} layers, but {len(weights)} weights")
-    for weight in weights:
-        _number(f"a weight in {name}", weight)
-
-
-def _validate_size(size: Any) -> None:
-    sides = size if isinstance(size, tuple) else (size,)
-    if isinstance(size, tuple) and len(size) != 2:
-        raise InputError(f"size must be N or HEIGHT and WIDTH, got {reprlib.repr(size)}")
-    for side in sides:
-        _whole("size", side)
-    if math.prod(sides) > MOST_PIXELS:
-        given = "x".join(map(str, sides))
-        raise InputError(f"size {given} is too large: at most {MOST_PIXELS:,} pixels are painted")
-
-
-def _validate_scales(scales: Any) -> None:
-    _tuple("scales", scales, "numbers")
-    for scale in scales:
-        _number("scales", scale, above_zero=True, most=1.0)
-    if not scales or scales[-1] != 1.0 or list(scales) != sorted(set(scales)):
-        given = reprlib.repr(scales)
-        raise InputError(f"scales must rise and end with 1, such as 0.5,1; got {given}")
-
-
-def _tuple(name: str, value: Any, what: str) -> None:
-    if not isinstance(value, tuple):
-        raise InputError(f"{name} must be a tuple of {what}, got {reprlib.repr(value)}")
-
-
-def _one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        given = reprlib.repr(value)
-        near = did_you_mean(value, choices) if isinstance(value, str) else ""
-        raise InputError(f"{name} {given} is none of {', '.join(choices)}{near}")
-
-
-def _number(
-    name: str, value: Any, *, above_zero: bool = False, most: float = LARGEST_FLOAT32
-) -> None:
-    given = reprlib.repr(value)  # a number in a file may have thousands of digits
-    if not _is_a(numbers.Real, value) or value != value or value in (math.inf, -math.inf):
-        raise InputError(f"{name} must be a finite number, got {given}")
-    if value < 0 or (above_zero and value == 0) or value > most:
-        least = "above 0" if above_zero else "0 or more"
-        raise InputError(f"{name} must be {least} and at most {most:g}, got {given}")
-
-
-def _whole(name: str, value: Any) -> None:
-    if not _is_a(numbers.Integral, value) or not 1 <= value < 2**31:
-        given = reprlib.repr(value)
-        raise InputError(f"{name} must be a whole number from 1 to 2147483647, got {given}")
-
-
-def _is_a(kind: type, value: Any) -> bool:
-    """True and False are numbers to Python; as settings they are mistakes."""
-    return isinstance(value, kind) and not isinstance(value, bool)
+        limits.check_number(name, getattr(hyper, name))
+    limits.check_number("learning_rate", hyper.learning_rate, above_zero=True)
+    limits.check_number("decay_rate", hyper.decay_rate, above_zero=True, most=1.0)
+    limits.check_whole("decay_every", hyper.decay_every)

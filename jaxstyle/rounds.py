@@ -14,6 +14,7 @@ data and its own: places without a setting, in the last round, do none.
 """
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -92,21 +93,15 @@ def paint_settings(
 def _kernels_by_size(
     params: Params, setting: Setting, shop: Workshop, mesh: Mesh
 ) -> Callable[[int], Kernels]:
-    """Returns what gives the kernels for a size of a group, which are the same for its settings.
-
-    Those of one size are kept, until another size's are asked for: they are large.
-    """
+    """Returns what gives the kernels for a size of a group, prepared once for all its settings."""
     recipe, plan = setting.recipe, shop.levels_of(setting)
     params = needed(params, recipe.content_layers + recipe.style_layers)
-    kept: dict[int, Kernels] = {}
 
+    @functools.cache
     def kernels_of(number: int) -> Kernels:
-        if number not in kept:
-            kept.clear()
-            with jax.default_device(mesh.local_devices[0]):  # what is fastest depends on it
-                kernels = kernels_at(plan[number], params, recipe=recipe)
-            kept[number] = copy_to_all(kernels, mesh)
-        return kept[number]
+        with jax.default_device(mesh.local_devices[0]):  # what is fastest depends on it
+            kernels = kernels_at(plan[number], params, recipe=recipe)
+        return copy_to_all(kernels, mesh)
 
     return kernels_of
 

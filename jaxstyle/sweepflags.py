@@ -1,5 +1,6 @@
 """The flags of sweeps: what varies, where it runs, what happens to results that are there."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,11 @@ class SweepFlags:
 
 def add_sweep_flags(group: Any) -> None:
     """Adds the flags to a group of an argument parser."""
-    add = group.add_argument
+    _add_what(group.add_argument)
+    _add_where(group.add_argument)
+
+
+def _add_what(add: Callable[..., Any]) -> None:
     add(
         "--sweep",
         nargs="+",
@@ -46,6 +51,21 @@ def add_sweep_flags(group: Any) -> None:
         metavar="PATH.csv",
         help="paint once for each row of a table with such names as its header; default: none",
     )
+    add(
+        "--yes",
+        action="store_true",
+        help=f"paint more than {MOST_RUNS:,} combinations; default: refuse",
+    )
+    add(
+        "--collect",
+        type=Path,
+        metavar="DIR",
+        help="only gather the table, the contact sheet and the page of a sweep from what is in its"
+        " folder; default: none",
+    )
+
+
+def _add_where(add: Callable[..., Any]) -> None:
     add(
         "--shard",
         type=read_shard,
@@ -67,18 +87,6 @@ def add_sweep_flags(group: Any) -> None:
         metavar="HOST:PORT,I/N",
         help="run as one program with other hosts' processes: found by itself on TPU pods and under"
         " Slurm, else the coordinator and that this is process I of N; default: alone",
-    )
-    add(
-        "--yes",
-        action="store_true",
-        help=f"paint more than {MOST_RUNS:,} combinations; default: refuse",
-    )
-    add(
-        "--collect",
-        type=Path,
-        metavar="DIR",
-        help="only gather the table, the contact sheet and the page of a sweep from what is in its"
-        " folder; default: none",
     )
 
 

@@ -16,7 +16,7 @@ from jaxstyle.layers import resolve_taps
 from jaxstyle.pretrained import WeightFile, find_weights
 from jaxstyle.recipe import INITS
 from jaxstyle.sweepflags import SweepFlags
-from jaxstyle.sweepfolder import check_folder, picture_path, read_entry, record_path
+from jaxstyle.sweepfolder import SUMMARIES, check_folder, picture_path, read_entry, record_path
 from jaxstyle.weights import Arrays, read_weights
 
 
@@ -145,7 +145,7 @@ def _plan(
 def _check_is_no_input(folder: Path, runs: Sequence[Run]) -> None:
     """Raises InputError if a picture of the sweep would replace a picture that it is made from."""
     written = {picture_path(folder, run.name).resolve() for run in runs}
-    written |= {(folder / name).resolve() for name in ("sweep.csv", "sheet.png", "index.html")}
+    written |= {(folder / name).resolve() for name in SUMMARIES}
     for path in {path for run in runs for path in inputs_of(run.arguments)}:
         if path.resolve() in written:
             raise InputError(f"{path} would be both read and written: choose another folder")

@@ -8,7 +8,7 @@ in half or single precision, and the attributes `format_version`, `architecture`
 import io
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,8 +24,6 @@ from jaxstyle.torchfile import read_torch_file
 from jaxstyle.torchpickle import quote
 
 FORMAT_VERSION = 1
-HDF5_SUFFIXES = (".h5", ".hdf5")
-TORCH_SUFFIXES = (".pth", ".pt")
 
 Arrays = dict[str, dict[str, NDArray[np.float32]]]
 
@@ -84,7 +82,7 @@ def read_weights(path: Path) -> Arrays:
       InputError: not such a file, or layers missing, unknown, misshapen or not finite: all named.
     """
     check_weight_path(path)
-    if path.suffix.lower() in TORCH_SUFFIXES:
+    if path.suffix.lower() in files.TORCH_SUFFIXES:
         check_named_hash(path)
         architecture, found = _found_in_torch(read_torch_file(path))
     else:
@@ -166,13 +164,7 @@ def check_weight_path(path: Path) -> None:
         raise InputError(
             f"the weight file {path} {what}; --weights takes auto, embedded, vgg19 or a path"
         )
-    check_weight_suffix(path, HDF5_SUFFIXES + TORCH_SUFFIXES)
-
-
-def check_weight_suffix(path: Path, suffixes: Collection[str]) -> None:
-    """Raises InputError if a file's name ends in none of the suffixes."""
-    if path.suffix.lower() not in suffixes:
-        raise InputError(f"the weight file {path} must end in {' or '.join(suffixes)}")
+    files.check_suffix("the weight file", path, files.HDF5_SUFFIXES + files.TORCH_SUFFIXES)
 
 
 def check_named_hash(path: Path) -> None:

@@ -4,6 +4,7 @@
     python scripts/benchmark.py --against torch      beside two PyTorch programs, with ratios
     python scripts/benchmark.py --time-to-loss       from process start to the book's final loss
     python scripts/benchmark.py --start              how soon --help and a mistyped flag answer
+    python scripts/benchmark.py --sweep 1 2 4 8 --sizes 128x128      sweeps against single runs
 
 Prints one JSON line per row. What is compared runs in processes of its own that take turns, a few
 steps each, so that whatever else the machine does meets all of them; ratios are medians over the
@@ -28,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sweep_benchmark import measure_sweeps
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTENT, STYLE = ROOT / "examples/coffee.png", ROOT / "examples/strokes.png"
@@ -281,6 +283,7 @@ def main() -> None:
     parser.add_argument("--style", type=Path, default=STYLE, help="for --time-to-loss")
     parser.add_argument("--listing-steps", type=int, default=20, help="how many to time of its 500")
     parser.add_argument("--start", action="store_true")
+    parser.add_argument("--sweep", nargs="+", type=int, metavar="N", help="numbers of settings")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     parser.add_argument("--weights", default="random", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -294,6 +297,8 @@ def main() -> None:
     rows: Iterator[Row]
     if options.start:
         rows = measure_start()
+    elif options.sweep:
+        rows = (row for size in options.sizes for row in measure_sweeps(options.sweep, size))
     elif options.time_to_loss:
         pair = (options.content, options.style)
         rows = (

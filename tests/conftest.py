@@ -16,6 +16,10 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="jaxs
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SLIM_WIDTHS = (4, 6, 8, 10, 10)
+SHALLOW = {"content_layers": ("relu2_2",), "style_layers": ("relu1_1", "relu2_1")}
+"""Few layers, where a test is not about the network: it compiles in a fraction of the time."""
+
+SHALLOW_FLAGS = ["--content-layers", "relu2_2", "--style-layers", "relu1_1,relu2_1"]
 
 
 def slim_params(architecture: str, seed: int = 0) -> weights.Arrays:

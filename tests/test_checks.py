@@ -90,12 +90,12 @@ def test_misspelt_words_are_told_what_was_meant(folder: Path) -> None:
 
 
 def test_weights_must_have_a_known_ending(folder: Path) -> None:
-    assert "c.png must end in one of .h5 .hdf5 .pth .pt" in refusal("--weights", "c.png")
+    assert "c.png must end in .h5 or .hdf5 or .pth or .pt" in refusal("--weights", "c.png")
 
 
 @pytest.mark.parametrize("output", ["-", "r", "r.bmp", "r.png.txt", ".png", "new/", "r."])
 def test_outputs_of_unknown_kinds_are_refused(folder: Path, output: str) -> None:
-    assert "must end in one of .png .jpg .jpeg .webp" in refusal("-o", output)
+    assert "must end in .png or .jpg or .jpeg or .webp" in refusal("-o", output)
 
 
 @pytest.mark.parametrize(("flag", "name"), [("-o", "output"), ("--log", "log")])

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conftest import EXAMPLES
+from conftest import EXAMPLES, SHALLOW_FLAGS
 
 COUNT = """
 import json, sys
@@ -27,7 +27,7 @@ def run(folder: Path, weights: Path, **environment: str):
     """Returns how many programs were found and not found in the cache, the picture, and stderr."""
     command = [sys.executable, "-W", "error", "-c", COUNT, "--weights", str(weights), "--force"]
     command += ["--content", str(EXAMPLES / "coffee.png"), "-o", "out.png", "--steps", "2"]
-    command += ["--style", str(EXAMPLES / "strokes.png"), "--size", "48", "--quiet"]
+    command += ["--style", str(EXAMPLES / "strokes.png"), "--size", "48", "--quiet", *SHALLOW_FLAGS]
     clean = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
     result = subprocess.run(
         command,

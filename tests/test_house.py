@@ -17,7 +17,7 @@ PACKAGE = ROOT / "jaxstyle"
 FILES = sorted(PACKAGE.glob("*.py"))
 
 ORDER = [
-    *("errors", "layers", "recipe", "presets", "texts", "files"),
+    *("errors", "layers", "limits", "recipe", "presets", "texts", "files"),
     *("colours", "images", "winograd", "conv", "vgg"),
     *("torchpickle", "torchfile", "faults", "download", "weights", "pretrained"),
     *("losses", "objective", "transfer", "painting", "compilation", "record"),
@@ -28,8 +28,8 @@ ORDER = [
 ]
 """A module imports only from its left."""
 
-LIGHT = {"errors", "layers", "recipe", "presets", "texts", "cli", "checks", "interrupt"}
-LIGHT |= {"sweepflags", "values", "grid", "sweepfolder", "layout", "curves", "page"}
+LIGHT = {"errors", "layers", "limits", "recipe", "presets", "texts", "cli", "checks"}
+LIGHT |= {"interrupt", "sweepflags", "values", "grid", "sweepfolder", "layout", "curves", "page"}
 """These import the standard library and each other alone, so that mistakes are answered at once."""
 
 OWNERS = {

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import EXAMPLES
+from conftest import EXAMPLES, SHALLOW_FLAGS
 
 from jaxstyle import images, record
 from jaxstyle.interrupt import Interruption, unbreakable
@@ -25,6 +25,7 @@ def start(tmp_path: Path, slim_file: Path):
         command += ["--content", str(EXAMPLES / "coffee.png")]
         command += ["--style", str(EXAMPLES / "strokes.png"), "--size", "96", "--scales", "1"]
         command += ["--steps", "1000000", "--log", str(log), "-o", str(tmp_path / "out.png")]
+        command += SHALLOW_FLAGS
         process = subprocess.Popen(
             [*command, *flags],
             stdout=subprocess.PIPE,

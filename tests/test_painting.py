@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from conftest import SHALLOW
 
 from jaxstyle import images
 from jaxstyle.errors import DivergedError, InputError
@@ -75,7 +76,7 @@ def test_first_canvases(content, style) -> None:
 
 
 def test_stylize_paints_and_reports(params, content, style) -> None:
-    recipe, hyper = preset("default", size=64, scales=(0.5, 1.0), steps=6)
+    recipe, hyper = preset("default", size=64, scales=(0.5, 1.0), steps=6, **SHALLOW)
     seen = []
     picture = stylize(
         params,
@@ -96,7 +97,8 @@ def test_stylize_paints_and_reports(params, content, style) -> None:
 
 
 def test_stylize_that_diverges_hands_over_the_last_good_picture(params, content, style) -> None:
-    recipe, hyper = preset("default", size=(48, 48), scales=(1.0,), steps=3, learning_rate=1e30)
+    changes = {"size": (48, 48), "steps": 3, "learning_rate": 1e30, **SHALLOW}
+    recipe, hyper = preset("default", **changes)
     with pytest.raises(DivergedError) as caught:
         stylize(params, content, style, recipe=recipe, hyper=hyper)
     resized = images.resize(content, (48, 48), resampling="lanczos")
@@ -112,7 +114,7 @@ def test_stylize_refuses_settings_made_by_hand(params, content, style) -> None:
 
 def test_each_size_goes_on_from_the_one_before(params, content, style) -> None:
     """With no steps to speak of at full size, the result is the coarse one, enlarged."""
-    recipe, hyper = preset("default", size=64, scales=(0.5, 1.0), steps=8)
+    recipe, hyper = preset("default", size=64, scales=(0.5, 1.0), steps=8, **SHALLOW)
     plan = levels(content, style, recipe=recipe)
     coarse, fine = plan[0], plan[1]._replace(steps=0)
     chunks = []
@@ -126,7 +128,7 @@ def test_each_size_goes_on_from_the_one_before(params, content, style) -> None:
 
 
 def test_stylize_takes_other_layers_without_numbers(params, content, style) -> None:
-    recipe, _ = preset("default", size=48, steps=1, style_layers=("relu1_1",))
+    recipe, _ = preset("default", size=48, steps=1, **SHALLOW | {"style_layers": ("relu1_1",)})
     assert stylize(params, content, style, recipe=recipe).shape == (35, 48, 3)
 
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import EXAMPLES
+from conftest import EXAMPLES, SHALLOW_FLAGS
 from PIL import Image
 
 from jaxstyle import images, job, painting, progress, record, saving
 from jaxstyle.run import main
 
-FAST = ["--size", "48", "--scales", "1", "--steps", "4"]
+FAST = ["--size", "48", "--scales", "1", "--steps", "4", *SHALLOW_FLAGS]
 
 
 @pytest.fixture

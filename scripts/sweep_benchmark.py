@@ -1,0 +1,57 @@
+"""Times a sweep of N settings on one device against N single runs; for `benchmark.py --sweep`.
+
+Both are whole commands, from the start of Python to the written pictures. Each begins with an empty
+cache and so compiles: the sweep once, the single runs once each.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+STEPS = 20
+
+
+def measure_sweeps(counts: Sequence[int], size: str) -> Iterator[dict[str, Any]]:
+    """Yields a row for every number of settings.
+
+    Args:
+      counts: of settings.
+      size: of the pictures, as `--size` takes it.
+    """
+    _seconds(size)  # the first run finds nothing in memory
+    for count in counts:
+        weights = [str(1000.0 * (i + 1)) for i in range(count)]
+        swept = _seconds(size, "--sweep", "style-weight", *weights, "--devices", "1")
+        single = sum(_seconds(size, "--style-weight", weight) for weight in weights)
+        yield {
+            "what": "sweep",
+            "settings": count,
+            "size": size,
+            "weights": "embedded",
+            "sweep_seconds_per_setting_and_step": round(swept / count / STEPS, 4),
+            "single_seconds_per_setting_and_step": round(single / count / STEPS, 4),
+            "ratio": round(single / swept, 2),
+        }
+
+
+def _seconds(size: str, *flags: str) -> float:
+    """Returns how long a run takes, with an empty cache and an empty folder for its results."""
+    clean = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
+    base = ["--content", str(EXAMPLES / "coffee.png"), "--style", str(EXAMPLES / "strokes.png")]
+    base += ["--weights", "embedded", "--size", size, "--steps", str(STEPS), "--device", "cpu"]
+    with tempfile.TemporaryDirectory() as folder:
+        output = f"{folder}/{'out' if '--sweep' in flags else 'out.png'}"
+        began = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "jaxstyle.run", *base, "--quiet", *flags, "-o", output],
+            env={**clean, "JAXSTYLE_CACHE": f"{folder}/cache"},
+            check=True,
+            capture_output=True,
+        )
+        return time.perf_counter() - began
