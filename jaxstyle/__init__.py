@@ -23,6 +23,7 @@ The map, from the ground up; a module imports only from those before it:
     weights     weight files: read, write, check
     pretrained  which weights: find, download, convert
     losses      Gram matrices, content, style, total variation
+    strips      the sums of big pictures, in strips of rows
     objective   what is optimised at one size
     transfer    the jitted steps
     painting    the sizes of a run, from two pictures to one

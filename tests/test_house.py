@@ -20,7 +20,7 @@ ORDER = [
     *("errors", "layers", "recipe", "presets", "texts", "files"),
     *("colours", "images", "winograd", "conv", "vgg"),
     *("torchpickle", "torchfile", "faults", "download", "weights", "pretrained"),
-    *("losses", "objective", "transfer", "painting", "compilation", "record"),
+    *("losses", "strips", "objective", "transfer", "painting", "compilation", "record"),
     *("places", "groups", "spread", "rounds", "sweeping"),
     *("sweepflags", "cli", "checks", "values", "grid", "inputs", "sweepfolder", "sweepinputs"),
     *("interrupt", "progress", "sweepprogress", "saving", "processes", "job"),
