@@ -9,6 +9,8 @@ The map, from the ground up; a module imports only from those before it:
     errors      what can go wrong by the caller's doing
     layers      VGG-16 and VGG-19 as tables of names
     recipe      the two kinds of settings
+    room        how much memory there is
+    plan        how much a run needs, and what fits
     presets     named sets of them
     files       files written whole, free names, hashes, the cache folder
     colours     any kind of image to 8-bit sRGB
@@ -57,6 +59,7 @@ The map, from the ground up; a module imports only from those before it:
     page        a sweep's page for a browser
     summary     sheet, page and table, from what is in a sweep's folder
     sweepjob    a process's share of a sweep, from its inputs to its files
+    trial       what a run would take, by compiling it and doing a step
     run         `python -m jaxstyle.run`
 """
 

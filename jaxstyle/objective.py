@@ -140,7 +140,8 @@ def make_problem(
       kernels: from `conv.prepare`.
       content: normalised; the canvas to be has its size.
       style: normalised.
-      recipe: its layers, pooling and schedule count here, not its size: the canvases have theirs.
+      recipe: its layers, pooling, schedule and memory count here ("auto" is plain), not its size:
+        the canvases have theirs.
       hyper: the numbers.
       first_step: how many steps of the run come before.
       steps: how many steps this size has; by default the recipe's.

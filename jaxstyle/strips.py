@@ -121,7 +121,8 @@ def _through_blocks(
     """Returns what was found in all blocks, and the maps at the taps to be kept."""
     x = jnp.asarray(image, kernels["conv1_1"].bias.dtype)
     convs = up_to_deepest(kernels, [*targets, *style_layers, *kept])
-    found, maps = Found({}, {}), {}
+    found = Found({}, {})
+    maps: Maps = {}
     for number, group in groupby(convs, block_of):
         names = list(group)
         block = Block(
