@@ -22,7 +22,7 @@ from jaxstyle.objective import Problem, make_problem
 from jaxstyle.plan import way_of
 from jaxstyle.presets import change, preset
 from jaxstyle.recipe import INITS, Hyperparams, Recipe, validate
-from jaxstyle.room import memory_left
+from jaxstyle.room import give_back, memory_left
 from jaxstyle.transfer import Chunk, begin, enlarged, steps
 from jaxstyle.vgg import needed
 
@@ -123,6 +123,8 @@ def paint(
         if state.canvas.shape != level.content.shape:
             state = enlarged(state, level.content.shape)
         for chunk in steps(problem, state, pause_every=pause_every):
+            if not len(chunk.learning_rate):  # it was compiled
+                give_back()
             yield chunk
             state = chunk.state
 

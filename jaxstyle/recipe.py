@@ -46,9 +46,7 @@ class Recipe:
         )
     )
     style_layers: tuple[str, ...] = field(
-        metadata=_about(
-            "layers that hold the style, each with an optional weight", metavar="LAYERS"
-        )
+        metadata=_about("layers that hold the style, with weights or not", metavar="LAYERS")
     )
     pooling: str = field(
         default="max", metadata=_about("how the network halves its maps", choices=POOLINGS)
@@ -56,16 +54,15 @@ class Recipe:
     conv: str = field(
         default="auto",
         metadata=_about(
-            "how the network convolves: direct; winograd, with a quarter of the multiplications and"
-            " other rounding; auto, winograd on a CPU and direct elsewhere",
+            "how the network convolves: direct; winograd, a quarter of the multiplications, other"
+            " rounding; auto, winograd on a CPU and direct elsewhere",
             choices=CONVS,
         ),
     )
     memory: str = field(
         default="auto",
         metadata=_about(
-            "plain: whole maps; strips: the same in strips of rows, in a fraction of the memory and"
-            " up to 1.6 times the time; auto: plain where it fits",
+            "plain; strips, the same row by row: less memory, more time; auto, plain if it fits",
             choices=MEMORIES,
         ),
     )
@@ -100,8 +97,7 @@ class Recipe:
         ),
     )
     resampling: str = field(
-        default="lanczos",
-        metadata=_about("how the pictures are resized", choices=RESAMPLINGS),
+        default="lanczos", metadata=_about("how the pictures are resized", choices=RESAMPLINGS)
     )
 
 
@@ -157,11 +153,9 @@ def validate(recipe: Recipe, hyper: Hyperparams) -> None:
     """Raises InputError, naming field and value, for a setting out of its range or kind."""
     _validate_layers("content_layers", recipe.content_layers, hyper.content_layer_weights)
     _validate_layers("style_layers", recipe.style_layers, hyper.style_layer_weights)
-    _one_of("pooling", recipe.pooling, POOLINGS)
-    _one_of("conv", recipe.conv, CONVS)
-    _one_of("memory", recipe.memory, MEMORIES)
-    _one_of("schedule", recipe.schedule, SCHEDULES)
-    _one_of("resampling", recipe.resampling, RESAMPLINGS)
+    for each in dataclasses.fields(Recipe):
+        if "choices" in each.metadata:
+            _one_of(each.name, getattr(recipe, each.name), each.metadata["choices"])
     _validate_size(recipe.size)
     _validate_scales(recipe.scales)
     _whole("steps", recipe.steps)
@@ -216,9 +210,8 @@ def _tuple(name: str, value: Any, what: str) -> None:
 
 def _one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        given = reprlib.repr(value)
         near = did_you_mean(value, choices) if isinstance(value, str) else ""
-        raise InputError(f"{name} {given} is none of {', '.join(choices)}{near}")
+        raise InputError(f"{name} {reprlib.repr(value)} is none of {', '.join(choices)}{near}")
 
 
 def _number(

@@ -24,6 +24,7 @@ from jaxstyle.texts import one_line, shown
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code; `arguments` default to the process's."""
+    compile_leanly()
     with Interruption(os._exit) as interruption:
         try:
             parsed = cli.parse(arguments)
@@ -56,7 +57,6 @@ def _run(arguments: cli.Arguments, interruption: Interruption) -> int:
     from jaxstyle.inputs import read_inputs
 
     inputs = read_inputs(arguments, output, say=say, stream=stream)
-    compile_leanly()
     if arguments.plan:
         return _plan(inputs, arguments)
     from jaxstyle.job import Job, run_job  # jax is imported here, after all that can be refused
@@ -88,7 +88,6 @@ def _sweep(arguments: cli.Arguments, interruption: Interruption) -> int:
         raise InputError("--plan is for one run: leave out --sweep and --sweep-file")
 
     sweep = read_sweep(arguments, say=say, stream=stream)
-    compile_leanly()
     from jaxstyle.sweepjob import SweepJob, run_sweep  # imports jax
 
     run_sweep(SweepJob(sweep, arguments.device, interruption, say, stream))
