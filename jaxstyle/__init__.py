@@ -10,6 +10,8 @@ The map, from the ground up; a module imports only from those before it:
     layers      VGG-16 and VGG-19 as tables of names
     limits      what values settings may have
     recipe      the two kinds of settings
+    room        how much memory there is
+    plan        how much a run needs, and what fits
     presets     named sets of them
     files       files written whole, free names, hashes, the cache folder
     colours     any kind of image to 8-bit sRGB
@@ -24,6 +26,7 @@ The map, from the ground up; a module imports only from those before it:
     weights     weight files: read, write, check
     pretrained  which weights: find, download, convert
     losses      Gram matrices, content, style, total variation
+    strips      the sums of big pictures, in strips of rows
     objective   what is optimised at one size
     transfer    the jitted steps
     painting    the sizes of a run, from two pictures to one
@@ -57,6 +60,7 @@ The map, from the ground up; a module imports only from those before it:
     page        a sweep's page for a browser
     summary     sheet, page and table, from what is in a sweep's folder
     sweepjob    a process's share of a sweep, from its inputs to its files
+    trial       what a run would take, by compiling it and doing a step
     run         `python -m jaxstyle.run`
 """
 

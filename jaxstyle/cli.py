@@ -50,6 +50,7 @@ class Arguments:
     device: str | None
     quiet: bool
     json: bool
+    plan: bool
     sweep: SweepFlags | None = None
     """If given, `content` and `style` may be empty paths, as they come from the sweep."""
     collect: Path | None = None
@@ -203,6 +204,12 @@ def _add_running(group: Any) -> None:
         "--json",
         action="store_true",
         help="print what was done as JSON on standard output; default: the picture's path",
+    )
+    add(
+        "--plan",
+        action="store_true",
+        help="print memory and time that the run would take, and the largest size that fits, and"
+        " leave; default: paint",
     )
     add("--version", action="version", version=f"jaxstyle {__version__}")
 

@@ -13,6 +13,7 @@ from jaxstyle.objective import Problem, _as_arrays, resolve
 from jaxstyle.painting import Level, levels, problem_at
 from jaxstyle.places import Setting
 from jaxstyle.recipe import Hyperparams, Recipe
+from jaxstyle.room import NO_LIMIT, memory_left
 from jaxstyle.vgg import needed
 
 
@@ -36,7 +37,7 @@ def groups(
     for index, each in enumerate(settings):
         what = id(each.content), id(each.style), each.recipe
         if what not in known:
-            sizes = tuple(level.content.shape for level in levels_of(each))
+            sizes = tuple((level.content.shape, level.memory) for level in levels_of(each))
             known[what] = resolve(each.recipe, params), each.recipe.conv, sizes
         found.setdefault(known[what], []).append(index)
     return [sorted(group, key=lambda i: settings[i].recipe.steps) for group in found.values()]
@@ -49,9 +50,12 @@ def workshop(params: Params, settings: Sequence[Setting], *, keep: int) -> Works
     plain = prepare(needed(params, sorted(taps)), conv="direct", gradients=False)
     pictures = {id(p): p for each in settings for p in (each.content, each.style)}
 
+    # asked once: all settings of a program must decide alike, and all processes
+    room = memory_left().bytes // keep if jax.process_count() == 1 else NO_LIMIT
+
     @functools.lru_cache(maxsize=keep + 1)
     def plan(content: int, style: int, recipe: Recipe) -> list[Level]:
-        return levels(pictures[content], pictures[style], recipe=recipe)
+        return levels(pictures[content], pictures[style], recipe=recipe, room=room)
 
     @functools.lru_cache(maxsize=keep + 1)
     def problem(content: int, style: int, recipe: Recipe, number: int) -> Problem:

@@ -9,9 +9,11 @@ from jaxstyle.checks import check_encodable, check_numbered
 from jaxstyle.cli import Arguments
 from jaxstyle.errors import InputError
 from jaxstyle.layers import resolve_taps, smallest_side
+from jaxstyle.plan import check_fits
 from jaxstyle.presets import change, preset
 from jaxstyle.pretrained import EMBEDDED, WeightFile, find_weights
 from jaxstyle.recipe import INITS, Hyperparams, Recipe
+from jaxstyle.room import memory_left, on_cpu_surely
 from jaxstyle.weights import Arrays, read_weights
 
 Say = Callable[[str], None]
@@ -95,7 +97,7 @@ def read_inputs(arguments: Arguments, output: Path, *, say: Say, stream: TextIO 
     settings = read_settings(arguments, say=say)
     check_numbered(arguments, output, steps=settings.recipe.steps)
     content, style = images.load_picture(arguments.content), images.load_picture(arguments.style)
-    check_sizes(content, style, settings.recipe, output)
+    check_sizes(content, style, settings.recipe, output, device=arguments.device)
     init = settings.init if settings.init in INITS else images.load_picture(Path(settings.init))
     weight_file = find_weights(settings.weights, say=say, stream=stream)
     params = read_weights(weight_file.path)
@@ -109,14 +111,24 @@ def read_inputs(arguments: Arguments, output: Path, *, say: Say, stream: TextIO 
 
 
 def check_sizes(
-    content: images.Picture, style: images.Picture, recipe: Recipe, output: Path
+    content: images.Picture,
+    style: images.Picture,
+    recipe: Recipe,
+    output: Path,
+    *,
+    device: str | None,
 ) -> None:
-    """Raises InputError, before weights are downloaded, for sizes that cannot be painted."""
+    """Raises InputError, before weights are downloaded, for sizes that cannot be painted.
+
+    That of a GPU or TPU, whose memory only jax knows, is checked later.
+    """
     least = smallest_side(recipe.content_layers + recipe.style_layers)
-    for name, picture in (("content", content), ("style", style)):
-        size = images.fitted_size(picture, recipe.size, 1.0)
+    sizes = [images.fitted_size(picture, recipe.size, 1.0) for picture in (content, style)]
+    for name, size in zip(("content", "style"), sizes, strict=True):
         images.check_large_enough(name, size, least)
-    check_encodable(images.fitted_size(content, recipe.size, 1.0), output)
+    check_encodable(sizes[0], output)
+    if on_cpu_surely(device):
+        check_fits(*sizes, recipe=recipe, room=memory_left())
 
 
 def _facts(

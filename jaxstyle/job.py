@@ -16,7 +16,9 @@ from jaxstyle.inputs import Inputs, Say
 from jaxstyle.interrupt import Interruption
 from jaxstyle.losses import Losses
 from jaxstyle.painting import Level, levels, paint
+from jaxstyle.plan import check_fits
 from jaxstyle.progress import Clock, Watch, size_text
+from jaxstyle.room import NO_LIMIT, Room, memory_left
 from jaxstyle.saving import is_due, make_record, save, save_numbered
 from jaxstyle.transfer import Chunk, losses_of
 
@@ -82,7 +84,7 @@ def run_job(job: Job) -> Outcome:
     """
     device = choose_device(job.arguments.device, say=job.say)
     compilation.keep_programs()
-    plan = levels(job.inputs.content, job.inputs.style, recipe=job.inputs.settings.recipe)
+    plan = fitting_levels(job.inputs, device_room(device))
     if job.stream is not None:
         job.say(_first_line(device, job.inputs, plan))
     with jax.default_device(device), job.interruption.noted_only():
@@ -91,6 +93,24 @@ def run_job(job: Job) -> Outcome:
             return _finish(job, painted, device)
         except jax.errors.JaxRuntimeError as error:
             raise of_the_system(error) from None
+
+
+def fitting_levels(inputs: Inputs, room: Room) -> list[Level]:
+    """Returns a run's sizes; raises InputError if they need more memory than there is."""
+    recipe = inputs.settings.recipe
+    plan = levels(inputs.content, inputs.style, recipe=recipe, room=room.bytes)
+    sides = plan[-1].content.shape[:2], plan[-1].style.shape[:2]
+    check_fits(*sides, recipe=recipe, room=room, started=True)
+    return plan
+
+
+def device_room(device: jax.Device) -> Room:
+    """Returns how much memory may be used on a device; CPUs and some others only have limits."""
+    stats = device.memory_stats() or {}
+    if "bytes_limit" in stats:
+        left = stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+        return Room(left, f"the memory of {device.device_kind}")
+    return memory_left() if device.platform == "cpu" else Room(NO_LIMIT, "no known limit")
 
 
 def of_the_system(error: jax.errors.JaxRuntimeError) -> Exception:

@@ -32,6 +32,15 @@ class SquaredError(NamedTuple):
     values: jax.Array | int
 
 
+class Sums(NamedTuple):
+    """All that the losses need to know of a picture's features; parts of a picture add up."""
+
+    content: dict[str, SquaredError]
+    """By content layer."""
+    style: dict[str, Moments]
+    """By style layer."""
+
+
 class Losses(NamedTuple):
     """The weighted terms, as in the book, and their sum; scalars, or arrays over steps."""
 

@@ -5,6 +5,7 @@ under jit; everything else is data.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -15,8 +16,9 @@ from jax.typing import ArrayLike
 
 from jaxstyle.conv import Kernels, Params
 from jaxstyle.layers import resolve_taps
-from jaxstyle.losses import Losses, gram, moments, squared_error, weighted_losses
+from jaxstyle.losses import Losses, Sums, gram, moments, squared_error, weighted_losses
 from jaxstyle.recipe import Hyperparams, Recipe, field_names
+from jaxstyle.strips import strip_features, strip_sums
 from jaxstyle.vgg import features
 
 jax.tree_util.register_dataclass(
@@ -46,6 +48,8 @@ class Program(NamedTuple):
     style_layers: tuple[str, ...]
     pooling: str
     schedule: str
+    strips: bool = False
+    """Whether features are computed in strips of rows, see `strips`."""
 
 
 @partial(
@@ -78,6 +82,7 @@ def resolve(recipe: Recipe, kernels: Kernels | Params) -> Program:
         resolve_taps(recipe.style_layers, sorted(kernels)),
         recipe.pooling,
         recipe.schedule,
+        recipe.memory == "strips",
     )
 
 
@@ -86,11 +91,35 @@ def make_targets(
     kernels: Kernels, content: jax.Array, style: jax.Array, *, program: Program
 ) -> Targets:
     """Returns the targets of a content and a style, both (H, W, 3), normalised, of any sizes."""
-    pooling = program.pooling
-    style_features = features(kernels, style, taps=program.style_layers, pooling=pooling)
+    maps_of = strip_features if program.strips else features
+    sums = picture_sums(kernels, style, {}, program=program)
     return Targets(
-        features(kernels, content, taps=program.content_layers, pooling=pooling),
-        {tap: gram(moments(each)) for tap, each in style_features.items()},
+        maps_of(kernels, content, taps=program.content_layers, pooling=program.pooling),
+        {tap: gram(each) for tap, each in sums.style.items()},
+    )
+
+
+def picture_sums(
+    kernels: Kernels, picture: jax.Array, content: Mapping[str, jax.Array], *, program: Program
+) -> Sums:
+    """Returns all that the losses need to know of a picture's features (H, W, 3).
+
+    The one place where the network meets the losses: whole, or in strips of rows.
+
+    Args:
+      kernels: from `conv.prepare`.
+      picture: normalised.
+      content: by content layer, the features to compare with; may be empty.
+      program: its layers, pooling and `strips` count.
+    """
+    layers, pooling = program.style_layers, program.pooling
+    if program.strips:
+        return strip_sums(kernels, picture, content, style_layers=layers, pooling=pooling)
+    taps = tuple(dict.fromkeys([*content, *layers]))
+    found = features(kernels, picture, taps=taps, pooling=pooling)
+    return Sums(
+        {tap: squared_error(found[tap], each) for tap, each in content.items()},
+        {tap: moments(found[tap]) for tap in layers},
     )
 
 
@@ -111,7 +140,8 @@ def make_problem(
       kernels: from `conv.prepare`.
       content: normalised; the canvas to be has its size.
       style: normalised.
-      recipe: its layers, pooling and schedule count here, not its size: the canvases have theirs.
+      recipe: its layers, pooling, schedule and memory count here ("auto" is plain), not its size:
+        the canvases have theirs.
       hyper: the numbers.
       first_step: how many steps of the run come before.
       steps: how many steps this size has; by default the recipe's.
@@ -143,13 +173,12 @@ def _as_arrays(hyper: Hyperparams, dtype: Any) -> Hyperparams:
 def canvas_losses(canvas: jax.Array, problem: Problem) -> Losses:
     """Returns every weighted loss term of a canvas (H, W, 3): pure, for jit, grad and vmap."""
     hyper, program = problem.hyper, problem.program
-    taps = tuple(dict.fromkeys(program.content_layers + program.style_layers))
-    found = features(problem.kernels, canvas, taps=taps, pooling=program.pooling)
+    sums = picture_sums(problem.kernels, canvas, problem.targets.content, program=program)
     weights = zip(program.content_layers, hyper.content_layer_weights, strict=True)
     style_weights = zip(program.style_layers, hyper.style_layer_weights, strict=True)
     return weighted_losses(
-        {tap: squared_error(found[tap], each) for tap, each in problem.targets.content.items()},
-        {tap: gram(moments(found[tap])) for tap in program.style_layers},
+        sums.content,
+        {tap: gram(each) for tap, each in sums.style.items()},
         problem.targets.style,
         canvas,
         content_weights={tap: weight * hyper.content_weight for tap, weight in weights},

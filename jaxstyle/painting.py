@@ -4,6 +4,7 @@
 it. `stylize` drains it.
 """
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,8 +19,10 @@ from jaxstyle.conv import Kernels, Params, prepare
 from jaxstyle.errors import DivergedError, InputError
 from jaxstyle.layers import smallest_side
 from jaxstyle.objective import Problem, make_problem
+from jaxstyle.plan import way_of
 from jaxstyle.presets import change, preset
 from jaxstyle.recipe import INITS, Hyperparams, Recipe, validate
+from jaxstyle.room import give_back, memory_left
 from jaxstyle.transfer import Chunk, begin, enlarged, steps
 from jaxstyle.vgg import needed
 
@@ -31,9 +34,11 @@ class Level(NamedTuple):
     style: images.Picture
     first_step: int
     steps: int
+    memory: str = "plain"
+    """Or "strips": how the features of this size are computed."""
 
 
-def levels(content: Any, style: Any, *, recipe: Recipe) -> list[Level]:
+def levels(content: Any, style: Any, *, recipe: Recipe, room: int | None = None) -> list[Level]:
     """Returns the sizes of a run, from coarse to fine; both pictures resized from the originals.
 
     Sizes too small for the deepest layer are left out, and so are sizes without a step.
@@ -41,7 +46,8 @@ def levels(content: Any, style: Any, *, recipe: Recipe) -> list[Level]:
     Args:
       content: (H, W, 3), uint8 or floating point in [0, 1].
       style: likewise, of any size.
-      recipe: its size, scales, steps and layers decide.
+      recipe: its size, scales, steps, layers and memory decide.
+      room: bytes that may be used, on which "auto" memory depends; by default all that is free.
 
     Raises:
       InputError: a picture of the wrong kind, or too small even at full size.
@@ -57,9 +63,11 @@ def levels(content: Any, style: Any, *, recipe: Recipe) -> list[Level]:
     sizes = [pair for pair in sizes if min(map(min, pair)) >= least]
     sizes = sizes[-recipe.steps :]
     bounds = [recipe.steps * i // len(sizes) for i in range(len(sizes) + 1)]
+    room = memory_left().bytes if room is None else room
+    ways = [way_of(recipe, content_size, style_size, room) for content_size, style_size in sizes]
     return [
-        Level(*_resized(pictures, pair, recipe.resampling), start, stop - start)
-        for pair, (start, stop) in zip(sizes, itertools.pairwise(bounds), strict=True)
+        Level(*_resized(pictures, pair, recipe.resampling), start, stop - start, way)
+        for pair, (start, stop), way in zip(sizes, itertools.pairwise(bounds), ways, strict=True)
     ]
 
 
@@ -115,6 +123,8 @@ def paint(
         if state.canvas.shape != level.content.shape:
             state = enlarged(state, level.content.shape)
         for chunk in steps(problem, state, pause_every=pause_every):
+            if not len(chunk.learning_rate):  # it was compiled
+                give_back()
             yield chunk
             state = chunk.state
 
@@ -133,7 +143,7 @@ def problem_at(
         kernels,
         images.normalise(level.content),
         images.normalise(level.style),
-        recipe=recipe,
+        recipe=dataclasses.replace(recipe, memory=level.memory),
         hyper=hyper,
         first_step=level.first_step,
         steps=level.steps,

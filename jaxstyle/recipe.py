@@ -13,11 +13,13 @@ from jaxstyle import limits
 
 POOLINGS = ("max", "avg")
 CONVS = ("auto", "direct", "winograd")
+MEMORIES = ("auto", "plain", "strips")
 INITS = ("content", "style", "noise")
 """What a canvas can be at first, other than a picture of its own."""
 
 SCHEDULES = ("step", "cosine", "hold-cosine")
 RESAMPLINGS = ("lanczos", "bilinear")
+
 Size = int | tuple[int, int]
 """N: the content's long side in pixels, aspect kept. (H, W): exactly that, aspect ignored."""
 
@@ -37,9 +39,7 @@ class Recipe:
         )
     )
     style_layers: tuple[str, ...] = field(
-        metadata=_about(
-            "layers that hold the style, each with an optional weight", metavar="LAYERS"
-        )
+        metadata=_about("layers that hold the style, with weights or not", metavar="LAYERS")
     )
     pooling: str = field(
         default="max", metadata=_about("how the network halves its maps", choices=POOLINGS)
@@ -47,9 +47,16 @@ class Recipe:
     conv: str = field(
         default="auto",
         metadata=_about(
-            "how the network convolves: direct; winograd, with a quarter of the multiplications and"
-            " other rounding; auto, winograd on a CPU and direct elsewhere",
+            "how the network convolves: direct; winograd, a quarter of the multiplications, other"
+            " rounding; auto, winograd on a CPU and direct elsewhere",
             choices=CONVS,
+        ),
+    )
+    memory: str = field(
+        default="auto",
+        metadata=_about(
+            "plain; strips, the same row by row: less memory, more time; auto, plain if it fits",
+            choices=MEMORIES,
         ),
     )
     size: Size = field(
@@ -83,8 +90,7 @@ class Recipe:
         ),
     )
     resampling: str = field(
-        default="lanczos",
-        metadata=_about("how the pictures are resized", choices=RESAMPLINGS),
+        default="lanczos", metadata=_about("how the pictures are resized", choices=RESAMPLINGS)
     )
 
 

@@ -18,11 +18,13 @@ from jaxstyle.checks import check_files
 from jaxstyle.errors import InputError
 from jaxstyle.interrupt import Interruption
 from jaxstyle.presets import PRESETS
+from jaxstyle.room import compile_leanly
 from jaxstyle.texts import one_line, shown
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code; `arguments` default to the process's."""
+    compile_leanly()
     with Interruption(os._exit) as interruption:
         try:
             parsed = cli.parse(arguments)
@@ -55,6 +57,8 @@ def _run(arguments: cli.Arguments, interruption: Interruption) -> int:
     from jaxstyle.inputs import read_inputs
 
     inputs = read_inputs(arguments, output, say=say, stream=stream)
+    if arguments.plan:
+        return _plan(inputs, arguments)
     from jaxstyle.job import Job, run_job  # jax is imported here, after all that can be refused
 
     outcome = run_job(Job(arguments, inputs, output, interruption, say, stream))
@@ -62,10 +66,26 @@ def _run(arguments: cli.Arguments, interruption: Interruption) -> int:
     return outcome.exit_code
 
 
+def _plan(inputs: Any, arguments: cli.Arguments) -> int:
+    """Prints what a run would take."""
+    from jaxstyle.trial import explained, trial  # imports jax
+
+    found = trial(inputs, arguments.device, say=say)
+    if arguments.json:
+        ways = [each._asdict() for each in found.ways]
+        _print(json.dumps({**found._asdict(), "ways": ways}).encode())
+    else:
+        _print("\n".join(explained(found)).encode())
+    return 0
+
+
 def _sweep(arguments: cli.Arguments, interruption: Interruption) -> int:
     """Paints a sweep, or what is missing of it, and gathers what is there."""
     stream = None if arguments.quiet else sys.stderr
     from jaxstyle.sweepinputs import is_done, read_sweep
+
+    if arguments.plan:
+        raise InputError("--plan is for one run: leave out --sweep and --sweep-file")
 
     sweep = read_sweep(arguments, say=say, stream=stream)
     from jaxstyle.sweepjob import SweepJob, run_sweep  # imports jax

@@ -99,7 +99,8 @@ def _check_sizes(runs: Sequence[Run], settings: Sequence[Settings], pictures: An
         seen.add(what)
         content, style = pictures(arguments.content), pictures(arguments.style)
         try:
-            check_sizes(content, style, each.recipe, picture_path(Path(), run.name))
+            path = picture_path(Path(), run.name)
+            check_sizes(content, style, each.recipe, path, device=arguments.device)
         except InputError as error:
             raise InputError(f"{place_of(run.number, len(runs), run.labels)}: {error}") from None
 

@@ -44,7 +44,7 @@ def features(
     _check_image(image, taps)
     found = {}
     x = jnp.asarray(image, kernels["conv1_1"].bias.dtype)[None]
-    for conv in _up_to_deepest(kernels, plain.values()):
+    for conv in up_to_deepest(kernels, plain.values()):
         if _starts_new_block(conv):
             x = pool(x)
         x = convolve(x, kernels[conv])
@@ -75,7 +75,7 @@ class VGG(nn.Module):
         pool = _one_of({"max": nn.max_pool, "avg": nn.avg_pool}, self.pooling)
         found = {}
         x = images
-        for conv in _up_to_deepest(self.widths, plain.values()):
+        for conv in up_to_deepest(self.widths, plain.values()):
             if _starts_new_block(conv):
                 x = pool(x, (2, 2), strides=(2, 2))
             x = nn.Conv(self.widths[conv], (3, 3), precision="highest", name=conv)(x)
@@ -112,7 +112,7 @@ def widths_of(params: Params) -> dict[str, int]:
     return {name: np.shape(layer["bias"])[0] for name, layer in params.items()}
 
 
-def _up_to_deepest(convs: Iterable[str], taps: Iterable[str]) -> list[str]:
+def up_to_deepest(convs: Iterable[str], taps: Iterable[str]) -> list[str]:
     """Returns the convolutions to compute for these taps; their names sort in network order."""
     deepest = max(conv_of(tap) for tap in taps)
     return [conv for conv in sorted(convs) if conv <= deepest]
@@ -125,7 +125,7 @@ def needed(params: Params, taps: Sequence[str]) -> Params:
       InputError: these weights have no such layer.
     """
     plain = [resolve_tap(tap, sorted(params)) for tap in taps]
-    return {name: params[name] for name in _up_to_deepest(params, plain)}
+    return {name: params[name] for name in up_to_deepest(params, plain)}
 
 
 def _starts_new_block(conv: str) -> bool:

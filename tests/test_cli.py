@@ -21,8 +21,8 @@ from jaxstyle.run import main
 HEAVY = ("jax", "jaxlib", "numpy", "PIL", "flax", "optax", "h5py", "requests")
 FILE_FLAGS = {"--content", "--style", "--output", "--force", "--log", "--save-every"}
 START_FLAGS = {"--preset", "--list-presets", "--from", "--weights", "--init", "--seed"}
-RUNNING_FLAGS = {"--device", "--quiet", "--json", "--version", "--help"}
-RECIPE_FLAGS = {"--content-layers", "--style-layers", "--pooling", "--conv"}
+RUNNING_FLAGS = {"--device", "--quiet", "--json", "--version", "--help", "--plan"}
+RECIPE_FLAGS = {"--content-layers", "--style-layers", "--pooling", "--conv", "--memory"}
 RECIPE_FLAGS |= {"--size", "--scales", "--steps"}
 RECIPE_FLAGS |= {"--schedule", "--resampling"}
 NUMBER_FLAGS = {"--content-weight", "--style-weight", "--tv-weight", "--learning-rate"}
@@ -102,6 +102,7 @@ def test_nothing_given_changes_nothing() -> None:
         device=None,
         quiet=False,
         json=False,
+        plan=False,
     )
 
 

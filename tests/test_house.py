@@ -17,19 +17,19 @@ PACKAGE = ROOT / "jaxstyle"
 FILES = sorted(PACKAGE.glob("*.py"))
 
 ORDER = [
-    *("errors", "layers", "limits", "recipe", "presets", "texts", "files"),
+    *("errors", "layers", "limits", "recipe", "room", "plan", "presets", "texts", "files"),
     *("colours", "images", "winograd", "conv", "vgg"),
     *("torchpickle", "torchfile", "faults", "download", "weights", "pretrained"),
-    *("losses", "objective", "transfer", "painting", "compilation", "record"),
+    *("losses", "strips", "objective", "transfer", "painting", "compilation", "record"),
     *("places", "groups", "spread", "rounds", "sweeping"),
     *("sweepflags", "cli", "checks", "values", "grid", "inputs", "sweepfolder", "sweepinputs"),
-    *("interrupt", "progress", "sweepprogress", "saving", "processes", "job"),
+    *("interrupt", "progress", "sweepprogress", "saving", "processes", "job", "trial"),
     *("layout", "lettering", "corner", "sheet", "curves", "page", "summary", "sweepjob", "run"),
 ]
 """A module imports only from its left."""
 
-LIGHT = {"errors", "layers", "limits", "recipe", "presets", "texts", "cli", "checks"}
-LIGHT |= {"interrupt", "sweepflags", "values", "grid", "sweepfolder", "layout", "curves", "page"}
+LIGHT = {"errors", "layers", "limits", "recipe", "presets", "texts", "cli", "checks", "interrupt"}
+LIGHT |= {"room", "plan", "sweepflags", "values", "grid", "sweepfolder", "layout", "curves", "page"}
 """These import the standard library and each other alone, so that mistakes are answered at once."""
 
 OWNERS = {
