@@ -1,0 +1,113 @@
+"""Memory before a run: limits as the system states them, the formula, refusals in one line."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import EXAMPLES
+
+from jaxstyle import plan, room
+from jaxstyle.errors import InputError
+from jaxstyle.presets import preset
+from jaxstyle.room import LEAN_FLAG, Room
+
+RECIPE, _ = preset()
+SQUARE = ((1000, 1000), (1000, 1000))
+
+
+def test_a_cgroup_says_what_is_left(tmp_path: Path) -> None:
+    """Its limit less what is used, but for file cache that can be given back."""
+    (tmp_path / "memory.max").write_text("2000000000\n")
+    (tmp_path / "memory.current").write_text("700000000\n")
+    (tmp_path / "memory.stat").write_text("anon 500000000\ninactive_file 200000000\n")
+    (found,) = room.cgroup_room(tmp_path)
+    assert found == Room(1_500_000_000, "the limit 2.0 GB of its cgroup")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert list(room.cgroup_room(tmp_path)) == []
+
+
+def test_memory_is_by_the_pixel_and_column(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice as high adds a million pixels; the content's map, 512 channels at 1/8, is kept."""
+    monkeypatch.setenv("XLA_FLAGS", "")
+    costs = {way: plan.COSTS[way, False].per_pixel for way in ("plain", "strips")}
+    for way, cost in costs.items():
+        one, two = (
+            plan.memory_of((height, 1000), SQUARE[1], recipe=RECIPE, way=way)
+            for height in (1000, 2000)
+        )
+        assert two - one == 1_000_000 * (cost + 4 * 512 // 64)
+
+
+def test_auto_is_plain_where_that_fits() -> None:
+    needs = {
+        way: plan.memory_of(*SQUARE, recipe=RECIPE, way=way, started=True)
+        for way in ("plain", "strips")
+    }
+    assert plan.way_of(RECIPE, *SQUARE, needs["plain"]) == "plain"
+    assert plan.way_of(RECIPE, *SQUARE, needs["plain"] - 1) == "strips"
+    for way in ("plain", "strips"):
+        recipe, _ = preset(memory=way)
+        assert plan.way_of(recipe, *SQUARE, 0) == way
+
+
+@pytest.mark.parametrize("way", ["plain", "strips"])
+def test_the_largest_size_fits_and_the_next_does_not(way: str) -> None:
+    recipe, _ = preset(memory=way)
+    sides = (800, 1000), (700, 900)
+    size = plan.largest_size(*sides, recipe=recipe, way=way, room=4 * 10**9)
+
+    def check(long_side: int) -> None:
+        canvas = round(0.8 * long_side), long_side
+        style = round(0.7 * long_side), round(0.9 * long_side)
+        plan.check_fits(canvas, style, recipe=recipe, room=Room(4 * 10**9, "a test"))
+
+    check(size)
+    with pytest.raises(InputError, match=r"can be used \(a test\): choose --size"):
+        check(size + 1)
+
+
+def test_a_way_that_does_not_fit_names_the_one_that_does() -> None:
+    recipe, _ = preset(memory="plain")
+    with pytest.raises(InputError, match=r"or --memory strips, which needs \d"):
+        plan.check_fits((2000, 2000), (2000, 2000), recipe=recipe, room=Room(4 * 10**9, "a test"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs RLIMIT_AS and /proc")
+def test_too_big_a_picture_is_refused_before_jax_is_imported() -> None:
+    code = (
+        "import resource, sys\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (4 * 10**9,) * 2)\n"
+        "from jaxstyle.run import main\n"
+        "code = main(sys.argv[1:])\n"
+        "assert 'jax' not in sys.modules\n"
+        "sys.exit(code)"
+    )
+    pictures = ("--content", EXAMPLES / "coffee.png", "--style", EXAMPLES / "strokes.png")
+    result = subprocess.run(
+        [sys.executable, "-c", code, *pictures, "--size", "3000x3000", "--device", "cpu"],
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("jaxstyle: error: 3000x3000 needs about ")
+    assert "of its address space): choose --size " in line
+
+
+def test_the_compilers_flag_is_set_for_tested_versions_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "jax", raising=False)
+    for version, given, expected in (
+        ("0.10.2", "--xla_x=1", f"--xla_x=1 {LEAN_FLAG}=false"),
+        ("0.10.2", f"{LEAN_FLAG}=true", f"{LEAN_FLAG}=true"),
+        ("99.0", "", ""),
+    ):
+        monkeypatch.setenv("XLA_FLAGS", given)
+        monkeypatch.setattr(room.metadata, "version", lambda _, found=version: found)
+        room.compile_leanly()
+        assert os.environ["XLA_FLAGS"] == expected
+        assert room.compiles_leanly() == expected.endswith("=false")
