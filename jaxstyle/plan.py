@@ -30,12 +30,13 @@ class Cost(NamedTuple):
 
 
 COSTS = {
-    ("plain", False): Cost(2330, 0),
-    ("plain", True): Cost(1950, 0),
-    ("strips", False): Cost(455, 212_000),
-    ("strips", True): Cost(250, 150_000),
+    ("plain", False): Cost(2380, 0),
+    ("plain", True): Cost(2000, 0),
+    ("strips", False): Cost(500, 212_000),
+    ("strips", True): Cost(295, 150_000),
 }
-"""By way and whether compiled leanly (`room.compile_leanly`)."""
+"""By way and whether compiled leanly (`room.compile_leanly`): the program's own memory, the state,
+twice when the last losses are found, and pictures."""
 
 TARGET_COSTS = {"plain": Cost(1300, 0), "strips": Cost(120, 100_000)}
 """Of the style picture's pixels; no gradient is needed."""
