@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 LEAN_FLAG = "--xla_cpu_enable_concurrency_optimized_scheduler"
-"""Switched off, XLA orders a CPU program's work so that it needs less memory: about half in strips."""
+"""Switched off, XLA orders a CPU program's work to need less memory: about half in strips."""
 
 TESTED_JAXLIBS = ("0.10.2",)
 """A flag that a jaxlib does not know aborts the process."""
