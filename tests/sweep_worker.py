@@ -10,7 +10,7 @@ import re
 
 import jax
 import numpy as np
-from conftest import EXAMPLES, slim_params
+from conftest import EXAMPLES, SHALLOW, slim_params
 
 import jaxstyle
 from jaxstyle import images, rounds, spread, transfer
@@ -19,9 +19,6 @@ PARAMS = slim_params("vgg19")
 CONTENT = images.load_picture(EXAMPLES / "coffee.png")[100:167, 250:343]
 STROKES = images.load_picture(EXAMPLES / "strokes.png")
 STYLES = [STROKES[40:109, 500:571], STROKES[:60, :50]]
-LAYERS = {"content_layers": ("relu2_2",), "style_layers": ("relu1_1", "relu3_1")}
-"""Few, so that it compiles soon."""
-
 WINOGRAD = {"conv": "winograd", "size": 40, "scales": (0.5, 1.0)}
 WINOGRAD |= {"content_layers": ("relu1_2",), "style_layers": ("relu1_1",)}
 """Two sizes, the smaller one with tiles of 4x4, the larger one with 6x6."""
@@ -35,7 +32,7 @@ def settings_of(count: int) -> dict:
     Three settings are painted at two sizes, with Winograd's convolution, other numbers of them at
     one with the plain one, to save time.
     """
-    program = WINOGRAD if count == 3 else {"size": 48, "scales": (1.0,), **LAYERS}
+    program = WINOGRAD if count == 3 else {"size": 48, "scales": (1.0,), **SHALLOW}
     grid = itertools.cycle(itertools.product((0.3, 0.1), (1e3, 1e4, 1e5)))
     pairs = [
         jaxstyle.preset(

@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import EXAMPLES
+from conftest import EXAMPLES, SHALLOW_FLAGS
 
 
 def run(folder: Path, weights: Path, *python: str, **environment: str):
     command = [sys.executable, *python, "-m", "jaxstyle.run", "--weights", str(weights)]
     command += ["--content", str(EXAMPLES / "coffee.png"), "-o", "out.png", "--steps", "2"]
-    command += ["--style", str(EXAMPLES / "strokes.png"), "--size", "48", "--scales", "1"]
+    command += ["--style", str(EXAMPLES / "strokes.png"), "--size", "48", *SHALLOW_FLAGS]
     return subprocess.run(
         command,
         cwd=folder,

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import relative_rms, slim_params
+from conftest import SHALLOW, relative_rms, slim_params
 from test_vgg import numpy_features
 
 from jaxstyle import images
@@ -70,20 +70,22 @@ def test_losses_equal_numpy(params, content, style, name, content_layer, style_l
 def test_layer_weights_multiply(params, content, style) -> None:
     """Style is linear in its layers' weights: alone with weight 2, twice alone with weight 1."""
     canvas = images.normalise(content[::-1])
-    one = canvas_losses(canvas, problem_of(params, content, style, style_layers=("relu2_1",)))
-    changes = {"style_layers": ("relu2_1",), "style_layer_weights": (2.0,)}
-    two = canvas_losses(canvas, problem_of(params, content, style, **changes))
+    losses = jax.jit(canvas_losses)
+    changes = SHALLOW | {"style_layers": ("relu2_1",)}
+    one = losses(canvas, problem_of(params, content, style, **changes))
+    changes |= {"style_layer_weights": (2.0,)}
+    two = losses(canvas, problem_of(params, content, style, **changes))
     assert float(two.style) == 2 * float(one.style)
     assert float(two.content) == float(one.content)
 
 
 def test_gradient_points_downhill_under_jit_and_vmap(params, content, style) -> None:
-    problem = problem_of(params, content, style)
+    problem = problem_of(params, content, style, **SHALLOW)
     total = jax.jit(lambda canvas: canvas_losses(canvas, problem).total)
     canvases = jnp.stack([images.normalise(each) for each in (content[::-1], content[:, ::-1])])
-    gradients = jax.vmap(jax.grad(total))(canvases)
+    gradients = jax.jit(jax.vmap(jax.grad(total)))(canvases)
     for canvas, gradient in zip(canvases, gradients, strict=True):
-        assert relative_rms(gradient, jax.grad(total)(canvas)) < 1e-5
+        assert relative_rms(gradient, jax.jit(jax.grad(total))(canvas)) < 1e-5
         assert total(canvas - 1e-3 * jnp.sign(gradient)) < total(canvas)
 
 

@@ -79,27 +79,18 @@ def test_it_paints_from_another_folder(wheel: Path, tmp_path: Path) -> None:
     assert found.stdout.strip() == str(site / "jaxstyle" / "data" / "vgg16-hed.h5")
 
 
-def run_readmes_python(count: int) -> None:
-    """Runs the first examples with fewer steps and pixels, so that it takes a moment only."""
+@pytest.mark.slow
+def test_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With fewer steps and pixels, so that it takes a moment only."""
+    monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    source = "".join(blocks[:count]).replace("size=300", "size=48").replace("steps=100", "steps=2")
+    assert len(blocks) == 2
+    source = "".join(blocks).replace("size=300", "size=48").replace("steps=100", "steps=2")
     for name, file in (("coffee.png", "photo.jpg"), ("strokes.png", "painting.jpg")):
         images.Image.open(EXAMPLES / name).save(file)
     exec(compile(source, "README.md", "exec"), {})
-
-
-def test_readmes_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    run_readmes_python(1)
-    assert images.load_picture(tmp_path / "result.png").shape == (32, 48, 3)
-
-
-@pytest.mark.slow
-def test_readmes_sweep_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    run_readmes_python(2)
-    for number in range(6):
-        assert images.load_picture(tmp_path / f"{number}.png").shape == (32, 48, 3)
+    for name in ("result", *range(6)):
+        assert images.load_picture(tmp_path / f"{name}.png").shape == (32, 48, 3)
 
 
 def test_nothing_is_left_to_fill_in() -> None:
