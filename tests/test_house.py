@@ -20,16 +20,26 @@ ORDER = [
     *("errors", "layers", "recipe", "presets", "texts", "files"),
     *("colours", "images", "winograd", "conv", "vgg"),
     *("torchpickle", "torchfile", "faults", "download", "weights", "pretrained"),
-    *("losses", "objective", "transfer", "painting", "compilation", "record"),
+    *("losses", "objective", "transfer", "painting", "compilation", "record", "checkpoint"),
     *("places", "groups", "spread", "rounds", "sweeping"),
-    *("sweepflags", "cli", "checks", "values", "grid", "inputs", "sweepfolder", "sweepinputs"),
-    *("interrupt", "progress", "sweepprogress", "saving", "processes", "job"),
+    *("checkpointflags", "sweepflags", "cli", "checks", "values", "grid", "inputs", "resuming"),
+    *("sweepfolder", "sweepinputs"),
+    *("interrupt", "progress", "sweepprogress", "ending", "saving", "keeping", "processes", "job"),
     *("layout", "lettering", "corner", "sheet", "curves", "page", "summary", "sweepjob", "run"),
 ]
 """A module imports only from its left."""
 
 LIGHT = {"errors", "layers", "recipe", "presets", "texts", "cli", "checks", "interrupt"}
-LIGHT |= {"sweepflags", "values", "grid", "sweepfolder", "layout", "curves", "page"}
+LIGHT |= {
+    "checkpointflags",
+    "sweepflags",
+    "values",
+    "grid",
+    "sweepfolder",
+    "layout",
+    "curves",
+    "page",
+}
 """These import the standard library and each other alone, so that mistakes are answered at once."""
 
 OWNERS = {

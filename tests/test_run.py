@@ -202,8 +202,8 @@ def test_divergence_at_a_later_size_saves_the_end_of_the_one_before(paint, monke
 def test_a_full_disk_under_the_log_does_not_lose_the_picture(paint, monkeypatch) -> None:
     begin = progress.Log.__init__
 
-    def filling(self, path, *, overwrite) -> None:
-        begin(self, path, overwrite=overwrite)
+    def filling(self, *given, **settings) -> None:
+        begin(self, *given, **settings)
         with Path("/dev/full").open("wb") as full:
             os.dup2(full.fileno(), self._file.fileno())
 
