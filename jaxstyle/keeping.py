@@ -47,13 +47,19 @@ class Keeper:
         self._warned = False
 
     def see(self, chunk: Chunk, finished: Good | None) -> None:
-        """Writes a checkpoint after a chunk, if one is due."""
-        if not len(chunk.learning_rate) or not is_sound(chunk):
+        """Writes a checkpoint after a chunk, if one is due.
+
+        Where checkpoints were asked for, the first is written before the first step: whatever else
+        a killed run leaves, such as a log, is then known to be its own.
+        """
+        first = self.flags.wanted and not self._there and not self._warned
+        if not is_sound(chunk) or not (first or len(chunk.learning_rate)):
             return
         done, seconds = int(chunk.state.step), self.clock.seconds
         self._on = self._on or seconds + self.clock.left(done) > SECONDS_BETWEEN
         every = SECONDS_BETWEEN if self.flags.every is None else self.flags.every
-        if self._on and done < self.steps and seconds - self._last >= every:
+        due = first or seconds - self._last >= every
+        if self._on and done < self.steps and due:
             self._last = seconds
             self._write(chunk.state, finished)
 
