@@ -83,8 +83,9 @@ def _check_outputs(arguments: Arguments) -> None:
     if not output.is_dir() and output.suffix.lower() not in LONGEST_SIDES:
         raise InputError(f"the output {output} must end in one of {' '.join(LONGEST_SIDES)}")
     checkpoint = arguments.checkpoints.beside(output)
-    paths = {"output": output, "log": log, "checkpoint": checkpoint}
-    given = {name: path for name, path in paths.items() if path is not None}
+    results = {"output": output} | ({} if log is None else {"log": log})
+    checkpoints = {"checkpoint": checkpoint, "previous checkpoint": files.previous(checkpoint)}
+    given = results | checkpoints
     for name, path in given.items():
         _check_output(name, path, inputs)
     for (one, path), (other, same) in itertools.combinations(given.items(), 2):
@@ -94,10 +95,10 @@ def _check_outputs(arguments: Arguments) -> None:
         raise InputError(f"the log {log} must end in .csv")
     if arguments.force or goes_on(arguments, output):
         return
-    for path in given.values():
-        if path != checkpoint:
-            check_free(path)
-    _check_no_checkpoint(checkpoint)
+    for path in results.values():
+        check_free(path)
+    for path in checkpoints.values():
+        _check_no_checkpoint(path)
 
 
 def output_of(arguments: Arguments) -> Path:
@@ -126,12 +127,11 @@ def goes_on(arguments: Arguments, output: Path) -> bool:
 
 
 def _check_no_checkpoint(path: Path) -> None:
-    for each in (path, files.previous(path)):
-        if os.path.lexists(each):
-            raise InputError(
-                f"{each} exists, from an interrupted run: --resume to go on with it, or --force to"
-                " begin anew"
-            )
+    if os.path.lexists(path):
+        raise InputError(
+            f"{path} exists, from an interrupted run: --resume to go on with it, or --force to"
+            " begin anew"
+        )
 
 
 def _check_output(name: str, path: Path, inputs: Sequence[Path]) -> None:

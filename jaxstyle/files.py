@@ -93,7 +93,7 @@ def fresh_path(folder: Path, stem: str, suffix: str, *, beside: Sequence[str] = 
 
 def previous(path: Path) -> Path:
     """Returns the name of the file that was there before, where that is kept."""
-    return path.with_name(f"{path.name}.previous")
+    return path.parent / f"{path.name}.previous"
 
 
 def check_writable(folder: Path) -> None:

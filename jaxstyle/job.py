@@ -163,7 +163,7 @@ def _finish(job: Job, painted: Painted, keeper: Keeper, device: jax.Device) -> O
     good = last_good(painted)
     if failure is not None:
         job.say(str(failure))
-    if good is None and job.start is None:
+    if good is None and (failure is not None or job.start is None):
         keeper.remove()
     if good is None and failure is None:
         raise KeyboardInterrupt

@@ -49,17 +49,15 @@ class Keeper:
     def see(self, chunk: Chunk, finished: Good | None) -> None:
         """Writes a checkpoint after a chunk, if one is due.
 
-        Where checkpoints were asked for, the first is written before the first step: whatever else
-        a killed run leaves, such as a log, is then known to be its own.
+        The first is due at once, where checkpoints were asked for even before the first step:
+        whatever else a killed run leaves, such as a log, is then known to be its own.
         """
-        first = self.flags.wanted and not self._there and not self._warned
-        if not is_sound(chunk) or not (first or len(chunk.learning_rate)):
-            return
         done, seconds = int(chunk.state.step), self.clock.seconds
         self._on = self._on or seconds + self.clock.left(done) > SECONDS_BETWEEN
         every = SECONDS_BETWEEN if self.flags.every is None else self.flags.every
-        due = first or seconds - self._last >= every
-        if self._on and done < self.steps and due:
+        first = not self._there and not self._warned
+        due = first or (len(chunk.learning_rate) and seconds - self._last >= every)
+        if self._on and due and done < self.steps and is_sound(chunk):
             self._last = seconds
             self._write(chunk.state, finished)
 
@@ -75,7 +73,7 @@ class Keeper:
             return False
         if self._on:
             self._write(painted.chunk.state, painted.finished)
-        return self._there
+        return self._there and self.path.exists()
 
     def _write(self, state: State, finished: Good | None) -> None:
         header, arrays = self._header(state, finished), _arrays(state, finished)

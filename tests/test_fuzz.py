@@ -40,7 +40,8 @@ def inputs(tmp_path_factory, slim_file: Path) -> Path:
 
     def killed(*given, **settings):
         chunks = whole(*given, **settings)
-        yield from (next(chunks), next(chunks))
+        yield next(chunks)
+        yield next(chunks)
         raise KilledError
 
     with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder):
