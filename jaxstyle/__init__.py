@@ -32,24 +32,29 @@ The map, from the ground up; a module imports only from those before it:
     painting    the sizes of a run, from two pictures to one
     compilation compiled programs, kept for the next run
     record      what a run was, kept in its picture
+    checkpoint  the file from which an interrupted run goes on
     places      one setting of a sweep, on one device
     groups      which settings share a program, and what else they share
     spread      values on many devices, and the program that works on them
     rounds      many settings on all devices
     sweeping    `sweep`
     texts       values of settings as texts
+    checkpointflags the flags of checkpoints
     sweepflags  the flags of sweeps
     cli         the command line's flags
     checks      what can be known to fail before any work
     values      the values of a sweep, from texts
     grid        which runs a sweep consists of
     inputs      all that is read before jax is imported
+    resuming    which checkpoint to go on from, and whether it is this run's
     sweepfolder the files of a sweep
     sweepinputs all that a sweep reads, and what is done already
     interrupt   Ctrl-C and SIGTERM
     progress    what a person sees meanwhile
     sweepprogress the same of a sweep
+    ending      how the loop of a run ended, and its last good canvas
     saving      pictures and their records on the way to disk
+    keeping     checkpoints while a run goes on
     processes   several processes as one program
     job         one run, from its inputs to its files
     layout      what lies where on the contact sheet of a sweep

@@ -4,6 +4,7 @@ Standard library only; every check raises InputError with one line.
 """
 
 import contextlib
+import itertools
 import os
 import re
 import stat
@@ -75,27 +76,66 @@ def _check_word_or_file(flag: str, value: str | None, words: Sequence[str]) -> N
 
 
 def _check_outputs(arguments: Arguments) -> None:
-    inputs, output, log = inputs_of(arguments), arguments.output, arguments.log
-    if output is not None and not output.is_dir():
+    inputs, output, log = inputs_of(arguments), output_of(arguments), arguments.log
+    if not output.is_dir():
         files.check_suffix("the output", output, LONGEST_SIDES)
-    for name, path in (("output", output), ("log", log)):
-        if path is not None:
-            _check_output(name, path, inputs, force=arguments.force)
-    if output is None:
-        files.check_writable(Path())
-    elif log is not None and _same(output, log):
-        raise InputError(f"the log and the output are the same file: {log}")
+    checkpoint = arguments.checkpoints.beside(output)
+    results = {"output": output} | ({} if log is None else {"log": log})
+    checkpoints = {"checkpoint": checkpoint, "previous checkpoint": files.previous(checkpoint)}
+    given = results | checkpoints
+    for name, path in given.items():
+        _check_output(name, path, inputs)
+    for (one, path), (other, same) in itertools.combinations(given.items(), 2):
+        if _same(path, same):
+            raise InputError(f"the {other} and the {one} are the same file: {same}")
     if log is not None:
         files.check_suffix("the log", log, [".csv"])
+    if arguments.force or goes_on(arguments, output):
+        return
+    for path in results.values():
+        check_free(path)
+    for path in checkpoints.values():
+        _check_no_checkpoint(path)
 
 
-def _check_output(name: str, path: Path, inputs: Sequence[Path], *, force: bool) -> None:
-    """Raises InputError if `path` cannot be written, or must not be."""
+def output_of(arguments: Arguments) -> Path:
+    """Returns where the result goes: as given, or a new name.
+
+    With --resume that is the name of the run that was interrupted last, if there is one.
+    """
+    if arguments.output is not None:
+        return arguments.output
+    stem, flags = f"{arguments.content.stem}-{arguments.style.stem}", arguments.checkpoints
+    if flags.resume and flags.path is None:
+        pattern = rf"({re.escape(files.short(stem))}(?:-\d+)?\.png)\.checkpoint(?:\.previous)?"
+        found = [
+            (p, match[1]) for p in Path().iterdir() if (match := re.fullmatch(pattern, p.name))
+        ]
+        if found:
+            return Path(max(found, key=lambda each: each[0].lstat().st_mtime)[1])
+    taken = [] if flags.path is not None else [".checkpoint", ".checkpoint.previous"]
+    return files.fresh_path(Path(), stem, ".png", beside=taken)
+
+
+def goes_on(arguments: Arguments, output: Path) -> bool:
+    """Returns whether --resume finds something: what the interrupted run wrote may be replaced."""
+    path = arguments.checkpoints.beside(output)
+    return arguments.checkpoints.resume and any(map(os.path.exists, (path, files.previous(path))))
+
+
+def _check_no_checkpoint(path: Path) -> None:
+    if os.path.lexists(path):
+        raise InputError(
+            f"{path} exists, from an interrupted run: --resume to go on with it, or --force to"
+            " begin anew"
+        )
+
+
+def _check_output(name: str, path: Path, inputs: Sequence[Path]) -> None:
+    """Raises InputError if `path` cannot be written, or is an input."""
     if path.is_dir():
         raise InputError(f"the {name} {path} is a folder: name a file in it")
     _check_is_no_input(name, path, inputs)
-    if not force:
-        check_free(path)
     files.check_writable(path.parent)
 
 
@@ -131,15 +171,17 @@ def check_numbered(arguments: Arguments, output: Path, *, steps: int) -> None:
     """
     if not arguments.save_every:
         return
-    log = arguments.log
+    written = {"log": arguments.log, "checkpoint": arguments.checkpoints.path}
+    given = {name: path for name, path in written.items() if path is not None}
     # looked for among the names that are there: the numbers to come may be millions
-    for path in [*sorted(output.parent.iterdir()), *([log] if log else [])]:
+    for path in [*sorted(output.parent.iterdir()), *given.values()]:
         if not _is_numbered(path, output, every=arguments.save_every, steps=steps):
             continue
-        if log is not None and _same(path, log):
-            raise InputError(f"the log {log} is also a numbered picture: choose another name")
+        for name, other in given.items():
+            if _same(path, other):
+                raise InputError(f"the {name} {other} is also a numbered picture: choose another")
         _check_is_no_input("numbered picture", path, inputs_of(arguments))
-        if not arguments.force:
+        if not (arguments.force or goes_on(arguments, output)):
             check_free(path)
 
 

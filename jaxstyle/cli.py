@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from jaxstyle import __version__
+from jaxstyle.checkpointflags import CheckpointFlags, add_checkpoint_flags, take_checkpoint_flags
 from jaxstyle.errors import InputError, did_you_mean
 from jaxstyle.presets import PRESETS, preset
 from jaxstyle.recipe import Hyperparams, Recipe
@@ -54,6 +55,7 @@ class Arguments:
     sweep: SweepFlags | None = None
     """If given, `content` and `style` may be empty paths, as they come from the sweep."""
     collect: Path | None = None
+    checkpoints: CheckpointFlags = dataclasses.field(default_factory=CheckpointFlags)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -77,6 +79,7 @@ def parse(arguments: Sequence[str] | None = None) -> Arguments | None:
     if parsed.pop("list_presets"):
         return None
     sweep = take_sweep_flags(parsed)
+    checkpoints = take_checkpoint_flags(parsed, sweep=sweep is not None)
     missing = [f"--{name}" for name in ("content", "style") if parsed[name] is None]
     if sweep is not None or parsed["collect"] is not None:
         parsed |= {name[2:]: Path() for name in missing}
@@ -87,7 +90,7 @@ def parse(arguments: Sequence[str] | None = None) -> Arguments | None:
         if each.metadata and (value := parsed.pop(each.name)) is not None:
             settings |= layer_settings(each.name, value)
     preset(parsed["preset"] or "default", **settings)  # raises for what cannot be used
-    return Arguments(settings=settings, sweep=sweep, **parsed)
+    return Arguments(settings=settings, sweep=sweep, checkpoints=checkpoints, **parsed)
 
 
 def layer_settings(name: str, value: Any) -> dict[str, Any]:
@@ -113,6 +116,7 @@ def build_parser() -> argparse.ArgumentParser:
         for each in dataclasses.fields(kind):
             if each.metadata:
                 _add_setting(group, each, getattr(defaults, each.name))
+    add_checkpoint_flags(parser.add_argument_group("interrupted runs"))
     add_sweep_flags(parser.add_argument_group("sweeps: many settings at once"))
     _add_running(parser.add_argument_group("running"))
     return parser

@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import os
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from jaxstyle.errors import InputError
@@ -70,16 +70,34 @@ def _umask() -> int:
     return mask
 
 
-def fresh_path(folder: Path, stem: str, suffix: str) -> Path:
+def short(stem: str, longest: int = LONGEST_STEM) -> str:
+    """Returns a name's start of at most so many bytes, which leaves room for more behind it."""
+    while len(os.fsencode(stem)) > longest:
+        stem = stem[:-1]
+    return stem
+
+
+def fresh_path(folder: Path, stem: str, suffix: str, *, beside: Sequence[str] = ()) -> Path:
     """Returns `folder/stem.suffix`, or with -2, -3, ... before the suffix if that is taken.
 
     A stem that leaves no room for more in a file's name is cut short.
+
+    Args:
+      folder: where.
+      stem: how the name begins.
+      suffix: how it ends.
+      beside: a name is also taken if there is a file of that name and one of these endings.
     """
-    while len(os.fsencode(stem)) > LONGEST_STEM:
-        stem = stem[:-1]
+    stem, ends = short(stem), ("", *beside)
     names = itertools.chain([stem], (f"{stem}-{n}" for n in itertools.count(2)))
+    paths = (folder / f"{name}{suffix}" for name in names)
     # lexists: a symlink to nowhere is taken as well
-    return next(p for name in names if not os.path.lexists(p := folder / f"{name}{suffix}"))
+    return next(p for p in paths if not any(os.path.lexists(f"{p}{end}") for end in ends))
+
+
+def previous(path: Path) -> Path:
+    """Returns the name of the file that was there before, where that is kept."""
+    return path.parent / f"{path.name}.previous"
 
 
 def check_suffix(what: str, path: Path, suffixes: Collection[str]) -> None:

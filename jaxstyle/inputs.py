@@ -131,6 +131,19 @@ def check_sizes(
         check_fits(*sizes, recipe=recipe, room=memory_left())
 
 
+def run_record(inputs: Inputs) -> record.Record:
+    """Returns all that is known of a run before it begins: settings, files, versions."""
+    settings = inputs.settings
+    others = {"preset": settings.preset, "init": settings.init, "seed": settings.seed}
+    if not isinstance(inputs.init, str):
+        others["init"] = Path(settings.init).name
+    return {
+        **inputs.facts,
+        "versions": record.versions(),
+        "settings": record.settings(settings.recipe, settings.hyper, **others),
+    }
+
+
 def _facts(
     arguments: Arguments, init: images.Picture | str, init_path: str, weight_file: WeightFile
 ) -> record.Record:

@@ -7,20 +7,21 @@ from typing import IO, NamedTuple
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 
-from jaxstyle import compilation, images, record
+from jaxstyle import compilation, record
 from jaxstyle.cli import Arguments
+from jaxstyle.ending import Good, Painted, is_sound, last_good
 from jaxstyle.errors import DivergedError, InputError
-from jaxstyle.inputs import Inputs, Say
+from jaxstyle.inputs import Inputs, Say, run_record
 from jaxstyle.interrupt import Interruption
-from jaxstyle.losses import Losses
+from jaxstyle.keeping import Keeper, restore
 from jaxstyle.painting import Level, levels, paint
 from jaxstyle.plan import check_fits
 from jaxstyle.progress import Clock, Watch, size_text
+from jaxstyle.resuming import Start
 from jaxstyle.room import NO_LIMIT, Room, memory_left
-from jaxstyle.saving import is_due, make_record, save, save_numbered
-from jaxstyle.transfer import Chunk, losses_of
+from jaxstyle.saving import encode, is_due, make_record, save, save_numbered, sha256
+from jaxstyle.transfer import State
 
 NVIDIA_SIGNS = (Path("/proc/driver/nvidia/version"), Path("/dev/nvidia0"), Path("/dev/dxg"))
 """Files that are there if the driver of an NVIDIA GPU is loaded (the last: in WSL)."""
@@ -35,6 +36,8 @@ class Job(NamedTuple):
     inputs: Inputs
     output: Path
     """Where the picture goes."""
+    start: Start | None
+    """The checkpoint to go on from."""
     interruption: Interruption
     """Looked at after every few steps."""
     say: Say
@@ -53,26 +56,6 @@ class Outcome(NamedTuple):
     exit_code: int
 
 
-class Good(NamedTuple):
-    """A canvas that can be saved: its losses are known and finite."""
-
-    canvas: jax.Array | NDArray[np.float32]
-    losses: Losses
-    steps_done: int
-
-
-class Painted(NamedTuple):
-    """What the loop left."""
-
-    chunk: Chunk
-    """The last one."""
-    finished: Good | None
-    """The end of the last size that was finished."""
-    failure: DivergedError | None
-    log_failed: bool
-    seconds: float
-
-
 def run_job(job: Job) -> Outcome:
     """Paints, saves and returns how it went.
 
@@ -89,8 +72,7 @@ def run_job(job: Job) -> Outcome:
         job.say(_first_line(device, job.inputs, plan))
     with jax.default_device(device), job.interruption.noted_only():
         try:
-            painted = _paint(job, plan, device)
-            return _finish(job, painted, device)
+            return _finish(job, *_paint(job, plan, device), device)
         except jax.errors.JaxRuntimeError as error:
             raise of_the_system(error) from None
 
@@ -121,13 +103,13 @@ def of_the_system(error: jax.errors.JaxRuntimeError) -> Exception:
     return OSError(f"the device failed: {text.splitlines()[0] if text else 'no reason given'}")
 
 
-def _paint(job: Job, plan: list[Level], device: jax.Device) -> Painted:
+def _paint(job: Job, plan: list[Level], device: jax.Device) -> tuple[Painted, Keeper]:
     """Runs the loop and does all that happens meanwhile."""
     arguments, settings = job.arguments, job.inputs.settings
-    clock, failure, finished = Clock(plan), None, None
-    with Watch(
-        arguments.log, settings.recipe.steps, job.stream, job.say, overwrite=arguments.force
-    ) as watch:
+    state, finished = (None, None) if job.start is None else _restore(job, job.start, device)
+    clock, failure = Clock(plan, seconds=job.start.header.seconds if job.start else 0.0), None
+    with _watch(job) as watch:
+        keeper = _keeper(job, device, clock, watch)
         try:
             for chunk in paint(
                 job.inputs.params,
@@ -137,6 +119,7 @@ def _paint(job: Job, plan: list[Level], device: jax.Device) -> Painted:
                 init=job.inputs.init,
                 seed=settings.seed,
                 pause_every=arguments.save_every,
+                start=state,
             ):
                 clock.tick(chunk)
                 watch.see(chunk, clock)
@@ -146,47 +129,81 @@ def _paint(job: Job, plan: list[Level], device: jax.Device) -> Painted:
                 if is_due(chunk, arguments.save_every):
                     facts = make_record(job.inputs, device, chunk.state.canvas, None, done)
                     save_numbered(chunk, job.output, facts, force=arguments.force, say=job.say)
-                if job.interruption.received:
+                if job.interruption.received and is_sound(chunk):
                     break
+                keeper.see(chunk, finished)
         except DivergedError as error:
             failure = error
-    return Painted(chunk, finished, failure, watch.log_failed, clock.seconds)
+    return Painted(chunk, finished, failure, watch.log_failed, clock.seconds), keeper
 
 
-def _last_good(painted: Painted) -> Good | None:
-    """Returns the last canvas worth saving; None if no step was finished."""
-    state, problem = painted.chunk.state, painted.chunk.problem
-    done = int(state.step)
-    if done == problem.first_step:  # nothing was done at this size
-        return painted.finished
-    if painted.failure is not None:  # the last update led astray: the canvas before it
-        return Good(state.good, losses_of(state.good, problem), done - 1)
-    if painted.chunk.closing is not None:
-        return painted.finished
-    return Good(state.canvas, losses_of(state.canvas, problem), done)
+def _restore(job: Job, start: Start, device: jax.Device) -> tuple[State, Good | None]:
+    """Returns what a checkpoint holds, and says where the run goes on."""
+    header, steps = start.header, job.inputs.settings.recipe.steps
+    if header.run["device"] != device.device_kind:
+        was = header.run["device"]
+        job.say(
+            f"warning: begun on {was}, going on on {device.device_kind}, which rounds otherwise"
+        )
+    if job.stream is not None:
+        job.say(f"going on after step {header.steps_done} of {steps}, {header.size}: {start.path}")
+    return restore(start)
 
 
-def _finish(job: Job, painted: Painted, device: jax.Device) -> Outcome:
+def _watch(job: Job) -> Watch:
+    arguments, steps, going_on = job.arguments, job.inputs.settings.recipe.steps, job.start
+    return Watch(
+        arguments.log,
+        steps,
+        job.stream,
+        job.say,
+        overwrite=arguments.force or going_on is not None,
+        earlier="" if going_on is None else going_on.header.log,
+    )
+
+
+def _keeper(job: Job, device: jax.Device, clock: Clock, watch: Watch) -> Keeper:
+    flags = job.arguments.checkpoints
+    run = {**run_record(job.inputs), "device": device.device_kind}
+    return Keeper(
+        path=flags.beside(job.output),
+        flags=flags,
+        run=run,
+        steps=job.inputs.settings.recipe.steps,
+        start=job.start,
+        clock=clock,
+        watch=watch,
+        say=job.say,
+    )
+
+
+def _finish(job: Job, painted: Painted, keeper: Keeper, device: jax.Device) -> Outcome:
     """Saves the last good canvas and says what there is to say."""
     failure, steps = painted.failure, job.inputs.settings.recipe.steps
-    good = _last_good(painted)
+    good = last_good(painted)
     if failure is not None:
         job.say(str(failure))
+    if good is None and (failure is not None or job.start is None):
+        keeper.remove()
     if good is None and failure is None:
         raise KeyboardInterrupt
     if good is None:
         job.say("no step was finished, so no picture was saved")
         return Outcome(None, {}, painted.seconds, 1)
     facts = make_record(job.inputs, device, good.canvas, good.losses, good.steps_done)
-    picture = images.denormalise(good.canvas)
-    path, moved = save(job.output, picture, facts, force=job.arguments.force, say=job.say)
+    data, stopped = encode(job.output, good.canvas, facts), job.interruption.received
+    to_go_on = stopped and failure is None and keeper.interrupted(painted, sha256(data))
+    own = [*keeper.pictures, sha256(data)]
+    path, moved = save(job.output, data, force=job.arguments.force, own=own, say=job.say)
     at = f"after step {good.steps_done} of {steps}, {facts['painted_size']}"
     if failure is not None:
         job.say(f"the last good picture, {at}, was saved: {path}")
-    elif job.interruption.received:
-        job.say(f"stopped {at}; saved: {path}")
+    elif stopped:
+        more = f"; --resume goes on from {keeper.path}" if to_go_on else ""
+        job.say(f"stopped {at}; saved: {path}{more}")
+    if not to_go_on:
+        keeper.remove()
     failed = failure is not None or painted.log_failed or moved
-    stopped = job.interruption.received
     code = job.interruption.exit_code if stopped else int(failed)
     return Outcome(path, facts, painted.seconds, code)
 

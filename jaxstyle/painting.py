@@ -23,7 +23,7 @@ from jaxstyle.plan import way_of
 from jaxstyle.presets import change, preset
 from jaxstyle.recipe import INITS, Hyperparams, Recipe, validate
 from jaxstyle.room import give_back, memory_left
-from jaxstyle.transfer import Chunk, begin, enlarged, steps
+from jaxstyle.transfer import Chunk, State, begin, enlarged, steps
 from jaxstyle.vgg import needed
 
 
@@ -92,6 +92,7 @@ def paint(
     init: Any = "content",
     seed: int = 0,
     pause_every: int = 0,
+    start: State | None = None,
 ) -> Iterator[Chunk]:
     """Paints at every size in turn and yields what every few steps brought.
 
@@ -105,13 +106,18 @@ def paint(
       init: see `first_canvas`.
       seed: of the noise.
       pause_every: if not 0, a chunk ends at every multiple of this many steps.
+      start: the state of an earlier chunk, to go on from there, bit for bit; it is used up.
 
     Raises:
       InputError: the weights lack a layer, or `init` cannot be used.
       DivergedError: after the chunk whose last step's loss or gradient is not finite.
     """
     params = needed(params, recipe.content_layers + recipe.style_layers)
-    state = begin(first_canvas(plan[0], init=init, seed=seed, resampling=recipe.resampling))
+    if start is None:
+        state = begin(first_canvas(plan[0], init=init, seed=seed, resampling=recipe.resampling))
+    else:
+        state, done = start, int(start.step)
+        plan = [level for level in plan if level.first_step + level.steps > done]
     for level in plan:
         problem = problem_at(
             level,

@@ -1,7 +1,6 @@
 """What a person sees while it paints: a bar or plain lines, and the log file of every step."""
 
 import contextlib
-import csv
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,25 +11,26 @@ from tqdm import tqdm
 from jaxstyle.painting import Level
 from jaxstyle.transfer import Chunk
 
-COLUMNS = ("step", "size", "content", "style", "tv", "total", "learning_rate", "seconds")
+HEADER = "step,size,content,style,tv,total,learning_rate,seconds\r\n"
 SECONDS_BETWEEN_LINES = 10.0
 
 
 class Clock:
     """Seconds since the first step began, and until the last one ends."""
 
-    def __init__(self, plan: Sequence[Level]) -> None:
+    def __init__(self, plan: Sequence[Level], *, seconds: float = 0.0) -> None:
+        """Takes the sizes of the run, and how long its steps took before it was interrupted."""
         self._plan = plan
         self._began: float | None = None
         self._per_pixel = 0.0
-        self.seconds = 0.0
+        self.seconds = seconds
 
     def tick(self, chunk: Chunk) -> None:
         """Takes note of a chunk that has just ended."""
         now = time.perf_counter()
         count = len(chunk.learning_rate)
         if self._began is None and count:
-            self._began = now - chunk.seconds
+            self._began = now - chunk.seconds - self.seconds
         if count:
             height, width, _ = chunk.state.canvas.shape
             self.seconds = now - (self._began or now)
@@ -47,34 +47,32 @@ class Clock:
         return pixels * self._per_pixel
 
 
+def log_rows(chunk: Chunk, seconds: float) -> str:
+    """Returns a chunk's steps as CSV; it ended at `seconds`, and its steps share its time."""
+    count = len(chunk.learning_rate)
+    began = seconds - chunk.seconds
+    rows = [
+        [
+            str(chunk.first_step + i),
+            size_text(chunk.state.canvas.shape),
+            *(f"{float(term[i]):.9g}" for term in chunk.losses),
+            f"{float(chunk.learning_rate[i]):.9g}",
+            f"{began + chunk.seconds * (i + 1) / count:.3f}",
+        ]
+        for i in range(count)
+    ]
+    return "".join(",".join(row) + "\r\n" for row in rows)
+
+
 class Log:
-    """A CSV file with a row for every step, flushed as it goes."""
+    """A file that is flushed as it goes."""
 
     def __init__(self, path: Path, *, overwrite: bool) -> None:
         self._file = path.open("w" if overwrite else "x", newline="", encoding="utf-8")
-        self._rows = csv.writer(self._file)
-        try:
-            self._rows.writerow(COLUMNS)
-            self._file.flush()
-        except OSError:
-            with contextlib.suppress(OSError):
-                self._file.close()
-            raise
 
-    def write(self, chunk: Chunk, seconds: float) -> None:
-        """Writes a chunk's steps; the chunk ended at `seconds`, and its steps share its time."""
-        count = len(chunk.learning_rate)
-        began = seconds - chunk.seconds
-        for i in range(count):
-            self._rows.writerow(
-                [
-                    chunk.first_step + i,
-                    size_text(chunk.state.canvas.shape),
-                    *(f"{float(term[i]):.9g}" for term in chunk.losses),
-                    f"{float(chunk.learning_rate[i]):.9g}",
-                    f"{began + chunk.seconds * (i + 1) / count:.3f}",
-                ]
-            )
+    def write(self, text: str) -> None:
+        """Writes rows."""
+        self._file.write(text)
         self._file.flush()
 
     def close(self) -> None:
@@ -116,8 +114,8 @@ class Display:
 class Watch:
     """All that looks on: the display and the log, whichever were asked for.
 
-    Nothing that goes wrong here stops the run. The log is begun with the first step, so that a run
-    that is refused leaves none.
+    Nothing that goes wrong here stops the run. The log's file is begun with the first step, so that
+    a run that is refused leaves none.
 
     Attributes:
       log_failed: whether the log could not be written to the end.
@@ -131,10 +129,13 @@ class Watch:
         say: Callable[[str], None],
         *,
         overwrite: bool,
+        earlier: str = "",
     ) -> None:
+        """Takes where to log and show what; `earlier` is the log so far of a run that goes on."""
         self._display = Display(steps, stream) if stream is not None else None
         self._path, self._overwrite = log, overwrite
         self._log: Log | None = None
+        self._rows = [earlier or HEADER]
         self._say = say
         self.log_failed = False
 
@@ -165,12 +166,21 @@ class Watch:
                 self._display.show(chunk, clock.left(int(chunk.state.step)))
             except OSError:  # nobody can read it any more
                 self._display = None
+        self._rows.append(log_rows(chunk, clock.seconds))
         if self._path is not None and not self.log_failed:
             try:
-                self._log = self._log or Log(self._path, overwrite=self._overwrite)
-                self._log.write(chunk, clock.seconds)
+                if self._log is None:
+                    self._log = Log(self._path, overwrite=self._overwrite)
+                    self._log.write(self.log_text)
+                else:
+                    self._log.write(self._rows[-1])
             except OSError as error:
                 self._fail(error)
+
+    @property
+    def log_text(self) -> str:
+        """The log so far, whether or not a file was asked for."""
+        return "".join(self._rows)
 
 
 def progress_text(chunk: Chunk, steps: int, seconds_left: float) -> str:

@@ -16,6 +16,7 @@ from jaxstyle import __version__, files, images
 from jaxstyle.errors import InputError
 from jaxstyle.presets import change, preset
 from jaxstyle.recipe import Hyperparams, Recipe, field_names
+from jaxstyle.texts import shown
 
 KEYWORD = "jaxstyle"
 """Of the PNG text that holds the record."""
@@ -41,6 +42,20 @@ def file_facts(path: Path) -> dict[str, str]:
     return {"name": path.name, "sha256": files.sha256(path)}
 
 
+def _decisive(record: Record) -> dict[str, Record]:
+    """Returns all in a record that decides the picture, as JSON has it."""
+    inputs = ("content", "style", "weights", "init")
+    decisive = {
+        "settings": {key: v for key, v in record["settings"].items() if key != "preset"},
+        "versions": record["versions"],
+        "inputs": {key: record[key]["sha256"] for key in inputs if key in record},
+    }
+    if "init" in record:
+        decisive["settings"].pop("init")
+    found: dict[str, Record] = json.loads(json.dumps(decisive))
+    return found
+
+
 def fingerprint(record: Record) -> str:
     """Returns the sha256 of all in a record that decides the picture.
 
@@ -51,16 +66,28 @@ def fingerprint(record: Record) -> str:
       record: with settings, versions, and the facts of content, style, weights and, if it is a
         picture, init.
     """
-    inputs = ("content", "style", "weights", "init")
-    decisive = {
-        "settings": {key: v for key, v in record["settings"].items() if key != "preset"},
-        "versions": record["versions"],
-        "inputs": {key: record[key]["sha256"] for key in inputs if key in record},
-    }
-    if "init" in record:
-        decisive["settings"].pop("init")
-    text = json.dumps(decisive, sort_keys=True)
+    text = json.dumps(_decisive(record), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def changes(then: Record, now: Record) -> list[str]:
+    """Returns a few words for each thing in which the fingerprints of two records differ."""
+    old, new = _decisive(then), _decisive(now)
+    lines = []
+    for kind in ("inputs", "settings", "versions"):
+        for name in sorted(old[kind].keys() | new[kind].keys()):
+            before, after = old[kind].get(name), new[kind].get(name)
+            if before == after:
+                continue
+            if kind == "inputs":
+                lines.append("other weights" if name == "weights" else f"another {name} picture")
+            else:
+                lines.append(f"{name.replace('_', '-')} {_said(before)} then, {_said(after)} now")
+    return lines
+
+
+def _said(value: Any) -> str:
+    return shown(tuple(value)) if isinstance(value, list) else shown(value)
 
 
 def to_text(record: Record) -> dict[str, str]:

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxstyle import cli, files
-from jaxstyle.checks import check_files
+from jaxstyle import cli
+from jaxstyle.checks import check_files, output_of
 from jaxstyle.errors import InputError
 from jaxstyle.interrupt import Interruption
 from jaxstyle.presets import PRESETS
@@ -50,18 +50,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: cli.Arguments, interruption: Interruption) -> int:
     check_files(arguments)
-    output = arguments.output or files.fresh_path(
-        Path(), f"{arguments.content.stem}-{arguments.style.stem}", ".png"
-    )
+    output = output_of(arguments)
     stream = None if arguments.quiet else sys.stderr
     from jaxstyle.inputs import read_inputs
+    from jaxstyle.resuming import find_start
 
     inputs = read_inputs(arguments, output, say=say, stream=stream)
     if arguments.plan:
         return _plan(inputs, arguments)
+    start = find_start(arguments, output, inputs, say=say)
     from jaxstyle.job import Job, run_job  # jax is imported here, after all that can be refused
 
-    outcome = run_job(Job(arguments, inputs, output, interruption, say, stream))
+    outcome = run_job(Job(arguments, inputs, output, start, interruption, say, stream))
     _print_outcome(outcome.path, outcome.seconds, outcome.record, as_json=arguments.json)
     return outcome.exit_code
 

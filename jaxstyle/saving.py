@@ -1,7 +1,9 @@
 """Pictures with their records on the way to disk: the result, and those numbered on the way."""
 
 import contextlib
+import hashlib
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 import jax
@@ -10,7 +12,8 @@ from numpy.typing import NDArray
 
 from jaxstyle import files, images, record
 from jaxstyle.checks import numbered
-from jaxstyle.inputs import Inputs, Say
+from jaxstyle.ending import is_sound
+from jaxstyle.inputs import Inputs, Say, run_record
 from jaxstyle.interrupt import unbreakable
 from jaxstyle.losses import Losses
 from jaxstyle.progress import size_text
@@ -19,10 +22,9 @@ from jaxstyle.transfer import Chunk
 
 def is_due(chunk: Chunk, every: int) -> bool:
     """Returns whether a chunk ended at a multiple of so many steps."""
-    if not every or not len(chunk.learning_rate) or bool(chunk.state.failed):
+    if not every or not len(chunk.learning_rate) or not is_sound(chunk):
         return False
-    finite = chunk.closing is None or np.isfinite(chunk.closing.total)
-    return bool(finite and int(chunk.state.step) % every == 0)
+    return int(chunk.state.step) % every == 0
 
 
 def save_numbered(
@@ -30,11 +32,10 @@ def save_numbered(
 ) -> None:
     """Saves a chunk's canvas, numbered, beside the output; where that fails, warns and goes on."""
     path = numbered(output, int(chunk.state.step))
-    picture = images.denormalise(chunk.state.canvas)
-    data = images.encode(picture, path.suffix.lower(), record.to_text(facts))
+    data = encode(path, chunk.state.canvas, facts)
     try:
         with unbreakable():
-            files.write_whole(path, data, overwrite=force)
+            files.write_whole(path, data, overwrite=force or _is_one_of(path, [sha256(data)]))
     except OSError as error:
         say(f"warning: {path} could not be saved: {error.strerror or error}")
 
@@ -47,27 +48,38 @@ def make_record(
     steps_done: int,
 ) -> record.Record:
     """Returns all that a picture, painted from `canvas`, shall know of its making; see `record`."""
-    settings = inputs.settings
-    others = {"preset": settings.preset, "init": settings.init, "seed": settings.seed}
     facts = {
-        **inputs.facts,
-        "versions": record.versions(),
+        **run_record(inputs),
         "steps_done": steps_done,
         "painted_size": size_text(canvas.shape),
         "device": device.device_kind,
     }
-    if not isinstance(inputs.init, str):
-        others["init"] = Path(settings.init).name
     if losses is not None:
         facts["losses"] = {name: float(value) for name, value in losses._asdict().items()}
-    facts["settings"] = record.settings(settings.recipe, settings.hyper, **others)
     return facts
 
 
+def encode(path: Path, canvas: jax.Array | NDArray[np.float32], facts: record.Record) -> bytes:
+    """Returns a canvas as the kind of file that a path asks for, with its record if it has one."""
+    return images.encode(images.denormalise(canvas), path.suffix.lower(), record.to_text(facts))
+
+
+def sha256(data: bytes) -> str:
+    """Returns the hexadecimal sha256."""
+    return hashlib.sha256(data).hexdigest()
+
+
 def save(
-    path: Path, picture: NDArray[np.float32], facts: record.Record, *, force: bool, say: Say
+    path: Path, data: bytes, *, force: bool, own: Collection[str], say: Say
 ) -> tuple[Path, bool]:
     """Writes the picture; where that fails, in the working or the temporary folder.
+
+    Args:
+      path: where.
+      data: from `encode`.
+      force: whether a file that is there may be replaced.
+      own: the sha256 of files that may be replaced without.
+      say: is told if it goes elsewhere.
 
     Returns:
       Where it is, and whether that is another folder than was asked for.
@@ -75,9 +87,8 @@ def save(
     Raises:
       OSError: none of the folders takes it.
     """
-    data = images.encode(picture, path.suffix.lower(), record.to_text(facts))
     try:
-        return _write(path, data, force=force, say=say), False
+        return _write(path, data, force=force or _is_one_of(path, own), say=say), False
     except OSError as error:
         reason = error.strerror or error
         say(f"warning: {path} cannot be written: {reason}")
@@ -87,6 +98,13 @@ def save(
             say(f"saved instead as {rescued.resolve()}")
             return rescued, True
     raise OSError(f"the picture could not be saved anywhere: {reason}")
+
+
+def _is_one_of(path: Path, own: Collection[str]) -> bool:
+    """Whether the file at `path`, if there is one, has one of these sha256."""
+    with contextlib.suppress(OSError):
+        return bool(own) and path.is_file() and files.sha256(path) in own
+    return False
 
 
 def _write(path: Path, data: bytes, *, force: bool, say: Say) -> Path:

@@ -58,6 +58,14 @@ def read_number(text: str) -> float:
         raise argparse.ArgumentTypeError(f"must be a number, got {text!r}") from None
 
 
+def read_seconds(text: str) -> float:
+    """Reads a number above 0, which may be inf."""
+    value = read_number(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, got {text!r}")
+    return value
+
+
 def read_numbers(text: str) -> tuple[float, ...]:
     """Reads numbers with commas between them."""
     return tuple(read_number(part) for part in text.split(","))

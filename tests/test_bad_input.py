@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -147,6 +148,12 @@ def test_small_pictures_are_refused_before_weights_are_downloaded(
         (["-o", "r.tiff"], "must end in"),
         (["-o", "-"], "must end in"),
         (["-o", "r.png", "--log", "r.png"], "the same file"),
+        (["-o", "r.png", "--checkpoint", "r.png"], "the checkpoint and the output are the same"),
+        (["--checkpoint", "c.png", "--force"], "is also an input"),
+        (["--checkpoint", "gone/x"], "gone does not exist"),
+        (["--checkpoint", "."], "is a folder"),
+        (["--checkpoint-every", "0"], "must be a number of seconds above 0"),
+        (["--checkpoint-every", "nan"], "must be a number of seconds above 0"),
         (["--log", "gone/l.csv"], "gone does not exist"),
         (["--log", "c.png", "--force"], "is also an input"),
         (["-o", "x" * 300 + ".png"], "too long"),
@@ -159,6 +166,15 @@ def test_a_flag_that_cannot_be_used(refuse: Refuse, flags: list[str], message: s
     assert message in refuse(*flags)
 
 
+def test_weights_with_a_nan(folder: Path, refuse: Refuse, slim_file: Path) -> None:
+    data = bytearray(slim_file.read_bytes())
+    with h5py.File(slim_file) as file:
+        place = file["conv3_1/kernel"].id.get_offset()
+    data[place : place + 4] = np.float32(np.nan).tobytes()
+    (folder / "nan.h5").write_bytes(data)
+    assert "conv3_1/kernel has NaN or infinite values" in refuse("--weights", "nan.h5")
+
+
 def test_existing_outputs(folder: Path, refuse: Refuse) -> None:
     (folder / "r.png").write_bytes(b"precious")
     (folder / "r-0004.png").write_bytes(b"precious")
@@ -168,6 +184,10 @@ def test_existing_outputs(folder: Path, refuse: Refuse) -> None:
     assert "r-0004.png exists" in refuse("-o", "r.png", "--save-every", "2", "--steps", "4")
     os.link("c.png", "hard.png")
     (folder / "soft.png").symlink_to("c.png")
+    (folder / "x").write_bytes(b"precious")
+    (folder / "y.png.checkpoint.previous").write_bytes(b"precious")
+    assert "x exists, from an interrupted run: --resume" in refuse("--checkpoint", "x")
+    assert "y.png.checkpoint.previous exists, from" in refuse("-o", "y.png")
     for name in ("hard.png", "soft.png"):
         assert "is also an input" in refuse("-o", name, "--force")
 

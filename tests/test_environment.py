@@ -28,7 +28,8 @@ def run(folder: Path, weights: Path, *python: str, **environment: str):
     [
         {"JAX_ENABLE_X64": "1"},
         {"JAX_PLATFORMS": "cpu"},
-        {"HOME": "/nonexistent", "XDG_CACHE_HOME": "/nonexistent/cache"},
+        # where nobody can make a folder, not even root
+        {"HOME": "/proc/nonexistent", "XDG_CACHE_HOME": "/proc/nonexistent/cache"},
     ],
     ids=lambda environment: "-".join(environment),
 )

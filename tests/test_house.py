@@ -20,16 +20,28 @@ ORDER = [
     *("errors", "layers", "limits", "recipe", "room", "plan", "presets", "texts", "files"),
     *("colours", "images", "winograd", "conv", "vgg"),
     *("torchpickle", "torchfile", "faults", "download", "weights", "pretrained"),
-    *("losses", "strips", "objective", "transfer", "painting", "compilation", "record"),
+    *(
+        "losses",
+        "strips",
+        "objective",
+        "transfer",
+        "painting",
+        "compilation",
+        "record",
+        "checkpoint",
+    ),
     *("places", "groups", "spread", "rounds", "sweeping"),
-    *("sweepflags", "cli", "checks", "values", "grid", "inputs", "sweepfolder", "sweepinputs"),
-    *("interrupt", "progress", "sweepprogress", "saving", "processes", "job", "trial"),
+    *("checkpointflags", "sweepflags", "cli", "checks", "values", "grid", "inputs", "resuming"),
+    *("sweepfolder", "sweepinputs"),
+    *("interrupt", "progress", "sweepprogress", "ending", "saving", "keeping", "processes", "job"),
+    *("trial",),
     *("layout", "lettering", "corner", "sheet", "curves", "page", "summary", "sweepjob", "run"),
 ]
 """A module imports only from its left."""
 
 LIGHT = {"errors", "layers", "limits", "recipe", "presets", "texts", "cli", "checks", "interrupt"}
-LIGHT |= {"room", "plan", "sweepflags", "values", "grid", "sweepfolder", "layout", "curves", "page"}
+LIGHT |= {"room", "plan", "checkpointflags", "sweepflags", "values", "grid", "sweepfolder"}
+LIGHT |= {"layout", "curves", "page"}
 """These import the standard library and each other alone, so that mistakes are answered at once."""
 
 OWNERS = {

@@ -55,6 +55,7 @@ def test_once_saves_the_picture_so_far(start, tmp_path: Path, number: int, code:
     assert process.returncode == code
     assert out.strip() == str(tmp_path / "out.png")
     assert "stopped after step" in err
+    assert f"--resume goes on from {tmp_path / 'out.png.checkpoint'}" in err  # it is a long run
     assert "Traceback" not in err
     assert images.load_picture(tmp_path / "out.png").shape == (64, 96, 3)
     rows = (tmp_path / "log.csv").read_text().splitlines()
@@ -68,7 +69,7 @@ def test_twice_ends_at_once_and_leaves_no_part_of_a_file(start, tmp_path: Path) 
     process.communicate(timeout=60)
     assert process.returncode in (143, 130)  # ended, or just quick enough to save
     left = {path.name for path in tmp_path.iterdir()}
-    assert left <= {"log.csv", "out.png"}
+    assert left <= {"log.csv", "out.png", "out.png.checkpoint", "out.png.checkpoint.previous"}
     if "out.png" in left:
         images.load_picture(tmp_path / "out.png")
 

@@ -5,6 +5,7 @@ import csv
 import dataclasses
 import json
 import os
+import resource
 import shutil
 import stat
 from pathlib import Path
@@ -202,8 +203,8 @@ def test_divergence_at_a_later_size_saves_the_end_of_the_one_before(paint, monke
 def test_a_full_disk_under_the_log_does_not_lose_the_picture(paint, monkeypatch) -> None:
     begin = progress.Log.__init__
 
-    def filling(self, path, *, overwrite) -> None:
-        begin(self, path, overwrite=overwrite)
+    def filling(self, *given, **settings) -> None:
+        begin(self, *given, **settings)
         with Path("/dev/full").open("wb") as full:
             os.dup2(full.fileno(), self._file.fileno())
 
@@ -237,6 +238,45 @@ def test_a_folder_that_vanishes_does_not_lose_the_picture(paint, monkeypatch) ->
     assert "gone/out.png cannot be written: No such file" in err
     assert f"saved instead as {Path.cwd() / 'out.png'}" in err
     assert images.load_picture(Path("out.png")).shape == (32, 48, 3)
+
+
+def test_if_the_working_directory_vanishes_too_the_temporary_folder_has_it(
+    paint, tmp_path, monkeypatch
+) -> None:
+    (tmp_path / "away").mkdir()
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    encode = images.encode
+
+    def vanish(*given):
+        shutil.rmtree(tmp_path / "away")
+        return encode(*given)
+
+    monkeypatch.setattr(images, "encode", vanish)
+    inputs = ["--content", str(tmp_path / "photo.png"), "--style", str(tmp_path / "painting.png")]
+    with contextlib.chdir(tmp_path):
+        os.chdir("away")
+        code, out, err = paint(*inputs, "-o", "out.png", "--checkpoint-every", "1e-9")
+    saved = tmp_path / "temporary" / "out.png"
+    assert (code, out) == (1, f"{saved}\n")
+    assert f"saved instead as {saved}" in err
+    assert images.load_picture(saved).shape == (32, 48, 3)
+
+
+def test_a_disk_that_is_full_at_the_end_keeps_the_old_file(paint) -> None:
+    Path("out.png").write_bytes(b"old")
+    assert paint("-o", "other.png")[0] == 0  # so that nothing else is to be written
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, hard))
+    try:
+        code, out, err = paint("-o", "out.png", "--force", "--quiet", "--checkpoint-every", "1e-9")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (code, out) == (1, "")
+    assert "error: the picture could not be saved anywhere: File too large" in err
+    assert err.count("warning: the checkpoint out.png.checkpoint cannot be written") == 1
+    assert Path("out.png").read_bytes() == b"old"
+    assert not list(Path().glob(".*"))
 
 
 def test_a_full_disk_keeps_the_old_file(paint, monkeypatch) -> None:

@@ -61,6 +61,12 @@ SEEDS = ("--sweep", "seed", "1", "2")
         ("--sweep seed 1 --from no.png -o out", "no.png does not exist"),
         ("--sweep seed 1 --from c.png -o out", "c.png carries no settings"),
         ("--sweep-file no.csv -o out", "no.csv does not exist"),
+        ("--sweep seed 1 -o out --resume", "--resume is for single runs"),
+        (
+            "--sweep seed 1 -o out --checkpoint x",
+            "--checkpoint is for single runs; a sweep goes on",
+        ),
+        ("--sweep seed 1 -o out --checkpoint-every 5", "--checkpoint-every is for single runs"),
         ("--collect no", "no is not the folder of a sweep: it has no folder records"),
         ("--collect c.png", "c.png is not the folder of a sweep"),
     ],
