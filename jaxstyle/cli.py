@@ -5,7 +5,7 @@ Imports nothing heavy, so that `--help`, a mistyped flag or a missing file are a
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,16 +15,12 @@ from jaxstyle.checkpointflags import CheckpointFlags, add_checkpoint_flags, take
 from jaxstyle.errors import InputError, did_you_mean
 from jaxstyle.presets import PRESETS, preset
 from jaxstyle.recipe import Hyperparams, Recipe
+from jaxstyle.settingflags import add_setting, layer_settings
 from jaxstyle.sweepflags import SweepFlags, add_sweep_flags, take_sweep_flags
 from jaxstyle.texts import (
     read_choice,
-    read_layers,
-    read_number,
-    read_numbers,
     read_seed,
-    read_size,
     read_whole,
-    shown,
 )
 
 DEVICES = ("cpu", "gpu", "tpu")
@@ -93,14 +89,6 @@ def parse(arguments: Sequence[str] | None = None) -> Arguments | None:
     return Arguments(settings=settings, sweep=sweep, checkpoints=checkpoints, **parsed)
 
 
-def layer_settings(name: str, value: Any) -> dict[str, Any]:
-    """Splits layers with weights into two settings; any other setting is itself."""
-    if not name.endswith("_layers"):
-        return {name: value}
-    layers, weights = zip(*value, strict=True)
-    return {name: layers, name.replace("_layers", "_layer_weights"): weights}
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Returns the parser of all flags; those of settings have no default of their own."""
     parser = _Parser(
@@ -115,7 +103,7 @@ def build_parser() -> argparse.ArgumentParser:
     for kind, defaults in zip((Recipe, Hyperparams), PRESETS["default"][1:], strict=True):
         for each in dataclasses.fields(kind):
             if each.metadata:
-                _add_setting(group, each, getattr(defaults, each.name))
+                add_setting(group, each, getattr(defaults, each.name))
     add_checkpoint_flags(parser.add_argument_group("interrupted runs"))
     add_sweep_flags(parser.add_argument_group("sweeps: many settings at once"))
     _add_running(parser.add_argument_group("running"))
@@ -216,24 +204,3 @@ def _add_running(group: Any) -> None:
         " leave; default: paint",
     )
     add("--version", action="version", version=f"jaxstyle {__version__}")
-
-
-def _add_setting(group: Any, each: dataclasses.Field[Any], default: Any) -> None:
-    group.add_argument(
-        f"--{each.name.replace('_', '-')}",
-        type=converter(each),
-        metavar=each.metadata.get("metavar") or "|".join(each.metadata["choices"]),
-        help=f"{each.metadata['help']}; default: {shown(default)}",
-    )
-
-
-def converter(each: dataclasses.Field[Any]) -> Callable[[str], Any]:
-    """Returns what reads a field's value from the command line, by the field's name or type."""
-    by_name = {
-        "size": read_size,
-        "scales": read_numbers,
-        "content_layers": read_layers,
-        "style_layers": read_layers,
-    }
-    by_type: dict[Any, Callable[[str], Any]] = {int: read_whole, float: read_number, str: str}
-    return by_name.get(each.name) or by_type[each.type]

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxstyle.checks import check_is_file
-from jaxstyle.cli import Arguments, converter, layer_settings
+from jaxstyle.cli import Arguments
 from jaxstyle.errors import InputError, did_you_mean
 from jaxstyle.presets import preset
 from jaxstyle.recipe import INITS, Hyperparams, Recipe
+from jaxstyle.settingflags import converter, layer_settings
 from jaxstyle.sweepflags import MOST_RUNS
 from jaxstyle.texts import read_seed, shown
 

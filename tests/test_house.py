@@ -20,18 +20,20 @@ ORDER = [
     *("errors", "layers", "limits", "recipe", "room", "plan", "presets", "texts", "files"),
     *("colours", "images", "winograd", "conv", "vgg"),
     *("torchpickle", "torchfile", "faults", "download", "weights", "pretrained"),
-    *(
-        "losses",
-        "strips",
-        "objective",
-        "transfer",
-        "painting",
-        "compilation",
-        "record",
-        "checkpoint",
-    ),
+    *("losses", "strips", "objective", "transfer", "painting", "compilation"),
+    *("record", "checkpoint"),
     *("places", "groups", "spread", "rounds", "sweeping"),
-    *("checkpointflags", "sweepflags", "cli", "checks", "values", "grid", "inputs", "resuming"),
+    *(
+        "settingflags",
+        "checkpointflags",
+        "sweepflags",
+        "cli",
+        "checks",
+        "values",
+        "grid",
+        "inputs",
+        "resuming",
+    ),
     *("sweepfolder", "sweepinputs"),
     *("interrupt", "progress", "sweepprogress", "ending", "saving", "keeping", "processes", "job"),
     *("trial",),
@@ -41,7 +43,7 @@ ORDER = [
 
 LIGHT = {"errors", "layers", "limits", "recipe", "presets", "texts", "cli", "checks", "interrupt"}
 LIGHT |= {"room", "plan", "checkpointflags", "sweepflags", "values", "grid", "sweepfolder"}
-LIGHT |= {"layout", "curves", "page"}
+LIGHT |= {"settingflags", "layout", "curves", "page"}
 """These import the standard library and each other alone, so that mistakes are answered at once."""
 
 OWNERS = {
