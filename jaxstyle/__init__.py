@@ -29,7 +29,8 @@ The map, from the ground up; a module imports only from those before it:
     strips      the sums of big pictures, in strips of rows
     objective   what is optimised at one size
     transfer    the jitted steps
-    painting    the sizes of a run, from two pictures to one
+    levels      the sizes of a run
+    painting    the loop over sizes, from two pictures to one
     compilation compiled programs, kept for the next run
     record      what a run was, kept in its picture
     checkpoint  the file from which an interrupted run goes on
@@ -39,6 +40,7 @@ The map, from the ground up; a module imports only from those before it:
     rounds      many settings on all devices
     sweeping    `sweep`
     texts       values of settings as texts
+    settingflags the flags of settings
     checkpointflags the flags of checkpoints
     sweepflags  the flags of sweeps
     cli         the command line's flags
@@ -56,6 +58,7 @@ The map, from the ground up; a module imports only from those before it:
     saving      pictures and their records on the way to disk
     keeping     checkpoints while a run goes on
     processes   several processes as one program
+    device      choosing it, its memory, its errors
     job         one run, from its inputs to its files
     layout      what lies where on the contact sheet of a sweep
     lettering   colours, sizes and text of the sheet

@@ -5,6 +5,7 @@ __version__: str
 from .conv import Direct, Kernel, Winograd, prepare
 from .errors import DivergedError, InputError
 from .images import denormalise, load_picture, normalise
+from .levels import levels
 from .losses import (
     Losses,
     Moments,
@@ -17,7 +18,7 @@ from .losses import (
     weighted_losses,
 )
 from .objective import Problem, Program, Targets, canvas_losses, learning_rate, make_problem
-from .painting import levels, paint, stylize
+from .painting import paint, stylize
 from .places import Result, Setting
 from .presets import PRESETS, preset
 from .pretrained import load_weights

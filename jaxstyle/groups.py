@@ -9,8 +9,9 @@ import jax
 import numpy as np
 
 from jaxstyle.conv import Params, prepare
+from jaxstyle.levels import Level, levels
 from jaxstyle.objective import Problem, _as_arrays, resolve
-from jaxstyle.painting import Level, levels, problem_at
+from jaxstyle.painting import problem_at
 from jaxstyle.places import Setting
 from jaxstyle.recipe import Hyperparams, Recipe
 from jaxstyle.room import NO_LIMIT, memory_left

@@ -1,7 +1,5 @@
 """One run, from its inputs to its files: device, painting, log, intermediate pictures, result."""
 
-import logging
-import os
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -10,23 +8,20 @@ import numpy as np
 
 from jaxstyle import compilation, record
 from jaxstyle.cli import Arguments
+from jaxstyle.device import choose_device, device_room, of_the_system
 from jaxstyle.ending import Good, Painted, is_sound, last_good
-from jaxstyle.errors import DivergedError, InputError
+from jaxstyle.errors import DivergedError
 from jaxstyle.inputs import Inputs, Say, run_record
 from jaxstyle.interrupt import Interruption
 from jaxstyle.keeping import Keeper, restore
-from jaxstyle.painting import Level, levels, paint
+from jaxstyle.levels import Level, levels
+from jaxstyle.painting import paint
 from jaxstyle.plan import check_fits
 from jaxstyle.progress import Clock, Watch, size_text
 from jaxstyle.resuming import Start
-from jaxstyle.room import NO_LIMIT, Room, memory_left
+from jaxstyle.room import Room
 from jaxstyle.saving import encode, is_due, make_record, save, save_numbered, sha256
 from jaxstyle.transfer import State
-
-NVIDIA_SIGNS = (Path("/proc/driver/nvidia/version"), Path("/dev/nvidia0"), Path("/dev/dxg"))
-"""Files that are there if the driver of an NVIDIA GPU is loaded (the last: in WSL)."""
-
-CUDA_INSTALL = "pip install -U 'jax[cuda13]'"
 
 
 class Job(NamedTuple):
@@ -84,23 +79,6 @@ def fitting_levels(inputs: Inputs, room: Room) -> list[Level]:
     sides = plan[-1].content.shape[:2], plan[-1].style.shape[:2]
     check_fits(*sides, recipe=recipe, room=room, started=True)
     return plan
-
-
-def device_room(device: jax.Device) -> Room:
-    """Returns how much memory may be used on a device; CPUs and some others only have limits."""
-    stats = device.memory_stats() or {}
-    if "bytes_limit" in stats:
-        left = stats["bytes_limit"] - stats.get("bytes_in_use", 0)
-        return Room(left, f"the memory of {device.device_kind}")
-    return memory_left() if device.platform == "cpu" else Room(NO_LIMIT, "no known limit")
-
-
-def of_the_system(error: jax.errors.JaxRuntimeError) -> Exception:
-    """Returns XLA's error as one of the system's, with the first line of what it says."""
-    text = str(error)
-    if "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower():
-        return MemoryError(text)
-    return OSError(f"the device failed: {text.splitlines()[0] if text else 'no reason given'}")
 
 
 def _paint(job: Job, plan: list[Level], device: jax.Device) -> tuple[Painted, Keeper]:
@@ -206,33 +184,6 @@ def _finish(job: Job, painted: Painted, keeper: Keeper, device: jax.Device) -> O
     failed = failure is not None or painted.log_failed or moved
     code = job.interruption.exit_code if stopped else int(failed)
     return Outcome(path, facts, painted.seconds, code)
-
-
-def choose_device(name: str | None, *, say: Say) -> jax.Device:
-    """Returns the device to paint on; mentions a GPU that lies idle.
-
-    Raises:
-      InputError: jax has no such device.
-    """
-    logging.getLogger("jax._src.xla_bridge").setLevel(logging.ERROR)  # we say it ourselves
-    if name == "cpu":
-        # leaves a GPU's memory alone
-        jax.config.update("jax_platforms", "cpu")  # type: ignore[no-untyped-call]
-    platforms = os.environ.get("JAX_PLATFORMS", "")
-    try:
-        device = jax.devices(name)[0]
-    except (RuntimeError, AssertionError) as error:  # the latter for a plugin that is not there
-        hint = f"; for an NVIDIA GPU: {CUDA_INSTALL}" if name == "gpu" else ""
-        reason = " ".join(str(error).split()) or f"JAX_PLATFORMS is {platforms!r}"
-        raise InputError(f"jax finds no device {name or 'at all'}: {reason}{hint}") from None
-    chosen = name or platforms
-    if device.platform == "cpu" and not chosen and _nvidia_gpu_present():
-        say(f"an NVIDIA GPU is present, but this jax cannot use it; to use it: {CUDA_INSTALL}")
-    return device
-
-
-def _nvidia_gpu_present() -> bool:
-    return any(path.exists() for path in NVIDIA_SIGNS)
 
 
 def _first_line(device: jax.Device, inputs: Inputs, plan: list[Level]) -> str:

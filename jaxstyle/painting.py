@@ -5,9 +5,8 @@ it. `stylize` drains it.
 """
 
 import dataclasses
-import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,70 +16,13 @@ from numpy.typing import NDArray
 from jaxstyle import images
 from jaxstyle.conv import Kernels, Params, prepare
 from jaxstyle.errors import DivergedError, InputError
-from jaxstyle.layers import smallest_side
+from jaxstyle.levels import Level, levels
 from jaxstyle.objective import Problem, make_problem
-from jaxstyle.plan import way_of
 from jaxstyle.presets import change, preset
 from jaxstyle.recipe import INITS, Hyperparams, Recipe, validate
-from jaxstyle.room import give_back, memory_left
+from jaxstyle.room import give_back
 from jaxstyle.transfer import Chunk, State, begin, enlarged, steps
 from jaxstyle.vgg import needed
-
-
-class Level(NamedTuple):
-    """One size of a run: both pictures, uint8, and its share of the steps."""
-
-    content: images.Picture
-    style: images.Picture
-    first_step: int
-    steps: int
-    memory: str = "plain"
-    """Or "strips": how the features of this size are computed."""
-
-
-def levels(content: Any, style: Any, *, recipe: Recipe, room: int | None = None) -> list[Level]:
-    """Returns the sizes of a run, from coarse to fine; both pictures resized from the originals.
-
-    Sizes too small for the deepest layer are left out, and so are sizes without a step.
-
-    Args:
-      content: (H, W, 3), uint8 or floating point in [0, 1].
-      style: likewise, of any size.
-      recipe: its size, scales, steps, layers and memory decide.
-      room: bytes that may be used, on which "auto" memory depends; by default all that is free.
-
-    Raises:
-      InputError: a picture of the wrong kind, or too small even at full size.
-    """
-    pictures = (images.as_picture(content, name="content"), images.as_picture(style, name="style"))
-    least = smallest_side(recipe.content_layers + recipe.style_layers)
-    sizes = [
-        [images.fitted_size(picture, recipe.size, scale) for picture in pictures]
-        for scale in recipe.scales
-    ]
-    for name, full_size in zip(("content", "style"), sizes[-1], strict=True):
-        images.check_large_enough(name, full_size, least)
-    sizes = [pair for pair in sizes if min(map(min, pair)) >= least]
-    sizes = sizes[-recipe.steps :]
-    bounds = [recipe.steps * i // len(sizes) for i in range(len(sizes) + 1)]
-    room = memory_left().bytes if room is None else room
-    ways = [way_of(recipe, content_size, style_size, room) for content_size, style_size in sizes]
-    return [
-        Level(*_resized(pictures, pair, recipe.resampling), start, stop - start, way)
-        for pair, (start, stop), way in zip(sizes, itertools.pairwise(bounds), ways, strict=True)
-    ]
-
-
-def _resized(
-    pictures: tuple[images.Picture, images.Picture],
-    sizes: Sequence[tuple[int, int]],
-    resampling: str,
-) -> tuple[images.Picture, images.Picture]:
-    content, style = (
-        images.resize(picture, size, resampling=resampling)
-        for picture, size in zip(pictures, sizes, strict=True)
-    )
-    return content, style
 
 
 def paint(

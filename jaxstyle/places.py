@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from jaxstyle import images, transfer
 from jaxstyle.errors import DivergedError
+from jaxstyle.levels import Level
 from jaxstyle.losses import Losses
-from jaxstyle.painting import Level
 from jaxstyle.recipe import Hyperparams, Recipe
 from jaxstyle.transfer import State, begin, enlarged
 

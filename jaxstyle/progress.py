@@ -8,7 +8,7 @@ from typing import IO, Never
 
 from tqdm import tqdm
 
-from jaxstyle.painting import Level
+from jaxstyle.levels import Level
 from jaxstyle.transfer import Chunk
 
 HEADER = "step,size,content,style,tv,total,learning_rate,seconds\r\n"

@@ -8,11 +8,11 @@ from typing import IO, Any, NamedTuple
 import jax
 
 from jaxstyle import compilation, files, images, record
+from jaxstyle.device import choose_device, of_the_system
 from jaxstyle.grid import share
 from jaxstyle.inputs import Say
 from jaxstyle.interrupt import Interruption, unbreakable
-from jaxstyle.job import choose_device, of_the_system
-from jaxstyle.painting import levels
+from jaxstyle.levels import levels
 from jaxstyle.places import Result, Setting
 from jaxstyle.processes import agree, devices_for, join
 from jaxstyle.rounds import paint_settings

@@ -11,10 +11,12 @@ import numpy as np
 
 from jaxstyle import compilation, images
 from jaxstyle.conv import Params, prepare
+from jaxstyle.device import choose_device, device_room
 from jaxstyle.inputs import Inputs, Say
-from jaxstyle.job import choose_device, device_room, fitting_levels
+from jaxstyle.job import fitting_levels
+from jaxstyle.levels import Level, levels
 from jaxstyle.objective import make_problem
-from jaxstyle.painting import Level, kernels_at, levels, problem_at
+from jaxstyle.painting import kernels_at, problem_at
 from jaxstyle.plan import KERNELS, STARTED, STRIPS_OVER_PLAIN, gigabytes, largest_size, memory_of
 from jaxstyle.progress import size_text
 from jaxstyle.room import Room

@@ -29,7 +29,9 @@ NUMBER_FLAGS = {"--content-weight", "--style-weight", "--tv-weight", "--learning
 NUMBER_FLAGS |= {"--decay-every", "--decay-rate"}
 SWEEP_FLAGS = {"--sweep", "--sweep-file", "--shard", "--devices", "--distributed", "--yes"}
 SWEEP_FLAGS |= {"--collect"}
+CHECKPOINT_FLAGS = {"--checkpoint", "--checkpoint-every", "--resume"}
 FLAGS = FILE_FLAGS | START_FLAGS | RUNNING_FLAGS | RECIPE_FLAGS | NUMBER_FLAGS | SWEEP_FLAGS
+FLAGS |= CHECKPOINT_FLAGS
 # for a package that is not installed
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(texts.__file__).parents[1])}
 

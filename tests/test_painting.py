@@ -9,7 +9,8 @@ from conftest import SHALLOW
 
 from jaxstyle import images
 from jaxstyle.errors import DivergedError, InputError
-from jaxstyle.painting import Level, first_canvas, levels, paint, stylize
+from jaxstyle.levels import Level, levels
+from jaxstyle.painting import first_canvas, paint, stylize
 from jaxstyle.presets import preset
 
 PHOTO = np.zeros((400, 600, 3), np.uint8)

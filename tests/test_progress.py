@@ -5,8 +5,8 @@ import io
 import numpy as np
 import pytest
 
+from jaxstyle.levels import Level
 from jaxstyle.losses import Losses
-from jaxstyle.painting import Level
 from jaxstyle.progress import Clock, Display, progress_text
 from jaxstyle.transfer import Chunk, begin
 

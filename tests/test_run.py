@@ -16,7 +16,7 @@ import pytest
 from conftest import EXAMPLES, SHALLOW_FLAGS
 from PIL import Image
 
-from jaxstyle import images, job, painting, progress, record, saving
+from jaxstyle import device, images, job, painting, progress, record, saving
 from jaxstyle.run import main
 
 FAST = ["--size", "48", "--scales", "1", "--steps", "4", *SHALLOW_FLAGS]
@@ -340,7 +340,7 @@ def test_a_device_that_is_not_there(paint) -> None:
 
 def test_a_gpu_that_jax_cannot_use_is_mentioned(paint, tmp_path, monkeypatch) -> None:
     monkeypatch.delenv("JAX_PLATFORMS", raising=False)
-    monkeypatch.setattr(job, "NVIDIA_SIGNS", (tmp_path,))
+    monkeypatch.setattr(device, "NVIDIA_SIGNS", (tmp_path,))
     _, _, err = paint()
     assert "an NVIDIA GPU is present" in err
     assert "pip install" in err

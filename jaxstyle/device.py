@@ -1,0 +1,60 @@
+"""The device that a run is on: choosing it, its memory, its errors."""
+
+import logging
+import os
+from pathlib import Path
+
+import jax
+
+from jaxstyle.errors import InputError
+from jaxstyle.inputs import Say
+from jaxstyle.room import NO_LIMIT, Room, memory_left
+
+NVIDIA_SIGNS = (Path("/proc/driver/nvidia/version"), Path("/dev/nvidia0"), Path("/dev/dxg"))
+"""Files that are there if the driver of an NVIDIA GPU is loaded (the last: in WSL)."""
+
+CUDA_INSTALL = "pip install -U 'jax[cuda13]'"
+
+
+def choose_device(name: str | None, *, say: Say) -> jax.Device:
+    """Returns the device to paint on; mentions a GPU that lies idle.
+
+    Raises:
+      InputError: jax has no such device.
+    """
+    logging.getLogger("jax._src.xla_bridge").setLevel(logging.ERROR)  # we say it ourselves
+    if name == "cpu":
+        # leaves a GPU's memory alone
+        jax.config.update("jax_platforms", "cpu")  # type: ignore[no-untyped-call]
+    platforms = os.environ.get("JAX_PLATFORMS", "")
+    try:
+        device = jax.devices(name)[0]
+    except (RuntimeError, AssertionError) as error:  # the latter for a plugin that is not there
+        hint = f"; for an NVIDIA GPU: {CUDA_INSTALL}" if name == "gpu" else ""
+        reason = " ".join(str(error).split()) or f"JAX_PLATFORMS is {platforms!r}"
+        raise InputError(f"jax finds no device {name or 'at all'}: {reason}{hint}") from None
+    chosen = name or platforms
+    if device.platform == "cpu" and not chosen and _nvidia_gpu_present():
+        say(f"an NVIDIA GPU is present, but this jax cannot use it; to use it: {CUDA_INSTALL}")
+    return device
+
+
+def _nvidia_gpu_present() -> bool:
+    return any(path.exists() for path in NVIDIA_SIGNS)
+
+
+def device_room(device: jax.Device) -> Room:
+    """Returns how much memory may be used on a device; CPUs and some others only have limits."""
+    stats = device.memory_stats() or {}
+    if "bytes_limit" in stats:
+        left = stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+        return Room(left, f"the memory of {device.device_kind}")
+    return memory_left() if device.platform == "cpu" else Room(NO_LIMIT, "no known limit")
+
+
+def of_the_system(error: jax.errors.JaxRuntimeError) -> Exception:
+    """Returns XLA's error as one of the system's, with the first line of what it says."""
+    text = str(error)
+    if "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower():
+        return MemoryError(text)
+    return OSError(f"the device failed: {text.splitlines()[0] if text else 'no reason given'}")
