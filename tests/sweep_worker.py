@@ -20,7 +20,7 @@ CONTENT = images.load_picture(EXAMPLES / "coffee.png")[100:167, 250:343]
 STROKES = images.load_picture(EXAMPLES / "strokes.png")
 STYLES = [STROKES[40:109, 500:571], STROKES[:60, :50]]
 WINOGRAD = {"conv": "winograd", "size": 40, "scales": (0.5, 1.0)}
-WINOGRAD |= {"content_layers": ("relu1_2",), "style_layers": ("relu1_1",)}
+WINOGRAD |= {"content_layers": ("relu1_1",), "style_layers": ("relu1_1",)}
 """Two sizes, the smaller one with tiles of 4x4, the larger one with 6x6."""
 
 COLLECTIVE = r"(all-reduce|all-gather|all-to-all|reduce-scatter|collective-\w+)"
