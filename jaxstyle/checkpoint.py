@@ -31,7 +31,7 @@ class Header(NamedTuple):
     """All in a checkpoint but its arrays."""
 
     run: record.Record
-    """What decides the run: its settings, the facts of its files, versions; and the device."""
+    """What decides the run: settings, facts of files, versions; the device; memory by size."""
     steps_done: int
     size: str
     """HxW of the canvas."""

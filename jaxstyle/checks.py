@@ -85,17 +85,16 @@ def _check_outputs(arguments: Arguments) -> None:
     given = results | checkpoints
     for name, path in given.items():
         _check_output(name, path, inputs)
+    if not (arguments.force or goes_on(arguments, output)):
+        for path in results.values():
+            check_free(path)
+        for path in checkpoints.values():
+            _check_no_checkpoint(path)
     for (one, path), (other, same) in itertools.combinations(given.items(), 2):
         if _same(path, same):
             raise InputError(f"the {other} and the {one} are the same file: {same}")
     if log is not None:
         files.check_suffix("the log", log, [".csv"])
-    if arguments.force or goes_on(arguments, output):
-        return
-    for path in results.values():
-        check_free(path)
-    for path in checkpoints.values():
-        _check_no_checkpoint(path)
 
 
 def output_of(arguments: Arguments) -> Path:

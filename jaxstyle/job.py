@@ -62,7 +62,7 @@ def run_job(job: Job) -> Outcome:
     """
     device = choose_device(job.arguments.device, say=job.say)
     compilation.keep_programs()
-    plan = fitting_levels(job.inputs, device_room(device))
+    plan = _as_begun(fitting_levels(job.inputs, device_room(device)), job.start)
     if job.stream is not None:
         job.say(_first_line(device, job.inputs, plan))
     with jax.default_device(device), job.interruption.noted_only():
@@ -81,13 +81,21 @@ def fitting_levels(inputs: Inputs, room: Room) -> list[Level]:
     return plan
 
 
+def _as_begun(plan: list[Level], start: Start | None) -> list[Level]:
+    """Returns the sizes computed the way they were, which "auto" need not choose again."""
+    if start is None:
+        return plan
+    ways = start.header.run["memory"]
+    return [level._replace(memory=way) for level, way in zip(plan, ways, strict=True)]
+
+
 def _paint(job: Job, plan: list[Level], device: jax.Device) -> tuple[Painted, Keeper]:
     """Runs the loop and does all that happens meanwhile."""
     arguments, settings = job.arguments, job.inputs.settings
     state, finished = (None, None) if job.start is None else _restore(job, job.start, device)
     clock, failure = Clock(plan, seconds=job.start.header.seconds if job.start else 0.0), None
     with _watch(job) as watch:
-        keeper = _keeper(job, device, clock, watch)
+        keeper = _keeper(job, plan, device, clock, watch)
         try:
             for chunk in paint(
                 job.inputs.params,
@@ -140,9 +148,9 @@ def _watch(job: Job) -> Watch:
     )
 
 
-def _keeper(job: Job, device: jax.Device, clock: Clock, watch: Watch) -> Keeper:
-    flags = job.arguments.checkpoints
-    run = {**run_record(job.inputs), "device": device.device_kind}
+def _keeper(job: Job, plan: list[Level], device: jax.Device, clock: Clock, watch: Watch) -> Keeper:
+    flags, ways = job.arguments.checkpoints, [level.memory for level in plan]
+    run = {**run_record(job.inputs), "device": device.device_kind, "memory": ways}
     return Keeper(
         path=flags.beside(job.output),
         flags=flags,

@@ -307,3 +307,22 @@ def test_another_device_is_warned_of(paint, killed) -> None:
     code, _, err = paint("--resume", *FLAGS)
     assert code == 0
     assert "warning: begun on TPU v9, going on on cpu, which rounds otherwise" in err
+
+
+def test_memory_is_used_as_before(paint, killed, monkeypatch) -> None:
+    """What "auto" chooses depends on how much is free, and the two ways round otherwise."""
+    killed(1, *FLAGS)
+    path, seen = Path("out.png.checkpoint"), []
+    header = checkpoint.read_header(path)
+    assert header.run["memory"] == ["plain", "plain"]
+    header.run["memory"] = ["strips", "plain"]
+    checkpoint.write(path, header, checkpoint.read_arrays(path))
+
+    def look(params, plan, **settings):
+        seen.extend(level.memory for level in plan)
+        raise KilledError
+
+    monkeypatch.setattr(job, "paint", look)
+    with pytest.raises(KilledError):
+        paint("--resume", *FLAGS)
+    assert seen == ["strips", "plain"]
