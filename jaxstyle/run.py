@@ -107,14 +107,14 @@ def _sweep(arguments: cli.Arguments, interruption: Interruption) -> int:
 
 def _collect(folder: Path, names: Sequence[str] | None = None, *, as_json: bool) -> int:
     """Gathers the runs that are in a sweep's folder; says which failed."""
-    from jaxstyle.summary import gather, overview, summarise
+    from jaxstyle.summary import gather_and_summarise, overview
+    from jaxstyle.sweepfolder import SUMMARIES
 
-    entries = gather(folder, names)
-    paths = summarise(folder, entries)
+    entries = gather_and_summarise(folder, names)
     if as_json:
         _print(json.dumps({"output": str(folder), "results": overview(entries)}).encode())
     else:
-        _print(b"\n".join(map(os.fsencode, paths)))
+        _print(b"\n".join(os.fsencode(folder / name) for name in SUMMARIES))
     failed = [each["name"] for each in entries if each["failure"] is not None]
     if failed:
         shown_names = ", ".join(failed[:5]) + (", ..." if len(failed) > 5 else "")

@@ -41,8 +41,8 @@ def gather(folder: Path, names: Iterable[str] | None = None) -> list[Entry]:
     return entries
 
 
-def summarise(folder: Path, entries: Sequence[Entry]) -> list[Path]:
-    """Writes the summaries of these runs into their folder and returns where they are."""
+def summarise(folder: Path, entries: Sequence[Entry]) -> None:
+    """Writes the summaries of these runs, `SUMMARIES`, into their folder."""
     made = {
         "sweep.csv": table(entries),
         "sheet.png": contact_sheet(folder, entries),
@@ -51,7 +51,20 @@ def summarise(folder: Path, entries: Sequence[Entry]) -> list[Path]:
     for name, data in made.items():
         with unbreakable():
             files.write_whole(folder / name, data, overwrite=True)
-    return [folder / name for name in made]
+
+
+def gather_and_summarise(folder: Path, names: Sequence[str] | None = None) -> list[Entry]:
+    """Writes the summaries of what is in a sweep's folder and returns its records, see `gather`.
+
+    Another process that has just finished a run may have written newer summaries meanwhile, which
+    these have replaced: so until nothing is new, they are made again.
+    """
+    entries = gather(folder, names)
+    summarise(folder, entries)
+    while (now := gather(folder, names)) != entries:
+        entries = now
+        summarise(folder, entries)
+    return entries
 
 
 def overview(entries: Sequence[Entry]) -> list[dict[str, Any]]:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxstyle import curves, sweepfolder
-from jaxstyle.summary import gather, summarise
+from jaxstyle import curves, summary, sweepfolder
+from jaxstyle.summary import gather, gather_and_summarise, summarise
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 TOTALS = {"b": 100.0, "a": 9.0, "c&<i>": 20.0, "nan": None}
@@ -104,6 +104,21 @@ def test_labels_and_keys(folder) -> None:
     assert reader.keys[5::columns] == ["100", "9", "20", ""]
     assert "<i>" not in text
     assert text.count("NaN at step 2") == 1
+
+
+def test_what_another_process_finishes_meanwhile_is_in_the_summaries(folder, monkeypatch) -> None:
+    record = sweepfolder.record_path(folder, "style=a")
+    hidden = record.rename(folder / "later")
+    contact_sheet = summary.contact_sheet
+
+    def meanwhile(*given) -> bytes:
+        if hidden.exists():
+            hidden.rename(record)
+        return contact_sheet(*given)
+
+    monkeypatch.setattr(summary, "contact_sheet", meanwhile)
+    assert len(gather_and_summarise(folder)) == len(TOTALS)
+    assert len((folder / "sweep.csv").read_text().splitlines()) == 1 + len(TOTALS)
 
 
 def test_a_curve_by_hand() -> None:
