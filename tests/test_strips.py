@@ -1,6 +1,8 @@
 """Strips of rows: in float64 the plain losses and gradients, to 1e-12."""
 
+import contextlib
 import functools
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -46,6 +48,16 @@ def losses_and_gradient(params, size, **changes):
     return evaluate(prepare(params, conv=recipe.conv), canvas_of("strokes", size), *pictures)
 
 
+@contextlib.contextmanager
+def double_precision() -> Iterator[None]:
+    """By the setting that every jax has."""
+    jax.config.update("jax_enable_x64", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", False)
+
+
 @pytest.mark.parametrize(
     ("size", "architecture", "rows", "changes"),
     [
@@ -64,7 +76,7 @@ def test_losses_and_gradients_are_the_plain_ones(
     for name in ("strip_sums", "strip_features"):
         cut = functools.partial(getattr(strips, name), rows=rows)
         monkeypatch.setattr(objective, name, cut)
-    with jax.enable_x64(True):
+    with double_precision():
         params = jax.tree.map(lambda x: x.astype(np.float64), slim_params(architecture))
         plain, plain_gradient = losses_and_gradient(params, size, memory="plain", **changes)
         found, gradient = losses_and_gradient(params, size, memory="strips", **changes)
