@@ -11,6 +11,9 @@ from jaxstyle.texts import read_seconds
 SECONDS_BETWEEN = 60.0
 """From one checkpoint to the next; a run that takes less needs none."""
 
+SUFFIX = ".checkpoint"
+"""Behind the name of an output, that of its checkpoint."""
+
 LONGEST_NAME = 220
 """In bytes, of an output that its checkpoints are named after: file systems allow 255."""
 
@@ -34,7 +37,7 @@ class CheckpointFlags:
         """Returns where the checkpoints of a run with this output are."""
         if self.path is not None:
             return self.path
-        return output.parent / f"{files.short(output.name, LONGEST_NAME)}.checkpoint"
+        return output.parent / f"{files.short(output.name, LONGEST_NAME)}{SUFFIX}"
 
 
 def add_checkpoint_flags(group: Any) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxstyle import files
+from jaxstyle.checkpointflags import SUFFIX
 from jaxstyle.cli import WEIGHT_WORDS, Arguments
 from jaxstyle.errors import InputError, did_you_mean
 from jaxstyle.recipe import INITS
@@ -19,14 +20,19 @@ from jaxstyle.recipe import INITS
 LONGEST_SIDES = {".png": 2**31 - 1, ".jpg": 65500, ".jpeg": 65500, ".webp": 16383}
 """The picture files that can be written, and how many pixels their sides can have at most."""
 
+CHECKPOINT_ENDS = (SUFFIX, SUFFIX + files.PREVIOUS)
+"""Of the checkpoints beside an output."""
 
-def check_files(arguments: Arguments) -> None:
-    """Checks every path on the command line, inputs first."""
+
+def check_files(arguments: Arguments) -> Path:
+    """Checks every path on the command line, inputs first; returns where the result goes."""
     check_inputs(arguments)
     try:
-        _check_outputs(arguments)
+        output = _output_of(arguments)
+        _check_outputs(arguments, output)
     except OSError as error:
         raise InputError(f"{error.filename} cannot be written: {error.strerror}") from None
+    return output
 
 
 def check_inputs(arguments: Arguments) -> None:
@@ -75,8 +81,8 @@ def _check_word_or_file(flag: str, value: str | None, words: Sequence[str]) -> N
         check_is_file(Path(value), before, did_you_mean(value, words))
 
 
-def _check_outputs(arguments: Arguments) -> None:
-    inputs, output, log = inputs_of(arguments), output_of(arguments), arguments.log
+def _check_outputs(arguments: Arguments, output: Path) -> None:
+    inputs, log = inputs_of(arguments), arguments.log
     if not output.is_dir():
         files.check_suffix("the output", output, LONGEST_SIDES)
     checkpoint = arguments.checkpoints.beside(output)
@@ -97,7 +103,7 @@ def _check_outputs(arguments: Arguments) -> None:
         files.check_suffix("the log", log, [".csv"])
 
 
-def output_of(arguments: Arguments) -> Path:
+def _output_of(arguments: Arguments) -> Path:
     """Returns where the result goes: as given, or a new name.
 
     With --resume that is the name of the run that was interrupted last, if there is one.
@@ -106,13 +112,14 @@ def output_of(arguments: Arguments) -> Path:
         return arguments.output
     stem, flags = f"{arguments.content.stem}-{arguments.style.stem}", arguments.checkpoints
     if flags.resume and flags.path is None:
-        pattern = rf"({re.escape(files.short(stem))}(?:-\d+)?\.png)\.checkpoint(?:\.previous)?"
+        name, ends = re.escape(files.short(stem)), "|".join(map(re.escape, CHECKPOINT_ENDS))
+        pattern = rf"({name}(?:-\d+)?\.png)(?:{ends})"
         found = [
             (p, match[1]) for p in Path().iterdir() if (match := re.fullmatch(pattern, p.name))
         ]
         if found:
             return Path(max(found, key=lambda each: each[0].lstat().st_mtime)[1])
-    taken = [] if flags.path is not None else [".checkpoint", ".checkpoint.previous"]
+    taken = [] if flags.path is not None else CHECKPOINT_ENDS
     return files.fresh_path(Path(), stem, ".png", beside=taken)
 
 

@@ -17,11 +17,7 @@ from jaxstyle.presets import PRESETS, preset
 from jaxstyle.recipe import Hyperparams, Recipe
 from jaxstyle.settingflags import add_setting, layer_settings
 from jaxstyle.sweepflags import SweepFlags, add_sweep_flags, take_sweep_flags
-from jaxstyle.texts import (
-    read_choice,
-    read_seed,
-    read_whole,
-)
+from jaxstyle.texts import read_choice, read_seed, read_whole
 
 DEVICES = ("cpu", "gpu", "tpu")
 WEIGHT_WORDS = ("auto", "embedded", "vgg19")

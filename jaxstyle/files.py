@@ -12,6 +12,9 @@ from jaxstyle.errors import InputError
 LONGEST_STEM = 200
 """In bytes, of a new name: file systems allow 255, some of which go to numbers and suffixes."""
 
+PREVIOUS = ".previous"
+"""Behind a name, that of the file before, where that is kept."""
+
 HDF5_SUFFIXES = (".h5", ".hdf5")
 TORCH_SUFFIXES = (".pth", ".pt")
 """Of weight files."""
@@ -97,7 +100,7 @@ def fresh_path(folder: Path, stem: str, suffix: str, *, beside: Sequence[str] = 
 
 def previous(path: Path) -> Path:
     """Returns the name of the file that was there before, where that is kept."""
-    return path.parent / f"{path.name}.previous"
+    return path.parent / f"{path.name}{PREVIOUS}"
 
 
 def check_suffix(what: str, path: Path, suffixes: Collection[str]) -> None:

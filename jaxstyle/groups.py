@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxstyle.conv import Params, prepare
+from jaxstyle.conv import Params
 from jaxstyle.levels import Level, levels
 from jaxstyle.objective import Problem, _as_arrays, resolve
-from jaxstyle.painting import problem_at
+from jaxstyle.painting import problem_at, target_kernels_of
 from jaxstyle.places import Setting
 from jaxstyle.recipe import Hyperparams, Recipe
 from jaxstyle.room import NO_LIMIT, memory_left
@@ -48,7 +48,7 @@ def workshop(params: Params, settings: Sequence[Setting], *, keep: int) -> Works
     """Returns what makes levels and problems, each kept for a while, as settings share many."""
     recipes = {each.recipe for each in settings}
     taps = {tap for each in recipes for tap in each.content_layers + each.style_layers}
-    plain = prepare(needed(params, sorted(taps)), conv="direct", gradients=False)
+    plain = target_kernels_of(needed(params, sorted(taps)))
     pictures = {id(p): p for each in settings for p in (each.content, each.style)}
 
     # asked once: all settings of a program must decide alike, and all processes

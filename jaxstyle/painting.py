@@ -66,7 +66,7 @@ def paint(
             kernels_at(level, params, recipe=recipe),
             recipe=recipe,
             hyper=hyper,
-            target_kernels=prepare(params, conv="direct", gradients=False),
+            target_kernels=target_kernels_of(params),
         )
         if state.canvas.shape != level.content.shape:
             state = enlarged(state, level.content.shape)
@@ -81,6 +81,11 @@ def kernels_at(level: Level, params: Params, *, recipe: Recipe) -> Kernels:
     """Returns the kernels that canvases of this size are painted with."""
     size = level.content.shape[0], level.content.shape[1]
     return prepare(params, conv=recipe.conv, size=size)
+
+
+def target_kernels_of(params: Params) -> Kernels:
+    """Returns the kernels for targets: plain, as these are computed once, and without gradients."""
+    return prepare(params, conv="direct", gradients=False)
 
 
 def problem_at(

@@ -5,7 +5,6 @@ import ctypes
 import os
 import sys
 from collections.abc import Iterator
-from importlib import metadata, util
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,6 +37,8 @@ def on_cpu_surely(device: str | None) -> bool:
     """Whether a run on this `--device` can only be on the CPU, as far as is known before jax."""
     if device is not None or os.environ.get("JAX_PLATFORMS"):
         return "cpu" in (device, os.environ.get("JAX_PLATFORMS"))
+    from importlib import util  # not needed by --help
+
     return not any(util.find_spec(name) for name in ("jax_plugins", "libtpu"))
 
 
@@ -46,6 +47,8 @@ def compile_leanly() -> None:
     flags = os.environ.get("XLA_FLAGS", "")
     if "jax" in sys.modules or LEAN_FLAG in flags:
         return
+    from importlib import metadata  # 20 ms that --help need not wait for
+
     with contextlib.suppress(metadata.PackageNotFoundError):
         if metadata.version("jaxlib") in TESTED_JAXLIBS:
             os.environ["XLA_FLAGS"] = f"{flags} {LEAN_FLAG}=false".strip()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxstyle import cli
-from jaxstyle.checks import check_files, output_of
+from jaxstyle.checks import check_files
 from jaxstyle.errors import InputError
 from jaxstyle.interrupt import Interruption
 from jaxstyle.presets import PRESETS
@@ -24,7 +24,6 @@ from jaxstyle.texts import one_line, shown
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code; `arguments` default to the process's."""
-    compile_leanly()
     with Interruption(os._exit) as interruption:
         try:
             parsed = cli.parse(arguments)
@@ -32,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _list_presets()
             if parsed.collect is not None:
                 return _collect(parsed.collect, as_json=parsed.json)
+            compile_leanly()
             if parsed.sweep is not None:
                 return _sweep(parsed, interruption)
             return _run(parsed, interruption)
@@ -49,8 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: cli.Arguments, interruption: Interruption) -> int:
-    check_files(arguments)
-    output = output_of(arguments)
+    output = check_files(arguments)
     stream = None if arguments.quiet else sys.stderr
     from jaxstyle.inputs import read_inputs
     from jaxstyle.resuming import find_start

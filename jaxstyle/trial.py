@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxstyle import compilation, images
-from jaxstyle.conv import Params, prepare
+from jaxstyle.conv import Params
 from jaxstyle.device import choose_device, device_room
 from jaxstyle.inputs import Inputs, Say
 from jaxstyle.job import fitting_levels
 from jaxstyle.levels import Level, levels
 from jaxstyle.objective import make_problem
-from jaxstyle.painting import kernels_at, problem_at
+from jaxstyle.painting import kernels_at, problem_at, target_kernels_of
 from jaxstyle.plan import KERNELS, STARTED, STRIPS_OVER_PLAIN, gigabytes, largest_size, memory_of
 from jaxstyle.progress import size_text
 from jaxstyle.room import Room
@@ -150,7 +150,7 @@ def _timed_step(inputs: Inputs, level: Level, params: Params) -> tuple[tuple[int
         kernels_at(small, params, recipe=recipe),
         recipe=recipe,
         hyper=settings.hyper,
-        target_kernels=prepare(params, conv="direct"),
+        target_kernels=target_kernels_of(params),
     )
     state, _ = _run_steps(begin(jnp.asarray(images.normalise(small.content))), 1, problem)
     began = time.perf_counter()

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -73,3 +74,13 @@ def content() -> images.Picture:
 def style() -> images.Picture:
     """A piece of the example painting, of another size."""
     return images.load_picture(EXAMPLES / "strokes.png")[40:109, 500:571]
+
+
+@pytest.fixture
+def double_precision() -> Iterator[None]:
+    """Has a test compute in float64, by the setting that every jax has."""
+    import jax  # after the cache is named, above
+
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", False)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -107,7 +108,7 @@ def test_the_compilers_flag_is_set_for_tested_versions_only(
         ("99.0", "", ""),
     ):
         monkeypatch.setenv("XLA_FLAGS", given)
-        monkeypatch.setattr(room.metadata, "version", lambda _, found=version: found)
+        monkeypatch.setattr(metadata, "version", lambda _, found=version: found)
         room.compile_leanly()
         assert os.environ["XLA_FLAGS"] == expected
         assert room.compiles_leanly() == expected.endswith("=false")

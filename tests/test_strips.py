@@ -1,8 +1,6 @@
 """Strips of rows: in float64 the plain losses and gradients, to 1e-12."""
 
-import contextlib
 import functools
-from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -48,16 +46,6 @@ def losses_and_gradient(params, size, **changes):
     return evaluate(prepare(params, conv=recipe.conv), canvas_of("strokes", size), *pictures)
 
 
-@contextlib.contextmanager
-def double_precision() -> Iterator[None]:
-    """By the setting that every jax has."""
-    jax.config.update("jax_enable_x64", True)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_enable_x64", False)
-
-
 @pytest.mark.parametrize(
     ("size", "architecture", "rows", "changes"),
     [
@@ -71,15 +59,14 @@ def double_precision() -> Iterator[None]:
     ],
 )
 def test_losses_and_gradients_are_the_plain_ones(
-    monkeypatch, size, architecture, rows, changes
+    monkeypatch, double_precision, size, architecture, rows, changes
 ) -> None:
     for name in ("strip_sums", "strip_features"):
         cut = functools.partial(getattr(strips, name), rows=rows)
         monkeypatch.setattr(objective, name, cut)
-    with double_precision():
-        params = jax.tree.map(lambda x: x.astype(np.float64), slim_params(architecture))
-        plain, plain_gradient = losses_and_gradient(params, size, memory="plain", **changes)
-        found, gradient = losses_and_gradient(params, size, memory="strips", **changes)
+    params = jax.tree.map(lambda x: x.astype(np.float64), slim_params(architecture))
+    plain, plain_gradient = losses_and_gradient(params, size, memory="plain", **changes)
+    found, gradient = losses_and_gradient(params, size, memory="strips", **changes)
     assert gradient.dtype == np.float64
     np.testing.assert_allclose(found, plain, rtol=1e-12)
     atol = 1e-12 * np.abs(plain_gradient).max()

@@ -37,13 +37,6 @@ def in_numpy(image, kernel, cotangent):
     return forward, numpy_convolve(cotangent, turned, np.zeros(kernel.shape[2]))
 
 
-@pytest.fixture
-def double_precision():
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", False)
-
-
 @pytest.mark.parametrize("m", TILES)
 @pytest.mark.parametrize("turned", [False, True])
 def test_one_dimension_is_exact(m: int, turned: bool) -> None:
