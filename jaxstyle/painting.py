@@ -68,8 +68,8 @@ def paint(
             hyper=hyper,
             target_kernels=target_kernels_of(params),
         )
-        if state.canvas.shape != level.content.shape:
-            state = enlarged(state, level.content.shape)
+        if int(state.step) == level.first_step:
+            state = enlarged(state.canvas, level.content.shape, step=level.first_step)
         for chunk in steps(problem, state, pause_every=pause_every):
             if not len(chunk.learning_rate):  # it was compiled
                 give_back()

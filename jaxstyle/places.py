@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +12,7 @@ from jaxstyle.errors import DivergedError
 from jaxstyle.levels import Level
 from jaxstyle.losses import Losses
 from jaxstyle.recipe import Hyperparams, Recipe
-from jaxstyle.transfer import State, begin, enlarged
+from jaxstyle.transfer import State, enlarged
 
 
 class Setting(NamedTuple):
@@ -60,8 +59,6 @@ class Place:
     """The last good one, once a size or the run has ended; before, the first."""
     losses: Any = (np.nan,) * 4
     """Of this canvas."""
-    ended: State | None = None
-    """In which the last size that is done has ended."""
     rows: list[NDArray[np.float32]] = field(default_factory=list)
     """Of every step so far, its losses and learning rate."""
     level_began: int = 0
@@ -81,9 +78,7 @@ class Place:
         """Returns the state before the first step of the size of that number, from 0."""
         self.level_began = len(self.rows)
         level = self.plan[size]
-        state = self.ended or begin(jnp.asarray(self.canvas), step=level.first_step)
-        same_size = state.canvas.shape == level.content.shape
-        return state if same_size else enlarged(state, level.content.shape)
+        return enlarged(self.canvas, level.content.shape, step=level.first_step)
 
     def take(self, rows: NDArray[np.float32], seconds: float) -> None:
         """Takes note of a call's good steps, a row of losses and learning rate for each."""
@@ -94,7 +89,7 @@ class Place:
     def close(self, state: State, closing: NDArray[np.float32]) -> None:
         """Takes note of the state after a size's last step, and of its canvas's losses."""
         if np.isfinite(closing[3]):
-            self.ended, self.canvas, self.losses = state, state.canvas, closing
+            self.canvas, self.losses = state.canvas, closing
         else:
             self.fail(state.good, closing)
 

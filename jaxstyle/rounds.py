@@ -30,7 +30,7 @@ from jaxstyle.objective import Problem
 from jaxstyle.painting import first_canvas, kernels_at
 from jaxstyle.places import Place, Result, Setting
 from jaxstyle.spread import copy_to_all, local_parts, local_trees, mesh_of, run_steps, spread
-from jaxstyle.transfer import State, _steps_a_call, begin
+from jaxstyle.transfer import State, _steps_a_call, closed
 from jaxstyle.vgg import needed
 
 STEPS_A_CALL_TOGETHER = 10
@@ -160,12 +160,12 @@ def _paint_size(
         tables = local_parts(table)
         seconds = time.perf_counter() - started
         remaining = remaining - counts
-        pixel_steps = _note(work, state, tables, seconds if call else 0.0)
+        pixel_steps = _note(work, unclosed, state, tables, seconds if call else 0.0)
         if not together:
             remaining = remaining * [not place.over for place in work.places]
         ending = unclosed & (remaining == 0)
         if ending.any():
-            _close(work, state, problem, number, ending)
+            state = _close(work, state, problem, ending)
         unclosed &= ~ending
         last = number == len(work.places[0].plan) - 1
         yield _tick(work, pixel_steps, seconds, unclosed | (not last))
@@ -179,12 +179,18 @@ def _spread_counts(counts: NDArray[np.int64], work: _Round) -> jax.Array:
     return spread([np.int32(counts[i]) for i in work.here], work.mesh)  # type: ignore[return-value]
 
 
-def _note(work: _Round, state: State, tables: list[NDArray[Any]], seconds: float) -> int:
-    """Notes a call's steps in the places, and returns how many pixels they changed."""
+def _note(
+    work: _Round,
+    unclosed: NDArray[np.bool_],
+    state: State,
+    tables: list[NDArray[Any]],
+    seconds: float,
+) -> int:
+    """Notes a call's steps in the places still at this size; returns how many pixels changed."""
     steps, failures = local_parts(state.step), local_parts(state.failed)
     pixels = 0
     for i, place in enumerate(work.places):
-        if place.over:
+        if place.over or not unclosed[work.here[i]]:
             continue
         good_rows = int(steps[i]) - place.steps_done
         pixels += good_rows * int(np.prod(state.canvas.shape[1:3]))
@@ -194,20 +200,15 @@ def _note(work: _Round, state: State, tables: list[NDArray[Any]], seconds: float
     return pixels
 
 
-def _close(
-    work: _Round, state: State, problem: Problem, number: int, ending: NDArray[np.bool_]
-) -> None:
-    """Finds the losses after the last step of the places that are ending this size."""
-    states = local_trees(state)
-    again = [
-        begin(each.canvas, step=place.plan[number].first_step)
-        for each, place in zip(states, work.places, strict=True)
-    ]
+def _close(work: _Round, state: State, problem: Problem, ending: NDArray[np.bool_]) -> State:
+    """Finds the losses after the last step of the places that end this size, by a further one."""
     counts = _spread_counts(ending.astype(np.int64), work)
-    _, table = run_steps(spread(again, work.mesh), counts, problem, work.mesh)
-    for i, closing in enumerate(local_parts(table)):
-        if ending[work.here[i]] and not work.places[i].over:
-            work.places[i].close(states[i], closing[0, :4])
+    state, table = run_steps(state, counts, problem, work.mesh)
+    places = zip(work.here, work.places, local_trees(state), local_parts(table), strict=True)
+    for i, place, after, closing in places:
+        if ending[i] and not place.over:
+            place.close(closed(after, step=place.steps_done), closing[0, :4])
+    return state
 
 
 def _tick(work: _Round, pixel_steps: int, seconds: float, unfinished: NDArray[np.bool_]) -> Tick:

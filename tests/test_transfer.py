@@ -66,9 +66,7 @@ def test_steps_apply_adam_and_the_schedule(problem, content) -> None:
 
 def test_a_larger_size_goes_on_from_the_canvas_with_a_new_adam() -> None:
     """A constant canvas stays constant when resized; the steps done are kept."""
-    state = begin(jnp.full((67, 93, 3), -0.5), step=3)
-    spent = state.optimizer._replace(count=jnp.int32(3), nu=jnp.ones_like(state.canvas))
-    larger = enlarged(state._replace(optimizer=spent), (99, 131, 3))
+    larger = enlarged(jnp.full((67, 93, 3), -0.5), (99, 131, 3), step=3)
     np.testing.assert_allclose(larger.canvas, np.full((99, 131, 3), -0.5), rtol=1e-5)
     np.testing.assert_array_equal(larger.good, larger.canvas)
     assert larger.optimizer.nu.shape == (99, 131, 3)
@@ -91,6 +89,22 @@ def test_losses_are_those_before_the_update(problem, content) -> None:
     rows, chunk = run(problem, canvas)
     np.testing.assert_allclose(rows[0], jax.jit(canvas_losses)(canvas, problem), rtol=1e-6)
     np.testing.assert_array_equal(chunk.closing, losses_of(chunk.state.canvas, problem))
+
+
+def test_no_second_state_lies_beside_the_first(problem, content, monkeypatch) -> None:
+    """A state is four arrays of the canvas's shape, to the end of the last step."""
+    canvas, original, seen = images.normalise(content), transfer._run_steps, []
+
+    def counting(*given):
+        seen.append(sum(each.shape == canvas.shape for each in jax.live_arrays()))
+        return original(*given)
+
+    before = sum(each.shape == canvas.shape for each in jax.live_arrays())
+    monkeypatch.setattr(transfer, "_run_steps", counting)
+    _, chunk = run(problem, canvas)
+    assert max(seen) - before == 4
+    np.testing.assert_array_equal(chunk.state.good, chunk.state.canvas)
+    assert (int(chunk.state.step), int(chunk.state.optimizer.count)) == (12, 0)
 
 
 @pytest.mark.parametrize("most", [1, 5, 64])
