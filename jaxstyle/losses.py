@@ -107,23 +107,37 @@ def style_loss(canvas_gram: jax.Array, style_gram: jax.Array) -> jax.Array:
     return jnp.mean(jnp.square(canvas_gram - style_gram))
 
 
-def total_variation(canvas: jax.Array) -> jax.Array:
+def total_variation(canvas: jax.Array, *, height: int | None = None) -> jax.Array:
     """Returns half the sum of the mean absolute differences of vertical and horizontal neighbours.
 
     Args:
       canvas: (H, W, 3) in the network's input space; a side of length 1 has no neighbours and
         adds nothing.
+      height: how many of the rows are the picture's; those below, if any, must be zero.
     """
-    return 0.5 * (_mean_abs(canvas[1:] - canvas[:-1]) + _mean_abs(canvas[:, 1:] - canvas[:, :-1]))
+    vertical, horizontal = canvas[1:] - canvas[:-1], canvas[:, 1:] - canvas[:, :-1]
+    if height is None:
+        return 0.5 * (_mean_abs(vertical) + _mean_abs(horizontal))
+    inside = jnp.arange(vertical.shape[0]) < height - 1
+    vertical = jnp.where(inside[:, None, None], vertical, 0)
+    width = canvas.shape[1]
+    return 0.5 * (
+        _sum_abs(vertical) / max((height - 1) * width * 3, 1)
+        + _sum_abs(horizontal) / max(height * (width - 1) * 3, 1)
+    )
 
 
 def _mean_abs(x: jax.Array) -> jax.Array:
-    """Returns mean |x| with subgradient 0 at 0, as in PyTorch.
+    return _sum_abs(x) / max(x.size, 1)
+
+
+def _sum_abs(x: jax.Array) -> jax.Array:
+    """Returns the sum of |x| with subgradient 0 at 0, as in PyTorch.
 
     `jnp.abs` has 1 there. In a photo of 8 bits one neighbour in twelve is equal, and the
     gradient would be wrong by a third.
     """
-    return jnp.sum(x * lax.stop_gradient(jnp.sign(x))) / max(x.size, 1)
+    return jnp.sum(x * lax.stop_gradient(jnp.sign(x)))
 
 
 def weighted_losses(
@@ -135,6 +149,7 @@ def weighted_losses(
     content_weights: Mapping[str, jax.Array | float],
     style_weights: Mapping[str, jax.Array | float],
     tv_weight: jax.Array | float,
+    height: int | None = None,
 ) -> Losses:
     """Returns every weighted term and the total; layers are summed, as in the book.
 
@@ -146,6 +161,7 @@ def weighted_losses(
       content_weights: by content layer, its weight times the content weight.
       style_weights: by style layer, likewise.
       tv_weight: of the total variation.
+      height: how many rows of the canvas are the picture's, see `total_variation`.
     """
     content_terms = [w * content_loss(content[k]) for k, w in content_weights.items()]
     style_terms = [
@@ -153,5 +169,5 @@ def weighted_losses(
     ]
     content_sum = jnp.sum(jnp.stack(content_terms))
     style_sum = jnp.sum(jnp.stack(style_terms))
-    tv = tv_weight * total_variation(canvas)
+    tv = tv_weight * total_variation(canvas, height=height)
     return Losses(content_sum, style_sum, tv, style_sum + content_sum + tv)

@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from jaxstyle.conv import Kernels, Params
 from jaxstyle.layers import resolve_taps
 from jaxstyle.losses import Losses, Sums, gram, moments, squared_error, weighted_losses
 from jaxstyle.recipe import Hyperparams, Recipe, field_names
+from jaxstyle.shards import Rows, copy_to_all, share_out, shared_features, shared_sums
 from jaxstyle.strips import strip_features, strip_sums
 from jaxstyle.vgg import features
 
@@ -50,6 +52,8 @@ class Program(NamedTuple):
     schedule: str
     strips: bool = False
     """Whether features are computed in strips of rows, see `strips`."""
+    rows: Rows | None = None
+    """How the canvas lies on several devices, see `shards`; None on one."""
 
 
 @partial(
@@ -86,13 +90,23 @@ def resolve(recipe: Recipe, kernels: Kernels | Params) -> Program:
     )
 
 
-@partial(jax.jit, static_argnames="program")
+@partial(jax.jit, static_argnames=("program", "style_rows"))
 def make_targets(
-    kernels: Kernels, content: jax.Array, style: jax.Array, *, program: Program
+    kernels: Kernels,
+    content: jax.Array,
+    style: jax.Array,
+    *,
+    program: Program,
+    style_rows: Rows | None = None,
 ) -> Targets:
-    """Returns the targets of a content and a style, both (H, W, 3), normalised, of any sizes."""
-    maps_of = strip_features if program.strips else features
-    sums = picture_sums(kernels, style, {}, program=program)
+    """Returns the targets of a content and a style, both (H, W, 3), normalised, of any sizes.
+
+    On several devices both are shared out, `style_rows` says how the style is.
+    """
+    maps_of: Any = strip_features if program.strips else features
+    if program.rows is not None:
+        maps_of = partial(shared_features, height=program.rows.height)
+    sums = picture_sums(kernels, style, {}, program=program._replace(rows=style_rows))
     return Targets(
         maps_of(kernels, content, taps=program.content_layers, pooling=program.pooling),
         {tap: gram(each) for tap, each in sums.style.items()},
@@ -104,15 +118,19 @@ def picture_sums(
 ) -> Sums:
     """Returns all that the losses need to know of a picture's features (H, W, 3).
 
-    The one place where the network meets the losses: whole, or in strips of rows.
+    The one place where the network meets the losses: whole, in strips of rows, or with the rows
+    shared out to several devices.
 
     Args:
       kernels: from `conv.prepare`.
       picture: normalised.
       content: by content layer, the features to compare with; may be empty.
-      program: its layers, pooling and `strips` count.
+      program: its layers, pooling, `strips` and `rows` count.
     """
-    layers, pooling = program.style_layers, program.pooling
+    layers, pooling, rows = program.style_layers, program.pooling, program.rows
+    if rows is not None:
+        given = {"style_layers": layers, "pooling": pooling, "height": rows.height}
+        return shared_sums(kernels, picture, content, **given)
     if program.strips:
         return strip_sums(kernels, picture, content, style_layers=layers, pooling=pooling)
     taps = tuple(dict.fromkeys([*content, *layers]))
@@ -133,6 +151,7 @@ def make_problem(
     first_step: int = 0,
     steps: int | None = None,
     target_kernels: Kernels | None = None,
+    mesh: Mesh | None = None,
 ) -> Problem:
     """Returns the problem of painting `content` like `style`, canvases (H, W, 3) of any sizes.
 
@@ -147,16 +166,25 @@ def make_problem(
       steps: how many steps this size has; by default the recipe's.
       target_kernels: the same weights, prepared otherwise, for the targets alone; by default
         `kernels`. The plain convolution compiles sooner, and targets are computed only once.
+      mesh: the devices that share the rows, from `shards.mesh_of`; by default there is one.
 
     Raises:
       InputError: the weights have no such layer.
     """
-    program = resolve(recipe, kernels)
+    program, style_rows = resolve(recipe, kernels), None
+    target_kernels = target_kernels or kernels
     content, style = jnp.asarray(content), jnp.asarray(style)
+    hyper = _as_arrays(hyper, content.dtype)
+    if mesh is not None:
+        program = program._replace(rows=Rows(mesh, content.shape[0]))
+        style_rows = Rows(mesh, style.shape[0])
+        content, style = (share_out(each, mesh) for each in (content, style))
+        kernels, target_kernels, hyper = copy_to_all((kernels, target_kernels, hyper), mesh)
+    targets = make_targets(target_kernels, content, style, program=program, style_rows=style_rows)
     return Problem(
         kernels=kernels,
-        targets=make_targets(target_kernels or kernels, content, style, program=program),
-        hyper=_as_arrays(hyper, content.dtype),
+        targets=targets,
+        hyper=hyper,
         program=program,
         first_step=first_step,
         steps=recipe.steps if steps is None else steps,
@@ -171,7 +199,10 @@ def _as_arrays(hyper: Hyperparams, dtype: Any) -> Hyperparams:
 
 
 def canvas_losses(canvas: jax.Array, problem: Problem) -> Losses:
-    """Returns every weighted loss term of a canvas (H, W, 3): pure, for jit, grad and vmap."""
+    """Returns every weighted loss term of a canvas (H, W, 3): pure, for jit, grad and vmap.
+
+    Of a problem on several devices, the canvas is padded, see `shards.share_out`.
+    """
     hyper, program = problem.hyper, problem.program
     sums = picture_sums(problem.kernels, canvas, problem.targets.content, program=program)
     weights = zip(program.content_layers, hyper.content_layer_weights, strict=True)
@@ -184,6 +215,7 @@ def canvas_losses(canvas: jax.Array, problem: Problem) -> Losses:
         content_weights={tap: weight * hyper.content_weight for tap, weight in weights},
         style_weights={tap: weight * hyper.style_weight for tap, weight in style_weights},
         tv_weight=hyper.tv_weight,
+        height=None if program.rows is None else program.rows.height,
     )
 
 

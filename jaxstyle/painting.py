@@ -4,6 +4,7 @@
 it. `stylize` drains it.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from numpy.typing import NDArray
 
 from jaxstyle import images
@@ -19,8 +21,9 @@ from jaxstyle.errors import DivergedError, InputError
 from jaxstyle.levels import Level, levels
 from jaxstyle.objective import Problem, make_problem
 from jaxstyle.presets import change, preset
-from jaxstyle.recipe import INITS, Hyperparams, Recipe, validate
+from jaxstyle.recipe import INITS, Hyperparams, Recipe, for_several_devices, validate
 from jaxstyle.room import give_back
+from jaxstyle.shards import mesh_of
 from jaxstyle.transfer import Chunk, State, begin, enlarged, steps
 from jaxstyle.vgg import needed
 
@@ -35,6 +38,7 @@ def paint(
     seed: int = 0,
     pause_every: int = 0,
     start: State | None = None,
+    devices: Sequence[jax.Device] = (),
 ) -> Iterator[Chunk]:
     """Paints at every size in turn and yields what every few steps brought.
 
@@ -49,12 +53,19 @@ def paint(
       seed: of the noise.
       pause_every: if not 0, a chunk ends at every multiple of this many steps.
       start: the state of an earlier chunk, to go on from there, bit for bit; it is used up.
+      devices: to share the rows of the picture; fewer than two are jax's default device. What a
+        chunk's state shows are then `shards.SharedPicture`s: `np.array` gives the picture.
 
     Raises:
-      InputError: the weights lack a layer, or `init` cannot be used.
+      InputError: the weights lack a layer, `init` cannot be used, or the recipe is not for several
+        devices.
       DivergedError: after the chunk whose last step's loss or gradient is not finite.
     """
     params = needed(params, recipe.content_layers + recipe.style_layers)
+    mesh = mesh_of(devices) if len(devices) > 1 else None
+    if mesh is not None:
+        recipe = for_several_devices(recipe)
+        plan = [level._replace(memory=recipe.memory) for level in plan]
     if start is None:
         state = begin(first_canvas(plan[0], init=init, seed=seed, resampling=recipe.resampling))
     else:
@@ -67,6 +78,7 @@ def paint(
             recipe=recipe,
             hyper=hyper,
             target_kernels=target_kernels_of(params),
+            mesh=mesh,
         )
         if int(state.step) == level.first_step:
             state = enlarged(state.canvas, level.content.shape, step=level.first_step)
@@ -89,7 +101,13 @@ def target_kernels_of(params: Params) -> Kernels:
 
 
 def problem_at(
-    level: Level, kernels: Kernels, *, recipe: Recipe, hyper: Hyperparams, target_kernels: Kernels
+    level: Level,
+    kernels: Kernels,
+    *,
+    recipe: Recipe,
+    hyper: Hyperparams,
+    target_kernels: Kernels,
+    mesh: Mesh | None = None,
 ) -> Problem:
     """Returns the problem of one size, see `make_problem`."""
     return make_problem(
@@ -101,6 +119,7 @@ def problem_at(
         first_step=level.first_step,
         steps=level.steps,
         target_kernels=target_kernels,
+        mesh=mesh,
     )
 
 
@@ -140,6 +159,7 @@ def stylize(
     init: Any = "content",
     seed: int = 0,
     report: Callable[[Chunk], None] | None = None,
+    devices: Sequence[jax.Device] | None = None,
 ) -> NDArray[np.float32]:
     """Paints the content picture in the manner of the style picture.
 
@@ -153,6 +173,8 @@ def stylize(
       seed: of the noise.
       report: called after every few steps, and once before the first of each size. The arrays of
         a chunk's state are used up by the next steps: keep a copy, `np.array(chunk.state.canvas)`.
+      devices: to share the rows of the picture, such as `jax.local_devices()`: each then needs a
+        part of the memory, and all work on every step. By default one, jax's default device.
 
     Returns:
       The painted picture, (H, W, 3) float32 in [0, 1].
@@ -168,11 +190,16 @@ def stylize(
     recipe, hyper = recipe or default_recipe, hyper or default_hyper
     validate(recipe, hyper)
     _check_params(params)
+    devices = devices or ()
+    if len(devices) > 1:
+        recipe = for_several_devices(recipe)
     plan = levels(content, style, recipe=recipe)
+    given = {"recipe": recipe, "hyper": hyper, "init": init, "seed": seed, "devices": devices}
     try:
-        for chunk in paint(params, plan, recipe=recipe, hyper=hyper, init=init, seed=seed):
-            if report is not None:
-                report(chunk)
+        with jax.default_device(devices[0]) if devices else contextlib.nullcontext():
+            for chunk in paint(params, plan, **given):
+                if report is not None:
+                    report(chunk)
     except DivergedError as error:
         error.picture = images.denormalise(chunk.state.good)
         raise

@@ -1,5 +1,6 @@
-"""Several processes as one program, by jax.distributed; and which devices a sweep uses."""
+"""Several processes as one program, by jax.distributed; and which devices are used."""
 
+import hashlib
 from collections.abc import Sequence
 
 import jax
@@ -44,6 +45,27 @@ def devices_for(platform: str, most: int | None) -> list[jax.Device]:
         own = [each for each in jax.devices(platform) if each.process_index == process]
         found += own[:most]
     return found
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes what all have made together."""
+    return jax.process_index() == 0
+
+
+def same(number: float) -> float:
+    """Returns the first process's number, on which all can act alike."""
+    if jax.process_count() == 1:
+        return number
+    return float(multihost_utils.broadcast_one_to_all(np.float64(number)))
+
+
+def all_have(text: str) -> bool:
+    """Whether every process has given this very text."""
+    if jax.process_count() == 1:
+        return True
+    digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)
+    everyone = np.asarray(multihost_utils.process_allgather(digest))
+    return bool((everyone.reshape(-1, digest.size) == digest).all())
 
 
 def agree(flags: Sequence[bool]) -> list[bool]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jaxstyle import limits
+from jaxstyle.errors import InputError
 
 POOLINGS = ("max", "avg")
 CONVS = ("auto", "direct", "winograd")
@@ -135,6 +136,21 @@ class Hyperparams:
     )
     content_layer_weights: tuple[float, ...] = field(default=(1.0,), metadata={})
     style_layer_weights: tuple[float, ...] = field(default=(1.0,) * 5, metadata={})
+
+
+def for_several_devices(recipe: Recipe) -> Recipe:
+    """Returns the recipe that several devices follow which share the rows of one picture.
+
+    Raises:
+      InputError: it asks for what only one device does.
+    """
+    for name, only in (("memory", "plain"), ("conv", "direct")):
+        given = getattr(recipe, name)
+        if given not in ("auto", only):
+            raise InputError(
+                f"{name} {given!r} is for one device: several that share a picture take {only!r}"
+            )
+    return dataclasses.replace(recipe, memory="plain", conv="direct")
 
 
 def field_names(settings: type[Recipe] | type[Hyperparams]) -> tuple[str, ...]:

@@ -29,7 +29,8 @@ from jaxstyle.groups import Workshop, groups, workshop
 from jaxstyle.objective import Problem
 from jaxstyle.painting import first_canvas, kernels_at
 from jaxstyle.places import Place, Result, Setting
-from jaxstyle.spread import copy_to_all, local_parts, local_trees, mesh_of, run_steps, spread
+from jaxstyle.shards import copy_to_all
+from jaxstyle.spread import local_parts, local_trees, mesh_of, run_steps, spread
 from jaxstyle.transfer import State, _steps_a_call, closed
 from jaxstyle.vgg import needed
 

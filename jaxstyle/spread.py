@@ -18,14 +18,12 @@ from numpy.typing import NDArray
 from jaxstyle import transfer
 from jaxstyle.conv import Kernels
 from jaxstyle.objective import Problem
+from jaxstyle.shards import SAME
 from jaxstyle.transfer import State
 
 AXIS = "sweep"
 EACH: Any = P(AXIS)  # type: ignore[no-untyped-call]
 """Another value on every device."""
-
-SAME: Any = P()  # type: ignore[no-untyped-call]
-"""The same on all."""
 
 _T = TypeVar("_T")
 
@@ -59,18 +57,6 @@ def spread(trees: Sequence[_T], mesh: Mesh) -> _T:
 @jax.jit
 def _with_axis(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree)
-
-
-def copy_to_all(tree: _T, mesh: Mesh) -> _T:
-    """Puts a copy of the tree on every one of this process's devices."""
-    sharding = NamedSharding(mesh, SAME)
-
-    def copy(leaf: jax.Array) -> jax.Array:
-        parts = [jax.device_put(leaf, device) for device in mesh.local_devices]
-        return jax.make_array_from_single_device_arrays(leaf.shape, sharding, parts)
-
-    copied: _T = jax.tree.map(copy, tree)
-    return copied
 
 
 def local_parts(array: jax.Array) -> list[NDArray[Any]]:

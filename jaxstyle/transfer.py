@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from jaxstyle.errors import DivergedError
 from jaxstyle.losses import Losses
 from jaxstyle.objective import Problem, canvas_losses, learning_rate
+from jaxstyle.processes import same
+from jaxstyle.shards import as_seen, share_out_all
 
 MOST_STEPS_A_CALL = 64
 SECONDS_A_CALL = 1.0
@@ -155,12 +157,13 @@ def steps(problem: Problem, state: State, *, pause_every: int = 0) -> Iterator[C
         whose canvas has such a loss. The last good canvas is then `chunk.state.good`.
     """
     done, last = int(state.step), problem.first_step + problem.steps
-    count = 0
+    count, shared = 0, problem.program.rows
+    state = share_out_all(state, shared)
     while True:
         started = time.perf_counter()
         state, table = _run_steps(state, count, problem)
         rows = np.asarray(table)
-        seconds = time.perf_counter() - started
+        seconds = same(time.perf_counter() - started)
         failed = bool(state.failed)
         before, done = done, int(state.step)
         rows = rows[: done - before + failed]
@@ -169,7 +172,8 @@ def steps(problem: Problem, state: State, *, pause_every: int = 0) -> Iterator[C
         if finished:
             state, table = _run_steps(state, 1, problem)
             state, closing = closed(state, step=done), Losses(*np.asarray(table)[0, :4])
-        yield Chunk(state, problem, before + 1, Losses(*rows.T[:4]), rows.T[4], seconds, closing)
+        seen, losses = as_seen(state, shared), Losses(*rows.T[:4])
+        yield Chunk(seen, problem, before + 1, losses, rows.T[4], seconds, closing)
         if failed:
             raise DivergedError(done + 1, _diverged_term(rows[-1]))
         if closing is not None:
@@ -215,5 +219,6 @@ def losses_of(canvas: jax.Array, problem: Problem) -> Losses:
 
     Runs the program that is compiled already, with a state of its own.
     """
-    _, table = _run_steps(begin(canvas, step=problem.first_step), 1, problem)
+    state = share_out_all(begin(canvas, step=problem.first_step), problem.program.rows)
+    _, table = _run_steps(state, 1, problem)
     return Losses(*np.asarray(table)[0, :4])
