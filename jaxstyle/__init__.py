@@ -27,6 +27,8 @@ The map, from the ground up; a module imports only from those before it:
     pretrained  which weights: find, download, convert
     losses      Gram matrices, content, style, total variation
     strips      the sums of big pictures, in strips of rows
+    shards      the same with the rows on several devices
+    processes   several processes as one program
     objective   what is optimised at one size
     transfer    the jitted steps
     levels      the sizes of a run
@@ -42,6 +44,7 @@ The map, from the ground up; a module imports only from those before it:
     texts       values of settings as texts
     settingflags the flags of settings
     checkpointflags the flags of checkpoints
+    deviceflags the flags that say on how many devices
     sweepflags  the flags of sweeps
     cli         the command line's flags
     checks      what can be known to fail before any work
@@ -57,8 +60,8 @@ The map, from the ground up; a module imports only from those before it:
     ending      how the loop of a run ended, and its last good canvas
     saving      pictures and their records on the way to disk
     keeping     checkpoints while a run goes on
-    processes   several processes as one program
     device      choosing it, its memory, its errors
+    starting    the sizes of a run, and whether it can begin
     job         one run, from its inputs to its files
     layout      what lies where on the contact sheet of a sweep
     lettering   colours, sizes and text of the sheet

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from jaxstyle import __version__
 from jaxstyle.checkpointflags import CheckpointFlags, add_checkpoint_flags, take_checkpoint_flags
+from jaxstyle.deviceflags import DeviceFlags, add_device_flags, take_device_flags
 from jaxstyle.errors import InputError, did_you_mean
 from jaxstyle.presets import PRESETS, preset
 from jaxstyle.recipe import Hyperparams, Recipe
@@ -48,6 +49,7 @@ class Arguments:
     """If given, `content` and `style` may be empty paths, as they come from the sweep."""
     collect: Path | None = None
     checkpoints: CheckpointFlags = dataclasses.field(default_factory=CheckpointFlags)
+    devices: DeviceFlags = dataclasses.field(default_factory=DeviceFlags)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -70,7 +72,8 @@ def parse(arguments: Sequence[str] | None = None) -> Arguments | None:
     parsed = vars(build_parser().parse_args(arguments))
     if parsed.pop("list_presets"):
         return None
-    sweep = take_sweep_flags(parsed)
+    devices = take_device_flags(parsed)
+    sweep = take_sweep_flags(parsed, distributed=devices.distributed is not None)
     checkpoints = take_checkpoint_flags(parsed, sweep=sweep is not None)
     missing = [f"--{name}" for name in ("content", "style") if parsed[name] is None]
     if sweep is not None or parsed["collect"] is not None:
@@ -82,7 +85,9 @@ def parse(arguments: Sequence[str] | None = None) -> Arguments | None:
         if each.metadata and (value := parsed.pop(each.name)) is not None:
             settings |= layer_settings(each.name, value)
     preset(parsed["preset"] or "default", **settings)  # raises for what cannot be used
-    return Arguments(settings=settings, sweep=sweep, checkpoints=checkpoints, **parsed)
+    return Arguments(
+        settings=settings, sweep=sweep, checkpoints=checkpoints, devices=devices, **parsed
+    )
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -102,7 +107,9 @@ def build_parser() -> argparse.ArgumentParser:
                 add_setting(group, each, getattr(defaults, each.name))
     add_checkpoint_flags(parser.add_argument_group("interrupted runs"))
     add_sweep_flags(parser.add_argument_group("sweeps: many settings at once"))
-    _add_running(parser.add_argument_group("running"))
+    running = parser.add_argument_group("running")
+    _add_running(running)
+    add_device_flags(running)
     return parser
 
 

@@ -2,12 +2,15 @@
 
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 
+from jaxstyle.deviceflags import DeviceFlags
 from jaxstyle.errors import InputError
 from jaxstyle.inputs import Say
+from jaxstyle.processes import devices_for, join
 from jaxstyle.room import NO_LIMIT, Room, memory_left
 
 NVIDIA_SIGNS = (Path("/proc/driver/nvidia/version"), Path("/dev/nvidia0"), Path("/dev/dxg"))
@@ -37,6 +40,44 @@ def choose_device(name: str | None, *, say: Say) -> jax.Device:
     if device.platform == "cpu" and not chosen and _nvidia_gpu_present():
         say(f"an NVIDIA GPU is present, but this jax cannot use it; to use it: {CUDA_INSTALL}")
     return device
+
+
+def choose_devices(name: str | None, flags: DeviceFlags, *, say: Say) -> list[jax.Device]:
+    """Finds the other processes, if any, and returns the devices that share one picture.
+
+    Raises:
+      InputError: jax has no such device, or the other processes cannot be found.
+    """
+    join(flags.distributed)
+    device = choose_device(name, say=say)
+    if not flags.several:
+        return [device]
+    devices = devices_for(device.platform, flags.most)
+    there = len(jax.local_devices(backend=device.platform))
+    if flags.most is not None and there < flags.most:
+        say(
+            f"warning: {flags.most} devices were asked for; of {device.device_kind} there"
+            f" {'is' if there == 1 else 'are'} {there}"
+        )
+    return devices
+
+
+def kind_of(devices: Sequence[jax.Device]) -> str:
+    """Returns the kind of devices, and how many if there are several: "4 x cpu"."""
+    count = f"{len(devices)} x " if len(devices) > 1 else ""
+    return f"{count}{devices[0].device_kind}"
+
+
+def own_of(devices: Sequence[jax.Device]) -> jax.Device:
+    """Returns the first of these devices that is this process's."""
+    return next(each for each in devices if each.process_index == jax.process_index())
+
+
+def memories(devices: Sequence[jax.Device]) -> int:
+    """Returns how many memories there are: a process's CPU devices have one in common."""
+    if devices[0].platform == "cpu":
+        return len({each.process_index for each in devices})
+    return len(devices)
 
 
 def _nvidia_gpu_present() -> bool:

@@ -45,7 +45,9 @@ def last_good(painted: Painted) -> Good | None:
     if done == problem.first_step:  # nothing was done at this size
         return painted.finished
     if painted.failure is not None:  # the last update led astray: the canvas before it
-        return Good(state.good, losses_of(state.good, problem), done - 1)
+        good = np.asarray(state.good)
+        return Good(good, losses_of(good, problem), done - 1)
     if painted.chunk.closing is not None:
         return painted.finished
-    return Good(state.canvas, losses_of(state.canvas, problem), done)
+    canvas = np.asarray(state.canvas)
+    return Good(canvas, losses_of(canvas, problem), done)

@@ -12,7 +12,7 @@ from jaxstyle.layers import resolve_taps, smallest_side
 from jaxstyle.plan import check_fits
 from jaxstyle.presets import change, preset
 from jaxstyle.pretrained import EMBEDDED, WeightFile, find_weights
-from jaxstyle.recipe import INITS, Hyperparams, Recipe
+from jaxstyle.recipe import INITS, Hyperparams, Recipe, for_several_devices
 from jaxstyle.room import memory_left, on_cpu_surely
 from jaxstyle.weights import Arrays, read_weights
 
@@ -95,9 +95,15 @@ def read_inputs(arguments: Arguments, output: Path, *, say: Say, stream: TextIO 
       OSError: a download failed.
     """
     settings = read_settings(arguments, say=say)
+    if arguments.devices.several:
+        for_several_devices(settings.recipe)  # only to refuse now what these do not do
     check_numbered(arguments, output, steps=settings.recipe.steps)
     content, style = images.load_picture(arguments.content), images.load_picture(arguments.style)
-    check_sizes(content, style, settings.recipe, output, device=arguments.device)
+    check_sizes(
+        *(content, style, settings.recipe, output),
+        device=arguments.device,
+        processes=arguments.devices.processes,
+    )
     init = settings.init if settings.init in INITS else images.load_picture(Path(settings.init))
     weight_file = find_weights(settings.weights, say=say, stream=stream)
     params = read_weights(weight_file.path)
@@ -117,18 +123,20 @@ def check_sizes(
     output: Path,
     *,
     device: str | None,
+    processes: int | None = 1,
 ) -> None:
     """Raises InputError, before weights are downloaded, for sizes that cannot be painted.
 
-    That of a GPU or TPU, whose memory only jax knows, is checked later.
+    That of a GPU or TPU, whose memory only jax knows, is checked later, and so is that of an
+    unknown number of processes which share a picture.
     """
     least = smallest_side(recipe.content_layers + recipe.style_layers)
     sizes = [images.fitted_size(picture, recipe.size, 1.0) for picture in (content, style)]
     for name, size in zip(("content", "style"), sizes, strict=True):
         images.check_large_enough(name, size, least)
     check_encodable(sizes[0], output)
-    if on_cpu_surely(device):
-        check_fits(*sizes, recipe=recipe, room=memory_left())
+    if on_cpu_surely(device) and processes is not None:
+        check_fits(*sizes, recipe=recipe, room=memory_left(), parts=processes)
 
 
 def run_record(inputs: Inputs) -> record.Record:

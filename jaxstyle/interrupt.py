@@ -62,6 +62,10 @@ class Interruption:
         if not self._painting:
             raise KeyboardInterrupt
 
+    def note_other(self) -> None:
+        """Takes note that another process, with which this one works, was told to stop."""
+        self.received = self.received or signal.SIGINT
+
     @contextlib.contextmanager
     def noted_only(self) -> Iterator[None]:
         """Inside, a signal is noted for the caller to look at; outside it raises at once."""

@@ -1,26 +1,28 @@
 """One run, from its inputs to its files: device, painting, log, intermediate pictures, result."""
 
+import dataclasses
 from pathlib import Path
 from typing import IO, NamedTuple
 
 import jax
 import numpy as np
+from numpy.typing import NDArray
 
 from jaxstyle import compilation, record
 from jaxstyle.cli import Arguments
-from jaxstyle.device import choose_device, device_room, of_the_system
+from jaxstyle.device import choose_devices, kind_of, of_the_system, own_of
 from jaxstyle.ending import Good, Painted, is_sound, last_good
 from jaxstyle.errors import DivergedError
 from jaxstyle.inputs import Inputs, Say, run_record
 from jaxstyle.interrupt import Interruption
 from jaxstyle.keeping import Keeper, restore
-from jaxstyle.levels import Level, levels
+from jaxstyle.levels import Level
 from jaxstyle.painting import paint
-from jaxstyle.plan import check_fits
+from jaxstyle.processes import agree, is_first
 from jaxstyle.progress import Clock, Watch, size_text
 from jaxstyle.resuming import Start
-from jaxstyle.room import Room
 from jaxstyle.saving import encode, is_due, make_record, save, save_numbered, sha256
+from jaxstyle.starting import sizes_of
 from jaxstyle.transfer import State
 
 
@@ -39,6 +41,8 @@ class Job(NamedTuple):
     """Is given lines for the person."""
     stream: IO[str] | None
     """Where progress goes; None shows none."""
+    writes: bool = True
+    """Whether it is this process that writes files, of those that paint one picture together."""
 
 
 class Outcome(NamedTuple):
@@ -49,53 +53,47 @@ class Outcome(NamedTuple):
     record: record.Record
     seconds: float
     exit_code: int
+    is_told: bool = True
+    """Whether this is the process that says so."""
 
 
 def run_job(job: Job) -> Outcome:
     """Paints, saves and returns how it went.
 
     Raises:
-      InputError: no such device, pictures too small, or layers that the weights lack.
+      InputError: no such device, pictures too small, layers that the weights lack, or other
+        processes that cannot be found, or are given something else.
       KeyboardInterrupt: stopped before the first step ended.
       MemoryError: the device has not enough.
       OSError: the picture could not be saved anywhere, or the device failed.
     """
-    device = choose_device(job.arguments.device, say=job.say)
+    devices = choose_devices(job.arguments.device, job.arguments.devices, say=job.say)
     compilation.keep_programs()
-    plan = _as_begun(fitting_levels(job.inputs, device_room(device)), job.start)
+    plan = sizes_of(job.arguments, job.inputs, job.start, devices)
+    if not is_first():
+        job = _silent(job)
     if job.stream is not None:
-        job.say(_first_line(device, job.inputs, plan))
-    with jax.default_device(device), job.interruption.noted_only():
+        job.say(_first_line(devices, job.inputs, plan))
+    with jax.default_device(own_of(devices)), job.interruption.noted_only():
         try:
-            return _finish(job, *_paint(job, plan, device), device)
+            return _finish(job, *_paint(job, plan, devices), devices)
         except jax.errors.JaxRuntimeError as error:
             raise of_the_system(error) from None
 
 
-def fitting_levels(inputs: Inputs, room: Room) -> list[Level]:
-    """Returns a run's sizes; raises InputError if they need more memory than there is."""
-    recipe = inputs.settings.recipe
-    plan = levels(inputs.content, inputs.style, recipe=recipe, room=room.bytes)
-    sides = plan[-1].content.shape[:2], plan[-1].style.shape[:2]
-    check_fits(*sides, recipe=recipe, room=room, started=True)
-    return plan
+def _silent(job: Job) -> Job:
+    """Returns the same run for a process that only takes part in it."""
+    arguments = dataclasses.replace(job.arguments, log=None)
+    return job._replace(arguments=arguments, say=lambda _: None, stream=None, writes=False)
 
 
-def _as_begun(plan: list[Level], start: Start | None) -> list[Level]:
-    """Returns the sizes computed the way they were, which "auto" need not choose again."""
-    if start is None:
-        return plan
-    ways = start.header.run["memory"]
-    return [level._replace(memory=way) for level, way in zip(plan, ways, strict=True)]
-
-
-def _paint(job: Job, plan: list[Level], device: jax.Device) -> tuple[Painted, Keeper]:
+def _paint(job: Job, plan: list[Level], devices: list[jax.Device]) -> tuple[Painted, Keeper]:
     """Runs the loop and does all that happens meanwhile."""
-    arguments, settings = job.arguments, job.inputs.settings
-    state, finished = (None, None) if job.start is None else _restore(job, job.start, device)
+    arguments, settings, kind = job.arguments, job.inputs.settings, kind_of(devices)
+    state, finished = (None, None) if job.start is None else _restore(job, job.start, kind)
     clock, failure = Clock(plan, seconds=job.start.header.seconds if job.start else 0.0), None
     with _watch(job) as watch:
-        keeper = _keeper(job, plan, device, clock, watch)
+        keeper = _keeper(job, plan, kind, clock, watch)
         try:
             for chunk in paint(
                 job.inputs.params,
@@ -106,6 +104,7 @@ def _paint(job: Job, plan: list[Level], device: jax.Device) -> tuple[Painted, Ke
                 seed=settings.seed,
                 pause_every=arguments.save_every,
                 start=state,
+                devices=devices,
             ):
                 clock.tick(chunk)
                 watch.see(chunk, clock)
@@ -113,9 +112,8 @@ def _paint(job: Job, plan: list[Level], device: jax.Device) -> tuple[Painted, Ke
                 if chunk.closing is not None and np.isfinite(chunk.closing.total):
                     finished = Good(np.array(chunk.state.canvas), chunk.closing, done)
                 if is_due(chunk, arguments.save_every):
-                    facts = make_record(job.inputs, device, chunk.state.canvas, None, done)
-                    save_numbered(chunk, job.output, facts, force=arguments.force, say=job.say)
-                if job.interruption.received and is_sound(chunk):
+                    _save_numbered(job, np.asarray(chunk.state.canvas), kind, done)
+                if _is_interrupted(job) and is_sound(chunk):
                     break
                 keeper.see(chunk, finished)
         except DivergedError as error:
@@ -123,14 +121,26 @@ def _paint(job: Job, plan: list[Level], device: jax.Device) -> tuple[Painted, Ke
     return Painted(chunk, finished, failure, watch.log_failed, clock.seconds), keeper
 
 
-def _restore(job: Job, start: Start, device: jax.Device) -> tuple[State, Good | None]:
+def _save_numbered(job: Job, canvas: NDArray[np.float32], kind: str, done: int) -> None:
+    if job.writes:
+        facts = make_record(job.inputs, kind, canvas, None, done)
+        save_numbered(canvas, job.output, facts, force=job.arguments.force, say=job.say)
+
+
+def _is_interrupted(job: Job) -> bool:
+    """Whether this process or one with which it works was told to stop."""
+    (stop,) = agree([bool(job.interruption.received)])
+    if stop:
+        job.interruption.note_other()
+    return stop
+
+
+def _restore(job: Job, start: Start, kind: str) -> tuple[State, Good | None]:
     """Returns what a checkpoint holds, and says where the run goes on."""
     header, steps = start.header, job.inputs.settings.recipe.steps
-    if header.run["device"] != device.device_kind:
-        was = header.run["device"]
-        job.say(
-            f"warning: begun on {was}, going on on {device.device_kind}, which rounds otherwise"
-        )
+    was = header.run["device"]
+    if was != kind:
+        job.say(f"warning: begun on {was}, going on on {kind}, which rounds otherwise")
     if job.stream is not None:
         job.say(f"going on after step {header.steps_done} of {steps}, {header.size}: {start.path}")
     return restore(start)
@@ -148,9 +158,9 @@ def _watch(job: Job) -> Watch:
     )
 
 
-def _keeper(job: Job, plan: list[Level], device: jax.Device, clock: Clock, watch: Watch) -> Keeper:
+def _keeper(job: Job, plan: list[Level], kind: str, clock: Clock, watch: Watch) -> Keeper:
     flags, ways = job.arguments.checkpoints, [level.memory for level in plan]
-    run = {**run_record(job.inputs), "device": device.device_kind, "memory": ways}
+    run = {**run_record(job.inputs), "device": kind, "memory": ways}
     return Keeper(
         path=flags.beside(job.output),
         flags=flags,
@@ -160,10 +170,11 @@ def _keeper(job: Job, plan: list[Level], device: jax.Device, clock: Clock, watch
         clock=clock,
         watch=watch,
         say=job.say,
+        writes=job.writes,
     )
 
 
-def _finish(job: Job, painted: Painted, keeper: Keeper, device: jax.Device) -> Outcome:
+def _finish(job: Job, painted: Painted, keeper: Keeper, devices: list[jax.Device]) -> Outcome:
     """Saves the last good canvas and says what there is to say."""
     failure, steps = painted.failure, job.inputs.settings.recipe.steps
     good = last_good(painted)
@@ -176,9 +187,13 @@ def _finish(job: Job, painted: Painted, keeper: Keeper, device: jax.Device) -> O
     if good is None:
         job.say("no step was finished, so no picture was saved")
         return Outcome(None, {}, painted.seconds, 1)
-    facts = make_record(job.inputs, device, good.canvas, good.losses, good.steps_done)
-    data, stopped = encode(job.output, good.canvas, facts), job.interruption.received
+    facts = make_record(job.inputs, kind_of(devices), good.canvas, good.losses, good.steps_done)
+    data = encode(job.output, good.canvas, facts) if job.writes else b""
+    stopped = _is_interrupted(job)
     to_go_on = stopped and failure is None and keeper.interrupted(painted, sha256(data))
+    if not job.writes:
+        code = job.interruption.exit_code if stopped else int(failure is not None)
+        return Outcome(None, {}, painted.seconds, code, is_told=False)
     own = [*keeper.pictures, sha256(data)]
     path, moved = save(job.output, data, force=job.arguments.force, own=own, say=job.say)
     at = f"after step {good.steps_done} of {steps}, {facts['painted_size']}"
@@ -194,8 +209,8 @@ def _finish(job: Job, painted: Painted, keeper: Keeper, device: jax.Device) -> O
     return Outcome(path, facts, painted.seconds, code)
 
 
-def _first_line(device: jax.Device, inputs: Inputs, plan: list[Level]) -> str:
+def _first_line(devices: list[jax.Device], inputs: Inputs, plan: list[Level]) -> str:
     sizes = " then ".join(size_text(level.content.shape) for level in plan)
     file = inputs.weight_file
     note = f" ({file.note})" if file.note else ""
-    return f"on {device.device_kind}, weights {file.name}{note}, size {sizes}"
+    return f"on {kind_of(devices)}, weights {file.name}{note}, size {sizes}"

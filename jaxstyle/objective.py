@@ -101,7 +101,7 @@ def make_targets(
 ) -> Targets:
     """Returns the targets of a content and a style, both (H, W, 3), normalised, of any sizes.
 
-    On several devices both are shared out, `style_rows` says how the style is.
+    On several devices both are shared out, the style as `style_rows` says.
     """
     maps_of: Any = strip_features if program.strips else features
     if program.rows is not None:
@@ -129,8 +129,8 @@ def picture_sums(
     """
     layers, pooling, rows = program.style_layers, program.pooling, program.rows
     if rows is not None:
-        given = {"style_layers": layers, "pooling": pooling, "height": rows.height}
-        return shared_sums(kernels, picture, content, **given)
+        sums = partial(shared_sums, height=rows.height)
+        return sums(kernels, picture, content, style_layers=layers, pooling=pooling)
     if program.strips:
         return strip_sums(kernels, picture, content, style_layers=layers, pooling=pooling)
     taps = tuple(dict.fromkeys([*content, *layers]))
@@ -201,7 +201,7 @@ def _as_arrays(hyper: Hyperparams, dtype: Any) -> Hyperparams:
 def canvas_losses(canvas: jax.Array, problem: Problem) -> Losses:
     """Returns every weighted loss term of a canvas (H, W, 3): pure, for jit, grad and vmap.
 
-    Of a problem on several devices, the canvas is padded, see `shards.share_out`.
+    If the problem is on several devices, so is the canvas, see `shards.share_out`.
     """
     hyper, program = problem.hyper, problem.program
     sums = picture_sums(problem.kernels, canvas, problem.targets.content, program=program)

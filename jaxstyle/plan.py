@@ -6,7 +6,7 @@ high. `trial` asks the compiler itself.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxstyle.errors import InputError
 from jaxstyle.layers import block_of
@@ -55,7 +55,13 @@ CHANNELS = (64, 128, 256, 512, 512)
 
 
 def memory_of(
-    content: Sides, style: Sides, *, recipe: Recipe, way: str, started: bool = False
+    content: Sides,
+    style: Sides,
+    *,
+    recipe: Recipe,
+    way: str,
+    started: bool = False,
+    parts: int = 1,
 ) -> int:
     """Returns how many bytes a process needs at most, by the formula.
 
@@ -65,12 +71,13 @@ def memory_of(
       recipe: its content layers count, whose maps are kept.
       way: "plain" or "strips".
       started: whether jax is imported already, so that this part is no longer asked for.
+      parts: how many memories share the picture's maps.
     """
     pixels = math.prod(content)
     kept = sum(4 * CHANNELS[b] >> 2 * b for b in (block_of(t) - 1 for t in recipe.content_layers))
     steps = _bytes(COSTS[way, compiles_leanly()], content) + pixels * kept
     targets = _bytes(TARGET_COSTS[way], style)
-    return max(steps, targets) + KERNELS + (0 if started else STARTED)
+    return max(steps, targets) // parts + KERNELS + (0 if started else STARTED)
 
 
 def _bytes(cost: Cost, sides: Sides) -> int:
@@ -94,32 +101,47 @@ def ways_allowed(recipe: Recipe) -> tuple[str, ...]:
 
 
 def check_fits(
-    content: Sides, style: Sides, *, recipe: Recipe, room: Room, started: bool = False
+    content: Sides,
+    style: Sides,
+    *,
+    recipe: Recipe,
+    room: Room,
+    started: bool = False,
+    parts: int = 1,
 ) -> None:
-    """Raises InputError, with all numbers, if a run of this size has not enough memory."""
+    """Raises InputError, with all numbers, if a run of this size has not enough memory.
+
+    `parts` memories share the picture, each with that room.
+    """
     beside = ADDRESSES_BESIDE if room.is_address_space and not started else 0
     ways = ways_allowed(recipe)
+    shared: Any = {"recipe": recipe, "started": started, "parts": parts}
     needs = {
-        way: beside + memory_of(content, style, recipe=recipe, way=way, started=started)
-        for way in ("plain", "strips")
+        way: beside + memory_of(content, style, way=way, **shared) for way in ("plain", "strips")
     }
     if min(needs[way] for way in ways) <= room.bytes:
         return
-    largest = largest_size(
-        content, style, recipe=recipe, way=ways[-1], room=room.bytes - beside, started=started
-    )
+    largest = largest_size(content, style, way=ways[-1], room=room.bytes - beside, **shared)
     what = " or ".join(f"{gigabytes(needs[way])} ({way})" for way in ways)
+    each = f" in each of {parts} parts" if parts > 1 else ""
     advice = f"choose --size {largest} or smaller" if largest else "no size fits"
     if ways == ("plain",) and needs["strips"] <= room.bytes:
         advice += f", or --memory strips, which needs {gigabytes(needs['strips'])}"
     raise InputError(
-        f"{content[0]}x{content[1]} needs about {what} of memory, but {gigabytes(room.bytes)} can"
-        f" be used ({room.limit}): {advice}"
+        f"{content[0]}x{content[1]} needs about {what} of memory{each}, but"
+        f" {gigabytes(room.bytes)} can be used ({room.limit}): {advice}"
     )
 
 
 def largest_size(
-    content: Sides, style: Sides, *, recipe: Recipe, way: str, room: int, started: bool = False
+    content: Sides,
+    style: Sides,
+    *,
+    recipe: Recipe,
+    way: str,
+    room: int,
+    started: bool = False,
+    parts: int = 1,
 ) -> int:
     """Returns the largest `--size` N that fits in so many bytes, at these pictures' aspects; or 0.
 
@@ -129,7 +151,7 @@ def largest_size(
 
     def fits(size: int) -> bool:
         scaled = [_scaled(sides, size / longest) for sides in (content, style)]
-        need = memory_of(*scaled, recipe=recipe, way=way, started=started)
+        need = memory_of(*scaled, recipe=recipe, way=way, started=started, parts=parts)
         return need <= room and math.prod(scaled[0]) <= MOST_PIXELS
 
     low, high = 0, 2**17

@@ -1,7 +1,8 @@
 """Several processes as one program, by jax.distributed; and which devices are used."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import jax
 import numpy as np
@@ -9,6 +10,8 @@ from jax.experimental import multihost_utils
 
 from jaxstyle.errors import InputError
 from jaxstyle.texts import read_shard
+
+_T = TypeVar("_T")
 
 
 def join(where: str | None) -> None:
@@ -56,7 +59,9 @@ def same(number: float) -> float:
     """Returns the first process's number, on which all can act alike."""
     if jax.process_count() == 1:
         return number
-    return float(multihost_utils.broadcast_one_to_all(np.float64(number)))
+    exact = np.frombuffer(np.float64(number).tobytes(), np.uint8)  # a float would be rounded
+    everyone = multihost_utils.broadcast_one_to_all(exact)
+    return float(np.asarray(everyone, np.uint8).view(np.float64)[0])
 
 
 def all_have(text: str) -> bool:
@@ -66,6 +71,22 @@ def all_have(text: str) -> bool:
     digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)
     everyone = np.asarray(multihost_utils.process_allgather(digest))
     return bool((everyone.reshape(-1, digest.size) == digest).all())
+
+
+def together(check: Callable[[], _T]) -> _T:
+    """Returns what a check does, unless any process's check refuses to go on.
+
+    Raises:
+      InputError: this one's, or that another one refused.
+    """
+    try:
+        result = check()
+    except InputError:
+        agree([True])
+        raise
+    if any(agree([False])):
+        raise InputError("another of the processes cannot begin; it says why")
+    return result
 
 
 def agree(flags: Sequence[bool]) -> list[bool]:

@@ -9,6 +9,7 @@ from typing import IO, Never
 from tqdm import tqdm
 
 from jaxstyle.levels import Level
+from jaxstyle.processes import same
 from jaxstyle.transfer import Chunk
 
 HEADER = "step,size,content,style,tv,total,learning_rate,seconds\r\n"
@@ -27,7 +28,7 @@ class Clock:
 
     def tick(self, chunk: Chunk) -> None:
         """Takes note of a chunk that has just ended."""
-        now = time.perf_counter()
+        now = same(time.perf_counter())
         count = len(chunk.learning_rate)
         if self._began is None and count:
             self._began = now - chunk.seconds - self.seconds

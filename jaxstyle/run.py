@@ -61,7 +61,8 @@ def _run(arguments: cli.Arguments, interruption: Interruption) -> int:
     from jaxstyle.job import Job, run_job  # jax is imported here, after all that can be refused
 
     outcome = run_job(Job(arguments, inputs, output, start, interruption, say, stream))
-    _print_outcome(outcome.path, outcome.seconds, outcome.record, as_json=arguments.json)
+    if outcome.is_told:
+        _print_outcome(outcome.path, outcome.seconds, outcome.record, as_json=arguments.json)
     return outcome.exit_code
 
 
@@ -89,7 +90,7 @@ def _sweep(arguments: cli.Arguments, interruption: Interruption) -> int:
     sweep = read_sweep(arguments, say=say, stream=stream)
     from jaxstyle.sweepjob import SweepJob, run_sweep  # imports jax
 
-    run_sweep(SweepJob(sweep, arguments.device, interruption, say, stream))
+    run_sweep(SweepJob(sweep, arguments.device, arguments.devices, interruption, say, stream))
     names = [each.run.name for each in sweep.runs]
     done = sum(is_done(sweep, each) for each in sweep.runs)
     if not done and interruption.received:

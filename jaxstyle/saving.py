@@ -28,11 +28,11 @@ def is_due(chunk: Chunk, every: int) -> bool:
 
 
 def save_numbered(
-    chunk: Chunk, output: Path, facts: record.Record, *, force: bool, say: Say
+    canvas: NDArray[np.float32], output: Path, facts: record.Record, *, force: bool, say: Say
 ) -> None:
-    """Saves a chunk's canvas, numbered, beside the output; where that fails, warns and goes on."""
-    path = numbered(output, int(chunk.state.step))
-    data = encode(path, chunk.state.canvas, facts)
+    """Saves a canvas, numbered, beside the output; where that fails, warns and goes on."""
+    path = numbered(output, facts["steps_done"])
+    data = encode(path, canvas, facts)
     try:
         with unbreakable():
             files.write_whole(path, data, overwrite=force or _is_one_of(path, [sha256(data)]))
@@ -42,17 +42,20 @@ def save_numbered(
 
 def make_record(
     inputs: Inputs,
-    device: jax.Device,
+    device: str,
     canvas: jax.Array | NDArray[np.float32],
     losses: Losses | None,
     steps_done: int,
 ) -> record.Record:
-    """Returns all that a picture, painted from `canvas`, shall know of its making; see `record`."""
+    """Returns all that a picture, painted from `canvas`, shall know of its making; see `record`.
+
+    `device` is the kind, and how many if there are several.
+    """
     facts = {
         **run_record(inputs),
         "steps_done": steps_done,
         "painted_size": size_text(canvas.shape),
-        "device": device.device_kind,
+        "device": device,
     }
     if losses is not None:
         facts["losses"] = {name: float(value) for name, value in losses._asdict().items()}

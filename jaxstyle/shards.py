@@ -98,7 +98,7 @@ def share_out(picture: ArrayLike, mesh: Mesh) -> jax.Array:
     multiple = DIVISOR * mesh.size
     height = math.ceil(whole.shape[0] / multiple) * multiple
 
-    def part(index: tuple[slice, ...]) -> NDArray[Any]:
+    def part(index: Any) -> NDArray[Any]:
         rows = whole[index]  # of those that are not there, none
         start, stop, _ = index[0].indices(height)
         return np.pad(rows, ((0, stop - start - len(rows)), (0, 0), (0, 0)))

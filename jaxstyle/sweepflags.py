@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxstyle.errors import InputError
-from jaxstyle.texts import read_coordinator, read_shard, read_whole
+from jaxstyle.texts import read_shard
 
 MOST_RUNS = 10_000
 """More combinations than these need `--yes`."""
@@ -21,9 +21,6 @@ class SweepFlags:
     file: Path | None
     shard: tuple[int, int]
     """(i, n): this is the i-th of n shares, counted from 1."""
-    devices: int | None
-    distributed: str | None
-    """"auto", or "HOST:PORT,I/N": coordinator and this process, counted from 1."""
     yes: bool
 
 
@@ -73,37 +70,22 @@ def _add_where(add: Callable[..., Any]) -> None:
         help="paint only every N-th setting of the sweep, from the I-th: one of N machines that"
         " share the work without knowing of each other; default: all",
     )
-    add(
-        "--devices",
-        type=read_whole,
-        metavar="N",
-        help="of the devices that are there, use no more than N; default: all",
-    )
-    add(
-        "--distributed",
-        nargs="?",
-        const="auto",
-        type=read_coordinator,
-        metavar="HOST:PORT,I/N",
-        help="run as one program with other hosts' processes: found by itself on TPU pods and under"
-        " Slurm, else the coordinator and that this is process I of N; default: alone",
-    )
 
 
-def take_sweep_flags(parsed: dict[str, Any]) -> SweepFlags | None:
+def take_sweep_flags(parsed: dict[str, Any], *, distributed: bool) -> SweepFlags | None:
     """Takes these flags out of a parser's result; None if they ask for no sweep.
 
     Raises:
       InputError: they contradict each other or ask for nothing.
     """
     axes, file = parsed.pop("sweep"), parsed.pop("sweep_file")
-    names = ("shard", "devices", "distributed", "yes")
+    names = ("shard", "yes")
     others = {name: parsed.pop(name) for name in names}
     if parsed["collect"] is not None and (axes or file is not None):
         raise InputError("--collect only gathers what is there: leave --sweep and --sweep-file out")
     if axes and file is not None:
         raise InputError("--sweep and --sweep-file contradict each other: give one of them")
-    if others["shard"] is not None and others["distributed"] is not None:
+    if others["shard"] is not None and distributed:
         raise InputError("--shard and --distributed contradict each other: give one of them")
     if not axes and file is None:
         needless = [name for name, value in others.items() if value]

@@ -9,6 +9,7 @@ import jax
 
 from jaxstyle import compilation, files, images, record
 from jaxstyle.device import choose_device, of_the_system
+from jaxstyle.deviceflags import DeviceFlags
 from jaxstyle.grid import share
 from jaxstyle.inputs import Say
 from jaxstyle.interrupt import Interruption, unbreakable
@@ -31,6 +32,7 @@ class SweepJob(NamedTuple):
     sweep: Sweep
     device: str | None
     """The kind to compute on."""
+    devices: DeviceFlags
     interruption: Interruption
     say: Say
     stream: IO[str] | None
@@ -47,10 +49,10 @@ def run_sweep(job: SweepJob) -> None:
       OSError: a result cannot be saved, or a device failed.
     """
     sweep = job.sweep
-    join(sweep.flags.distributed)
+    join(job.devices.distributed)
     device = choose_device(job.device, say=job.say)
     compilation.keep_programs()
-    devices = devices_for(device.platform, sweep.flags.devices)
+    devices = devices_for(device.platform, job.devices.most)
     make_folder(sweep.folder)
     mine = share(sweep.runs, sweep.flags.shard)
     done = [not sweep.force and is_done(sweep, each) for each in mine]
@@ -126,7 +128,7 @@ def _save(job: SweepJob, planned: Planned, result: Result) -> None:
     """Writes a result's picture and record; says so if it failed."""
     name = planned.run.name
     facts = make_record(
-        planned.inputs, result.device, result.picture, result.losses, result.steps_done
+        planned.inputs, result.device.device_kind, result.picture, result.losses, result.steps_done
     )
     facts["losses"] = {key: _finite(value) for key, value in facts["losses"].items()}
     data = images.encode(result.picture, ".png", record.to_text(facts))

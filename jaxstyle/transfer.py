@@ -214,7 +214,7 @@ def _diverged_term(terms: Iterable[Any]) -> str:
     return next((name for name, value in named if not np.isfinite(value)), "gradient")
 
 
-def losses_of(canvas: jax.Array, problem: Problem) -> Losses:
+def losses_of(canvas: ArrayLike, problem: Problem) -> Losses:
     """Returns the losses of a canvas as a step from it would report them, bit for bit.
 
     Runs the program that is compiled already, with a state of its own.

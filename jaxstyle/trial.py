@@ -13,13 +13,13 @@ from jaxstyle import compilation, images
 from jaxstyle.conv import Params
 from jaxstyle.device import choose_device, device_room
 from jaxstyle.inputs import Inputs, Say
-from jaxstyle.job import fitting_levels
 from jaxstyle.levels import Level, levels
 from jaxstyle.objective import make_problem
 from jaxstyle.painting import kernels_at, problem_at, target_kernels_of
 from jaxstyle.plan import KERNELS, STARTED, STRIPS_OVER_PLAIN, gigabytes, largest_size, memory_of
 from jaxstyle.progress import size_text
 from jaxstyle.room import Room
+from jaxstyle.starting import fitting_levels
 from jaxstyle.transfer import _run_steps, begin
 from jaxstyle.vgg import needed
 

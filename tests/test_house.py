@@ -20,20 +20,39 @@ ORDER = [
     *("errors", "layers", "limits", "recipe", "room", "plan", "presets", "texts", "files"),
     *("colours", "images", "winograd", "conv", "vgg"),
     *("torchpickle", "torchfile", "faults", "download", "weights", "pretrained"),
-    *("losses", "strips", "objective", "transfer", "levels", "painting", "compilation"),
+    *(
+        "losses",
+        "strips",
+        "shards",
+        "processes",
+        "objective",
+        "transfer",
+        "levels",
+        "painting",
+        "compilation",
+    ),
     *("record", "checkpoint"),
     *("places", "groups", "spread", "rounds", "sweeping"),
-    *("settingflags", "checkpointflags", "sweepflags", "cli", "checks", "values", "grid"),
+    *(
+        "settingflags",
+        "checkpointflags",
+        "deviceflags",
+        "sweepflags",
+        "cli",
+        "checks",
+        "values",
+        "grid",
+    ),
     *("inputs", "resuming", "sweepfolder", "sweepinputs"),
-    *("interrupt", "progress", "sweepprogress", "ending", "saving", "keeping", "processes"),
-    *("device", "job", "trial"),
+    *("interrupt", "progress", "sweepprogress", "ending", "saving", "keeping"),
+    *("device", "starting", "job", "trial"),
     *("layout", "lettering", "corner", "sheet", "curves", "page", "summary", "sweepjob", "run"),
 ]
 """A module imports only from its left."""
 
 LIGHT = {"errors", "layers", "limits", "recipe", "presets", "texts", "cli", "checks", "interrupt"}
 LIGHT |= {"room", "plan", "checkpointflags", "sweepflags", "values", "grid", "sweepfolder"}
-LIGHT |= {"settingflags", "layout", "curves", "page"}
+LIGHT |= {"settingflags", "deviceflags", "layout", "curves", "page"}
 """These import the standard library and each other alone, so that mistakes are answered at once."""
 
 OWNERS = {

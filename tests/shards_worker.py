@@ -1,0 +1,160 @@
+"""Runs in a process of its own with eight virtual devices: one picture on several of them.
+
+Prints a JSON text of findings, which test_shards.py judges. Its argument is "quick" or "thorough".
+"""
+
+import functools
+import json
+import re
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from conftest import SHALLOW, relative_rms, slim_params
+from test_strips import BOOK, EARLY, MXNET, QUICK, canvas_of
+
+import jaxstyle
+from jaxstyle import shards, transfer
+from jaxstyle.conv import prepare
+from jaxstyle.objective import canvas_losses, make_problem
+from jaxstyle.presets import preset
+
+CASES = {
+    "quick": [((75, 50), "vgg19", (8,), BOOK), ((37, 33), "vgg16", (2, 4), EARLY)],
+    "thorough": [
+        ((75, 50), "vgg19", (2, 4, 8), BOOK),
+        ((301, 33), "vgg16", (2, 4, 8), {**MXNET, "pooling": "avg"}),
+        ((64, 48), "vgg19", (2, 4, 8), {"name": "default"}),
+        ((33, 130), "vgg19", (2, 8), BOOK),
+        ((128, 40), "vgg19", (8,), MXNET),
+    ],
+}
+"""Size, network, how many devices, settings."""
+
+COLLECTIVE = r"\b(all-reduce|all-gather|all-to-all|reduce-scatter|collective-\w+)(?:-start)?\("
+
+
+def problem_of(params, size, devices: int, **changes):
+    """Returns a problem on so many devices; the style is of another size than the content."""
+    recipe, hyper = preset(**changes)
+    height, width = size
+    pictures = canvas_of("coffee", size), canvas_of("strokes", (height + 3, width + 5))
+    dtype = params["conv1_1"]["kernel"].dtype
+    return make_problem(
+        prepare(params, conv="direct"),
+        *(each.astype(dtype) for each in pictures),
+        recipe=recipe,
+        hyper=hyper,
+        mesh=shards.mesh_of(jax.devices()[:devices]) if devices > 1 else None,
+    )
+
+
+@functools.partial(jax.jit, compiler_options=QUICK)
+def evaluate(canvas, problem):
+    def total(canvas):
+        losses = canvas_losses(canvas, problem)
+        return losses.total, losses
+
+    (_, losses), gradient = jax.value_and_grad(total, has_aux=True)(canvas)
+    return losses, gradient
+
+
+def losses_and_gradient(params, size, devices: int, **changes):
+    """Of a canvas unlike the content, whose content loss is not 0."""
+    problem = problem_of(params, size, devices, **changes)
+    canvas = jnp.asarray(canvas_of("strokes", size), params["conv1_1"]["kernel"].dtype)
+    if devices > 1:
+        canvas = shards.share_out(canvas, problem.program.rows.mesh)
+    losses, gradient = evaluate(canvas, problem)
+    return np.array(losses), np.asarray(gradient)
+
+
+def differences(size, architecture, devices: int, changes) -> dict:
+    """Returns those from one device, relative; and how much the padding's gradient is."""
+    params = jax.tree.map(lambda x: x.astype(np.float64), slim_params(architecture))
+    expected, expected_gradient = losses_and_gradient(params, size, 1, **changes)
+    found, gradient = losses_and_gradient(params, size, devices, **changes)
+    inside, padding = gradient[: size[0]], gradient[size[0] :]
+    return {
+        "losses": float(np.max(np.abs(found / expected - 1))),
+        "gradient": relative_rms(inside, expected_gradient),
+        "edges": relative_rms(inside[[0, -1]], expected_gradient[[0, -1]]),
+        "padded": len(padding),
+        "padding": float(np.abs(padding).max(initial=0)),
+    }
+
+
+def painted(params, size, devices: int, **changes):
+    """Returns the picture and every loss of a run at two sizes, in float32."""
+    recipe, hyper = preset(steps=6, size=size, scales=(0.6, 1.0), conv="direct", **changes)
+    pictures = [jaxstyle.denormalise(canvas_of(name, size)) for name in ("coffee", "strokes")]
+    rows, shapes = [], set()
+
+    def see(chunk) -> None:
+        rows.extend(np.stack(chunk.losses, axis=1))
+        shapes.add(np.array(chunk.state.canvas).shape)
+
+    picture = jaxstyle.stylize(
+        *(params, *pictures),
+        recipe=recipe,
+        hyper=hyper,
+        init="noise",
+        report=see,
+        devices=jax.devices()[:devices],
+    )
+    return picture, np.array(rows), sorted(shapes)
+
+
+def trajectory(devices: int) -> dict:
+    params, size = slim_params("vgg19"), (75, 50)
+    picture, rows, shapes = painted(params, size, 1, **SHALLOW)
+    found, found_rows, found_shapes = painted(params, size, devices, **SHALLOW)
+    return {
+        "picture": relative_rms(found, picture),
+        "losses": relative_rms(found_rows, rows),
+        "shapes": [shapes, found_shapes],
+    }
+
+
+def goes_on(devices: int) -> bool:
+    """Whether a run that goes on from the host's copy of a state ends with the same bits."""
+    problem = problem_of(slim_params("vgg19"), (37, 50), devices, steps=4, **SHALLOW)
+    chunks = transfer.steps(problem, transfer.begin(canvas_of("strokes", (37, 50))), pause_every=2)
+    for chunk in chunks:
+        if int(chunk.state.step) == 2:
+            kept = jax.tree.map(lambda leaf: jnp.asarray(np.array(leaf)), chunk.state)
+    *_, last = transfer.steps(problem, kept)
+    same = jax.tree.map(np.array_equal, last.state, chunk.state)
+    return all(jax.tree.leaves(same)) and np.array_equal(last.closing, chunk.closing)
+
+
+def compiled(devices: int, **changes) -> dict:
+    """Returns the collectives in the text of the steps' program, and its memory for a device."""
+    problem = problem_of(slim_params("vgg19"), (256, 64), devices, name="book", **changes)
+    state = transfer.begin(np.zeros((256, 64, 3), np.float32))
+    state = shards.share_out_all(state, problem.program.rows)
+    program = transfer._run_steps.lower(state, 1, problem).compile(compiler_options=QUICK)
+    return {
+        "collectives": sorted(set(re.findall(COLLECTIVE, program.as_text()))),
+        "bytes": program.memory_analysis().temp_size_in_bytes,
+    }
+
+
+def main(kind: str) -> None:
+    several = {"quick": (4,), "thorough": (2, 4, 8)}[kind]
+    found = {"devices": len(jax.devices())}
+    found["compiled"] = {n: compiled(n) for n in (1, *several)}
+    found["trajectory"] = {n: trajectory(n) for n in several}
+    found["goes on"] = goes_on(several[-1])
+    jax.config.update("jax_enable_x64", True)
+    found["differences"] = [
+        (size, architecture, n, differences(size, architecture, n, changes))
+        for size, architecture, devices, changes in CASES[kind]
+        for n in devices
+    ]
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
