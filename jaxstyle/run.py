@@ -49,15 +49,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: cli.Arguments, interruption: Interruption) -> int:
-    output = check_files(arguments)
     stream = None if arguments.quiet else sys.stderr
-    from jaxstyle.inputs import read_inputs
-    from jaxstyle.resuming import find_start
+    try:
+        output = check_files(arguments)
+        from jaxstyle.inputs import read_inputs
+        from jaxstyle.resuming import find_start
 
-    inputs = read_inputs(arguments, output, say=say, stream=stream)
-    if arguments.plan:
-        return _plan(inputs, arguments)
-    start = find_start(arguments, output, inputs, say=say)
+        inputs = read_inputs(arguments, output, say=say, stream=stream)
+        if arguments.plan:
+            return _plan(inputs, arguments)
+        start = find_start(arguments, output, inputs, say=say)
+    except InputError as error:
+        if arguments.devices.distributed is None:
+            raise
+        say(f"error: {error}; telling the other processes")
+        from jaxstyle.starting import tell_refusal  # imports jax
+
+        tell_refusal(arguments)
+        return 2
     from jaxstyle.job import Job, run_job  # jax is imported here, after all that can be refused
 
     outcome = run_job(Job(arguments, inputs, output, start, interruption, say, stream))

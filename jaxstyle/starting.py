@@ -1,17 +1,18 @@
 """How a run starts: its sizes, whether they fit, and whether all processes do the same."""
 
+import contextlib
 import json
 from collections.abc import Sequence
 
 import jax
 
 from jaxstyle.cli import Arguments
-from jaxstyle.device import device_room, memories, own_of
+from jaxstyle.device import choose_device, device_room, memories, own_of
 from jaxstyle.errors import InputError
 from jaxstyle.inputs import Inputs, run_record
 from jaxstyle.levels import Level, levels
 from jaxstyle.plan import check_fits
-from jaxstyle.processes import all_have, together
+from jaxstyle.processes import agree, all_have, join, together
 from jaxstyle.recipe import for_several_devices
 from jaxstyle.resuming import Start
 from jaxstyle.room import Room
@@ -28,6 +29,14 @@ def sizes_of(
     plan = together(lambda: fitting_levels(inputs, device_room(own_of(devices)), devices))
     _check_all_alike(arguments, inputs, start)
     return plan if start is None or len(devices) > 1 else _as_begun(plan, start)
+
+
+def tell_refusal(arguments: Arguments) -> None:
+    """Tells the other processes, which wait for this one, that it refuses its input."""
+    with contextlib.suppress(InputError):
+        join(arguments.devices.distributed)
+        choose_device(arguments.device, say=lambda _: None)
+        agree([True])
 
 
 def fitting_levels(inputs: Inputs, room: Room, devices: Sequence[jax.Device] = ()) -> list[Level]:

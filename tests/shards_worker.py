@@ -17,17 +17,19 @@ from test_strips import BOOK, EARLY, MXNET, QUICK, canvas_of
 import jaxstyle
 from jaxstyle import shards, transfer
 from jaxstyle.conv import prepare
-from jaxstyle.objective import canvas_losses, make_problem
+from jaxstyle.layers import block_of, required_conv_names
+from jaxstyle.objective import Problem, Targets, canvas_losses, make_problem, resolve
 from jaxstyle.presets import preset
 
 CASES = {
-    "quick": [((75, 50), "vgg19", (8,), BOOK), ((37, 33), "vgg16", (2, 4), EARLY)],
+    "quick": [((75, 50), "vgg19", (8,), BOOK)],
     "thorough": [
         ((75, 50), "vgg19", (2, 4, 8), BOOK),
         ((301, 33), "vgg16", (2, 4, 8), {**MXNET, "pooling": "avg"}),
         ((64, 48), "vgg19", (2, 4, 8), {"name": "default"}),
         ((33, 130), "vgg19", (2, 8), BOOK),
         ((128, 40), "vgg19", (8,), MXNET),
+        ((37, 33), "vgg16", (2, 4), EARLY),
     ],
 }
 """Size, network, how many devices, settings."""
@@ -86,8 +88,8 @@ def differences(size, architecture, devices: int, changes) -> dict:
 
 
 def painted(params, size, devices: int, **changes):
-    """Returns the picture and every loss of a run at two sizes, in float32."""
-    recipe, hyper = preset(steps=6, size=size, scales=(0.6, 1.0), conv="direct", **changes)
+    """Returns the picture and every loss of a run, in float32."""
+    recipe, hyper = preset(steps=6, size=size, conv="direct", **changes)
     pictures = [jaxstyle.denormalise(canvas_of(name, size)) for name in ("coffee", "strokes")]
     rows, shapes = [], set()
 
@@ -106,10 +108,11 @@ def painted(params, size, devices: int, **changes):
     return picture, np.array(rows), sorted(shapes)
 
 
-def trajectory(devices: int) -> dict:
+def trajectory(devices: int, **changes) -> dict:
+    changes |= SHALLOW
     params, size = slim_params("vgg19"), (75, 50)
-    picture, rows, shapes = painted(params, size, 1, **SHALLOW)
-    found, found_rows, found_shapes = painted(params, size, devices, **SHALLOW)
+    picture, rows, shapes = painted(params, size, 1, **changes)
+    found, found_rows, found_shapes = painted(params, size, devices, **changes)
     return {
         "picture": relative_rms(found, picture),
         "losses": relative_rms(found_rows, rows),
@@ -129,23 +132,55 @@ def goes_on(devices: int) -> bool:
     return all(jax.tree.leaves(same)) and np.array_equal(last.closing, chunk.closing)
 
 
-def compiled(devices: int, **changes) -> dict:
-    """Returns the collectives in the text of the steps' program, and its memory for a device."""
-    problem = problem_of(slim_params("vgg19"), (256, 64), devices, name="book", **changes)
-    state = transfer.begin(np.zeros((256, 64, 3), np.float32))
-    state = shards.share_out_all(state, problem.program.rows)
-    program = transfer._run_steps.lower(state, 1, problem).compile(compiler_options=QUICK)
+def compiled(devices: int) -> dict:
+    """Returns the collectives in the text of the steps' program, and its memory for a device.
+
+    Of VGG-19's own widths, 512x512 pixels; nothing is computed.
+    """
+    mesh = shards.mesh_of(jax.devices()[:devices])
+    kernels = prepare(weights_of_zeros(), conv="direct")
+    program = resolve(preset("book")[0], kernels)
+    if devices > 1:
+        program = program._replace(rows=shards.Rows(mesh, 512))
+
+    def on_devices(tree):
+        def struct(leaf):
+            spec = shards.SHARED if leaf.ndim == 3 else shards.SAME
+            sharding = jax.sharding.NamedSharding(mesh, spec)
+            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+        return jax.tree.map(struct, tree)
+
+    canvas = np.zeros((512, 512, 3), np.float32)
+    grams = {k: np.zeros((kernels[f"conv{k[4:]}"].bias.size,) * 2) for k in program.style_layers}
+    targets = Targets({"relu4_4": np.zeros((64, 64, 512))}, grams)
+    hyper = jax.tree.map(np.float32, preset("book")[1])
+    data = {"kernels": kernels, "targets": jax.tree.map(np.float32, targets), "hyper": hyper}
+    problem = Problem(**on_devices(data), program=program, steps=1)
+    state = on_devices(jax.eval_shape(transfer.begin, canvas))
+    lowered = transfer._run_steps.lower(state, 1, problem).compile()
     return {
-        "collectives": sorted(set(re.findall(COLLECTIVE, program.as_text()))),
-        "bytes": program.memory_analysis().temp_size_in_bytes,
+        "collectives": sorted(set(re.findall(COLLECTIVE, lowered.as_text()))),
+        "bytes": lowered.memory_analysis().temp_size_in_bytes,
     }
+
+
+def weights_of_zeros() -> dict:
+    found, channels = {}, 3
+    for name in required_conv_names("vgg19"):
+        width = (64, 128, 256, 512, 512)[block_of(name) - 1]
+        kernel = np.zeros((3, 3, channels, width), np.float32)
+        found[name] = {"kernel": kernel, "bias": np.zeros(width, np.float32)}
+        channels = width
+    return found
 
 
 def main(kind: str) -> None:
     several = {"quick": (4,), "thorough": (2, 4, 8)}[kind]
     found = {"devices": len(jax.devices())}
     found["compiled"] = {n: compiled(n) for n in (1, *several)}
-    found["trajectory"] = {n: trajectory(n) for n in several}
+    scales = {"quick": (1.0,), "thorough": (0.6, 1.0)}[kind]
+    found["trajectory"] = {n: trajectory(n, scales=scales) for n in several}
     found["goes on"] = goes_on(several[-1])
     jax.config.update("jax_enable_x64", True)
     found["differences"] = [

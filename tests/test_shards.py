@@ -1,0 +1,115 @@
+"""One picture on several devices: what one device gives, in a part of the memory."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from conftest import SHALLOW
+
+import jaxstyle
+from jaxstyle import shards
+from jaxstyle.errors import InputError
+from jaxstyle.losses import total_variation
+from jaxstyle.presets import preset
+from jaxstyle.recipe import for_several_devices
+from jaxstyle.room import LEAN_FLAG
+
+TESTS = Path(__file__).parent
+
+
+@pytest.fixture(
+    scope="module",
+    params=["quick", pytest.param("thorough", marks=pytest.mark.slow)],
+)
+def found(request) -> dict:
+    """What shards_worker.py finds with eight virtual devices."""
+    flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+    flags += f" {LEAN_FLAG}=false"  # as on the command line
+    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(TESTS), str(TESTS.parent)])
+    result = subprocess.run(
+        [sys.executable, "-W", "error", str(TESTS / "shards_worker.py"), request.param],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    findings = json.loads(result.stdout)
+    assert findings["devices"] == 8
+    return findings
+
+
+def test_losses_and_gradients_are_those_of_one_device(found) -> None:
+    """In float64, to 1e-12, also at the first and the last row; padding has no gradient."""
+    for (height, _), _, devices, each in found["differences"]:
+        assert (height + each["padded"]) % (16 * devices) == 0
+        assert max(each[name] for name in ("losses", "gradient", "edges")) < 1e-12
+        assert each["padding"] == 0
+
+
+def test_steps_are_those_of_one_device(found) -> None:
+    """In float32, to 1e-5; who looks on sees the picture without padding."""
+    for each in found["trajectory"].values():
+        assert 0 <= max(each["picture"], each["losses"]) < 1e-5
+        shapes, shared = each["shapes"]
+        assert shapes[-1] == [75, 50, 3]
+        assert shared == shapes
+
+
+def test_a_run_goes_on_bit_for_bit(found) -> None:
+    assert found["goes on"]
+
+
+def test_a_device_needs_nearly_its_part_of_the_memory(found) -> None:
+    alone = found["compiled"]["1"]["bytes"]
+    for devices, each in found["compiled"].items():
+        assert 0 < each["bytes"] < 1.15 * alone / int(devices)
+
+
+def test_devices_exchange_edges_and_sums_alone(found) -> None:
+    alone, *shared = (each["collectives"] for each in found["compiled"].values())
+    assert alone == []
+    assert shared
+    assert all(each == ["all-reduce", "collective-permute"] for each in shared)
+
+
+def test_total_variation_leaves_padding_out() -> None:
+    """By hand: below the picture's last row of ones there are zeros, which do not count."""
+    canvas = np.ones((3, 2, 3), np.float32)
+    canvas[0] = 0.25
+    padded = np.pad(canvas, ((0, 5), (0, 0), (0, 0)))
+    assert float(total_variation(canvas)) == 0.5 * 0.75 / 2
+    assert float(total_variation(padded, height=3)) == 0.5 * 0.75 / 2
+    one_row = np.pad(canvas[:1], ((0, 1), (0, 0), (0, 0)))
+    assert float(total_variation(one_row, height=1)) == 0
+
+
+def test_a_picture_is_padded_and_seen_without() -> None:
+    mesh = shards.mesh_of(jax.devices()[:1])
+    picture = np.arange(21 * 2 * 3, dtype=np.float32).reshape(21, 2, 3)
+    padded = shards.share_out(picture, mesh)
+    assert padded.shape == (32, 2, 3)
+    assert not np.asarray(padded)[21:].any()
+    seen = shards.SharedPicture(padded, 21)
+    assert (seen.shape, seen.dtype) == (picture.shape, picture.dtype)
+    np.testing.assert_array_equal(np.array(seen), picture)
+    np.testing.assert_array_equal(jax.numpy.asarray(seen), picture)
+
+
+@pytest.mark.parametrize("changes", [{"memory": "strips"}, {"conv": "winograd"}])
+def test_what_only_one_device_does_is_refused(params, content, style, changes) -> None:
+    recipe, hyper = preset(**changes, **SHALLOW)
+    with pytest.raises(InputError, match="is for one device: several that share a picture take"):
+        jaxstyle.stylize(
+            params, content, style, recipe=recipe, hyper=hyper, devices=[jax.devices()[0]] * 2
+        )
+
+
+def test_several_devices_take_the_plain_way_and_convolution() -> None:
+    recipe = for_several_devices(preset()[0])
+    assert (recipe.memory, recipe.conv) == ("plain", "direct")
