@@ -1,5 +1,6 @@
 """Several processes as one program, by jax.distributed; and which devices are used."""
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -27,6 +28,9 @@ def join(where: str | None) -> None:
     """
     if where is None:
         return
+    with contextlib.suppress(AttributeError):  # jax before 0.8 or so has no such switch
+        # it would take SIGTERM away from `interrupt`
+        jax.config.update("jax_enable_preemption_service", False)  # type: ignore[no-untyped-call]
     try:
         if where == "auto":
             jax.distributed.initialize()
