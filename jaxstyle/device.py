@@ -68,11 +68,6 @@ def kind_of(devices: Sequence[jax.Device]) -> str:
     return f"{count}{devices[0].device_kind}"
 
 
-def own_of(devices: Sequence[jax.Device]) -> jax.Device:
-    """Returns the first of these devices that is this process's."""
-    return next(each for each in devices if each.process_index == jax.process_index())
-
-
 def memories(devices: Sequence[jax.Device]) -> int:
     """Returns how many memories there are: a process's CPU devices have one in common."""
     if devices[0].platform == "cpu":

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from jaxstyle import compilation, record
 from jaxstyle.cli import Arguments
-from jaxstyle.device import choose_devices, kind_of, of_the_system, own_of
+from jaxstyle.device import choose_devices, kind_of, of_the_system
 from jaxstyle.ending import Good, Painted, is_sound, last_good
 from jaxstyle.errors import DivergedError
 from jaxstyle.inputs import Inputs, Say, run_record
@@ -22,6 +22,7 @@ from jaxstyle.processes import agree, is_first
 from jaxstyle.progress import Clock, Watch, size_text
 from jaxstyle.resuming import Start
 from jaxstyle.saving import encode, is_due, make_record, save, save_numbered, sha256
+from jaxstyle.shards import own_of
 from jaxstyle.starting import sizes_of
 from jaxstyle.transfer import State
 

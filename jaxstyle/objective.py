@@ -118,8 +118,7 @@ def picture_sums(
 ) -> Sums:
     """Returns all that the losses need to know of a picture's features (H, W, 3).
 
-    The one place where the network meets the losses: whole, in strips of rows, or with the rows
-    shared out to several devices.
+    The one place where the network meets the losses: whole, in strips, or on several devices.
 
     Args:
       kernels: from `conv.prepare`.

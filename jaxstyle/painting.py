@@ -23,7 +23,7 @@ from jaxstyle.objective import Problem, make_problem
 from jaxstyle.presets import change, preset
 from jaxstyle.recipe import INITS, Hyperparams, Recipe, for_several_devices, validate
 from jaxstyle.room import give_back
-from jaxstyle.shards import mesh_of
+from jaxstyle.shards import mesh_of, own_of
 from jaxstyle.transfer import Chunk, State, begin, enlarged, steps
 from jaxstyle.vgg import needed
 
@@ -196,7 +196,7 @@ def stylize(
     plan = levels(content, style, recipe=recipe)
     given = {"recipe": recipe, "hyper": hyper, "init": init, "seed": seed, "devices": devices}
     try:
-        with jax.default_device(devices[0]) if devices else contextlib.nullcontext():
+        with jax.default_device(own_of(devices)) if devices else contextlib.nullcontext():
             for chunk in paint(params, plan, **given):
                 if report is not None:
                     report(chunk)

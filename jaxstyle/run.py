@@ -9,7 +9,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +69,27 @@ def _run(arguments: cli.Arguments, interruption: Interruption) -> int:
         return 2
     from jaxstyle.job import Job, run_job  # jax is imported here, after all that can be refused
 
-    outcome = run_job(Job(arguments, inputs, output, start, interruption, say, stream))
+    job = Job(arguments, inputs, output, start, interruption, say, stream)
+    alone = arguments.devices.distributed is None
+    with contextlib.nullcontext() if alone else _own_output():
+        outcome = run_job(job)
     if outcome.is_told:
         _print_outcome(outcome.path, outcome.seconds, outcome.record, as_json=arguments.json)
     return outcome.exit_code
+
+
+@contextlib.contextmanager
+def _own_output() -> Iterator[None]:
+    """Keeps from standard output what gloo, which connects processes on CPUs, prints there."""
+    with contextlib.ExitStack() as undo:
+        with contextlib.suppress(OSError):
+            kept = os.dup(1)
+            undo.callback(os.close, kept)
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            undo.callback(os.close, nowhere)
+            os.dup2(nowhere, 1)
+            undo.callback(os.dup2, kept, 1)
+        yield
 
 
 def _plan(inputs: Any, arguments: cli.Arguments) -> int:

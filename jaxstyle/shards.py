@@ -80,6 +80,16 @@ def mesh_of(devices: Sequence[jax.Device]) -> Mesh:
     return Mesh(np.array(devices), (AXIS,))
 
 
+def own_of(devices: Sequence[jax.Device]) -> jax.Device:
+    """Returns the first of these devices that is this process's."""
+    return next(each for each in devices if each.process_index == jax.process_index())
+
+
+def of_several_processes(rows: Rows | None) -> bool:
+    """Whether the devices are more than one process's."""
+    return rows is not None and len({each.process_index for each in rows.mesh.devices.flat}) > 1
+
+
 def copy_to_all(tree: _T, mesh: Mesh) -> _T:
     """Puts a copy of the tree on every one of this process's devices."""
     sharding = NamedSharding(mesh, SAME)

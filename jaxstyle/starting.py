@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import jax
 
 from jaxstyle.cli import Arguments
-from jaxstyle.device import choose_device, device_room, memories, own_of
+from jaxstyle.device import choose_device, device_room, memories
 from jaxstyle.errors import InputError
 from jaxstyle.inputs import Inputs, run_record
 from jaxstyle.levels import Level, levels
@@ -16,6 +16,7 @@ from jaxstyle.processes import agree, all_have, join, together
 from jaxstyle.recipe import for_several_devices
 from jaxstyle.resuming import Start
 from jaxstyle.room import Room
+from jaxstyle.shards import own_of
 
 
 def sizes_of(

@@ -20,7 +20,7 @@ from jaxstyle.errors import DivergedError
 from jaxstyle.losses import Losses
 from jaxstyle.objective import Problem, canvas_losses, learning_rate
 from jaxstyle.processes import same
-from jaxstyle.shards import as_seen, share_out_all
+from jaxstyle.shards import as_seen, of_several_processes, share_out_all
 
 MOST_STEPS_A_CALL = 64
 SECONDS_A_CALL = 1.0
@@ -163,7 +163,9 @@ def steps(problem: Problem, state: State, *, pause_every: int = 0) -> Iterator[C
         started = time.perf_counter()
         state, table = _run_steps(state, count, problem)
         rows = np.asarray(table)
-        seconds = same(time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        if of_several_processes(shared):
+            seconds = same(seconds)
         failed = bool(state.failed)
         before, done = done, int(state.step)
         rows = rows[: done - before + failed]

@@ -10,12 +10,14 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from conftest import EXAMPLES, SHALLOW_FLAGS, relative_rms
 
 from jaxstyle import images, plan, processes
 from jaxstyle.cli import parse
+from jaxstyle.device import kind_of, memories
 from jaxstyle.deviceflags import DeviceFlags
 from jaxstyle.errors import InputError
 from jaxstyle.presets import preset
@@ -80,6 +82,13 @@ def test_of_several_memories_each_needs_its_part() -> None:
         plan.check_fits(*sides, recipe=recipe, room=Room(shared - 1, "a test"), parts=4)
 
 
+def test_a_process_has_one_memory_for_its_cpu_devices() -> None:
+    (cpu,) = jax.devices("cpu")
+    assert memories([cpu] * 4) == 1
+    assert kind_of([cpu] * 4) == "4 x cpu"
+    assert kind_of([cpu]) == "cpu"
+
+
 def test_one_process_is_of_its_own_opinion() -> None:
     def refuse() -> None:
         raise InputError("no")
@@ -140,9 +149,9 @@ def start_two(start):
 
 
 def ended(both: list[subprocess.Popen[str]]) -> tuple[list[int], list[list[str]], list[str]]:
-    """Returns the exit codes, the lines of standard output but gloo's, and standard errors."""
+    """Returns the exit codes, the lines of standard outputs, and standard errors."""
     said = [each.communicate(timeout=400) for each in both]
-    lines = [[line for line in out.splitlines() if "[Gloo]" not in line] for out, _ in said]
+    lines = [out.splitlines() for out, _ in said]
     return [each.returncode for each in both], lines, [err for _, err in said]
 
 
@@ -195,7 +204,6 @@ def test_four_devices_go_on_bit_for_bit_after_sigkill(start, tmp_path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("stopped", [0, 1])
 def test_a_signal_to_one_process_stops_both_and_both_go_on(start_two, tmp_path, stopped) -> None:
-    """The other number of devices is said; the same goes on bit for bit."""
     flags = ["--steps", "150", "--checkpoint-every", "1e-9"]
     assert ended(start_two(*flags, "-o", "whole.png"))[0] == [0, 0]
     both = start_two(*flags, "-o", "out.png")
