@@ -9,7 +9,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +71,23 @@ def _run(arguments: cli.Arguments, interruption: Interruption) -> int:
 
     job = Job(arguments, inputs, output, start, interruption, say, stream)
     alone = arguments.devices.distributed is None
-    with contextlib.nullcontext() if alone else _own_output():
-        outcome = run_job(job)
+    outcome = run_job(job) if alone else _run_with_others(run_job, job)
     if outcome.is_told:
         _print_outcome(outcome.path, outcome.seconds, outcome.record, as_json=arguments.json)
     return outcome.exit_code
+
+
+def _run_with_others(run_job: Callable[[Any], Any], job: Any) -> Any:
+    """Does this process's part of a run; if it fails, ends it at once.
+
+    The others learn of it by that. Python's own way out waits for them, and they for this process.
+    """
+    try:
+        with _own_output():
+            return run_job(job)
+    except (OSError, MemoryError) as error:
+        say(f"error: {_reason(error)}")
+        os._exit(1)
 
 
 @contextlib.contextmanager

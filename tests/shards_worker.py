@@ -122,8 +122,8 @@ def trajectory(devices: int, **changes) -> dict:
 
 def goes_on(devices: int) -> bool:
     """Whether a run that goes on from the host's copy of a state ends with the same bits."""
-    problem = problem_of(slim_params("vgg19"), (37, 50), devices, steps=4, **SHALLOW)
-    chunks = transfer.steps(problem, transfer.begin(canvas_of("strokes", (37, 50))), pause_every=2)
+    problem = problem_of(slim_params("vgg19"), (75, 50), devices, steps=4, **SHALLOW)
+    chunks = transfer.steps(problem, transfer.begin(canvas_of("strokes", (75, 50))), pause_every=2)
     for chunk in chunks:
         if int(chunk.state.step) == 2:
             kept = jax.tree.map(lambda leaf: jnp.asarray(np.array(leaf)), chunk.state)
