@@ -277,7 +277,7 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=["128x128", "300x450", "600x900"])
     parser.add_argument("--conv", nargs="+", default=["auto"], help="auto, direct, winograd")
     parser.add_argument("--against", choices=["torch"])
-    parser.add_argument("--turns", type=int, default=7, help=f"of {STEPS_A_TURN} steps each")
+    parser.add_argument("--turns", type=int, default=7, help=f"of {STEPS_A_TURN} steps, or runs")
     parser.add_argument("--time-to-loss", action="store_true")
     parser.add_argument("--content", type=Path, default=CONTENT, help="for --time-to-loss")
     parser.add_argument("--style", type=Path, default=STYLE, help="for --time-to-loss")
@@ -298,7 +298,11 @@ def main() -> None:
     if options.start:
         rows = measure_start()
     elif options.sweep:
-        rows = (row for size in options.sizes for row in measure_sweeps(options.sweep, size))
+        rows = (
+            row
+            for size in options.sizes
+            for row in measure_sweeps(options.sweep, size, options.turns)
+        )
     elif options.time_to_loss:
         pair = (options.content, options.style)
         rows = (
