@@ -30,15 +30,18 @@ def test_a_cgroup_says_what_is_left(tmp_path: Path) -> None:
 
 
 def test_memory_is_by_the_pixel_and_column(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twice as high adds a million pixels; the content's map, 512 channels at 1/8, is kept."""
+    """Twice as high adds a million pixels.
+
+    Each has a state of four images and its part of the content's map, 512 channels at 1/8.
+    """
     monkeypatch.setenv("XLA_FLAGS", "")
-    costs = {way: plan.COSTS[way, False].per_pixel for way in ("plain", "strips")}
-    for way, cost in costs.items():
+    for way in plan.WAYS:
         one, two = (
             plan.memory_of((height, 1000), SQUARE[1], recipe=RECIPE, way=way)
-            for height in (1000, 2000)
+            for height in (2000, 3000)
         )
-        assert two - one == 1_000_000 * (cost + 4 * 512 // 64)
+        a_pixel = plan.COSTS[way, False].per_pixel + 4 * 12 + 4 * 512 // 64 + plan.PICTURES
+        assert two - one == 1_000_000 * a_pixel
 
 
 def test_auto_is_plain_where_that_fits() -> None:
@@ -46,22 +49,33 @@ def test_auto_is_plain_where_that_fits() -> None:
         way: plan.memory_of(*SQUARE, recipe=RECIPE, way=way, started=True)
         for way in ("plain", "strips")
     }
-    assert plan.way_of(RECIPE, *SQUARE, needs["plain"]) == "plain"
-    assert plan.way_of(RECIPE, *SQUARE, needs["plain"] - 1) == "strips"
+    assert plan.way_of(RECIPE, *SQUARE, Room(needs["plain"], "")) == "plain"
+    assert plan.way_of(RECIPE, *SQUARE, Room(needs["plain"] - 1, "")) == "strips"
     for way in ("plain", "strips"):
         recipe, _ = preset(memory=way)
-        assert plan.way_of(recipe, *SQUARE, 0) == way
+        assert plan.way_of(recipe, *SQUARE, Room(0, "")) == way
+
+
+def test_of_address_space_nothing_is_given_back() -> None:
+    """So the compiler's and the steps' add up, and what is never used counts too."""
+    small = (16, 16), (16, 16)
+    how = {"recipe": RECIPE, "way": "plain"}
+    used, asked = (plan.need_of(*small, **how, room=Room(0, "", kind)) for kind in (False, True))
+    assert asked > used + plan.ADDRESSES
+    steps = plan.program_memory(small[0], **how)
+    started = plan.need_of(*small, **how, room=Room(0, "", True), started=True)
+    assert plan.COMPILING + steps < started < asked
 
 
 @pytest.mark.parametrize("way", ["plain", "strips"])
 def test_the_largest_size_fits_and_the_next_does_not(way: str) -> None:
     recipe, _ = preset(memory=way)
     sides = (800, 1000), (700, 900)
-    size = plan.largest_size(*sides, recipe=recipe, way=way, room=4 * 10**9)
+    size = plan.largest_size(*sides, recipe=recipe, way=way, room=Room(4 * 10**9, ""))
 
     def check(long_side: int) -> None:
         canvas = round(0.8 * long_side), long_side
-        style = round(0.7 * long_side), round(0.9 * long_side)
+        style = round(7 / 9 * long_side), long_side
         plan.check_fits(canvas, style, recipe=recipe, room=Room(4 * 10**9, "a test"))
 
     check(size)
