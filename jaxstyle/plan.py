@@ -33,11 +33,13 @@ WAYS = ("plain", "strips")
 COSTS = {
     ("plain", False): Cost(2250, 0),
     ("plain", True): Cost(1780, 0),
-    ("strips", False): Cost(490, 130_000),
-    ("strips", True): Cost(255, 90_000),
+    ("strips", False): Cost(430, 150_000),
+    ("strips", True): Cost(200, 120_000),
 }
-"""Of a step's working memory, by way and whether compiled leanly (`room.compile_leanly`). Strips of
-heights that divide by 64 need up to a sixth less."""
+"""Of a step's working memory, by way and whether compiled leanly (`room.compile_leanly`)."""
+
+UNEVEN = 50
+"""Bytes a pixel of copies, where strips reach below the picture (see `strips.cut_rows`)."""
 
 CONSTANTS = 15_000_000
 """Bytes of the Gram matrices, and of a copy of the largest kernel."""
@@ -50,6 +52,13 @@ TARGET_COSTS = {
 }
 """Likewise, for finding the targets, of the larger picture; no gradient is needed."""
 
+READ_BY_PRESETS = 520
+"""Bytes a pixel of the maps that presets read, each a tap of every block; those of more and larger
+taps come on top."""
+
+ROWS_AT_WORK = 72
+"""Of the picture, in a strip with its halo."""
+
 STATE = 4 * 12
 """Bytes a pixel of the canvas, the last good one, and Adam's two moments."""
 
@@ -59,15 +68,16 @@ PICTURES = 20
 STARTED = 240_000_000
 """Bytes of a process once jax and all else is imported and pictures and weights are read."""
 
-KERNELS = 500_000_000
+KERNELS = 620_000_000
 """Bytes of all kernels made of VGG-19's weights, and of what the compiler leaves."""
 
-COMPILING = 900_000_000
+COMPILING = 1_000_000_000
 """Bytes of the same and of the compiler at work, which gives most of it back."""
 
 ADDRESSES, ADDRESSES_A_CORE = 1_050_000_000, 30_000_000
 """Bytes of address space that a process asks for and never uses, mostly before its first step.
-Measured: 0.8 GB on two cores, 0.9 GB for 8, 1.4 GB for 32 threads."""
+Measured: its peak is 1.2 GB above that of used memory on two cores, 1.3 GB with 8 threads, 1.8 GB
+with 32; before any step the threads of jax have asked for 1.2, 1.4 and 1.8 GB."""
 
 CHANNELS = (64, 128, 256, 512, 512)
 """Of VGG's blocks."""
@@ -119,8 +129,18 @@ def _working_memory(program: int, content: Sides, style: Sides, *, way: str) -> 
 def program_memory(content: Sides, *, recipe: Recipe, way: str) -> int:
     """Returns the bytes that the compiler will say a step needs, state and targets included."""
     kept = STATE + sum(map(_map_bytes, recipe.content_layers))
-    working = _bytes(COSTS[way, compiles_leanly()], content)
+    read = sum(map(_map_bytes, recipe.content_layers + recipe.style_layers))
+    more = max(0, read - READ_BY_PRESETS) * (content[0] if way == "plain" else ROWS_AT_WORK)
+    if way == "strips" and not all(_cuts_evenly(content[0] >> block) for block in range(3)):
+        kept += UNEVEN
+    working = _bytes(COSTS[way, compiles_leanly()], content) + more * content[1]
     return working + kept * math.prod(content) + CONSTANTS
+
+
+def _cuts_evenly(height: int) -> bool:
+    """Whether the rows of a block's maps are cut into equal strips."""
+    strips = max(1, -(-height // 64))
+    return height % (2 * -(-height // (2 * strips)) or 1) == 0
 
 
 def _map_bytes(tap: str) -> int:
@@ -173,9 +193,9 @@ def check_fits(
     advice = f"choose --size {largest} or smaller" if largest else "no size fits"
     if ways == ("plain",) and needs["strips"] <= room.bytes:
         advice += f", or --memory strips, which needs {gigabytes(needs['strips'])}"
+    there = f"{gigabytes(room.bytes, up=False)} can be used ({room.limit})"
     raise InputError(
-        f"{content[0]}x{content[1]} needs about {what} of memory, but {gigabytes(room.bytes)} can"
-        f" be used ({room.limit}): {advice}"
+        f"{content[0]}x{content[1]} needs about {what} of memory, but {there}: {advice}"
     )
 
 
@@ -205,6 +225,7 @@ def _scaled(sides: Sides, size: int) -> Sides:
     return height, width
 
 
-def gigabytes(count: int) -> str:
-    """Returns a number of bytes for a person."""
-    return f"{count / 1e9:.1f} GB"
+def gigabytes(count: int, *, up: bool = True) -> str:
+    """Returns a number of bytes for a person: of a need rounded up, of what there is down."""
+    tenths = -(-count // 10**8) if up else count // 10**8
+    return f"{tenths / 10:.1f} GB"

@@ -179,7 +179,7 @@ def _way(
 
 def explained(found: Trial) -> list[str]:
     """Returns what was found as lines for a person."""
-    there = f"{gigabytes(found.room_bytes)} ({found.limit})"
+    there = f"{gigabytes(found.room_bytes, up=False)} ({found.limit})"
     lines = [
         f"{found.size}, {found.steps} steps; memory that can be used: {there}",
         "way      peak memory         s/step   all steps  largest --size that fits",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import EXAMPLES
 
-from jaxstyle import plan, room
+from jaxstyle import plan, room, strips
 from jaxstyle.errors import InputError
 from jaxstyle.presets import preset
 from jaxstyle.room import LEAN_FLAG, Room
@@ -30,7 +30,7 @@ def test_a_cgroup_says_what_is_left(tmp_path: Path) -> None:
 
 
 def test_memory_is_by_the_pixel_and_column(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twice as high adds a million pixels.
+    """1024 rows more are so many pixels, in as even strips.
 
     Each has a state of four images and its part of the content's map, 512 channels at 1/8.
     """
@@ -38,10 +38,34 @@ def test_memory_is_by_the_pixel_and_column(monkeypatch: pytest.MonkeyPatch) -> N
     for way in plan.WAYS:
         one, two = (
             plan.memory_of((height, 1000), SQUARE[1], recipe=RECIPE, way=way)
-            for height in (2000, 3000)
+            for height in (2048, 3072)
         )
         a_pixel = plan.COSTS[way, False].per_pixel + 4 * 12 + 4 * 512 // 64 + plan.PICTURES
-        assert two - one == 1_000_000 * a_pixel
+        assert two - one == 1_024_000 * a_pixel
+
+
+def test_heights_are_cut_evenly_as_strips_are_cut() -> None:
+    for height in range(16, 700):
+        cut = strips.cut_rows(height, 2, strips.ROWS)
+        assert plan._cuts_evenly(height) == (cut.strips * cut.rows == height)
+    assert plan._cuts_evenly(0)
+
+
+def test_more_and_larger_taps_need_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two more of block 1, of 64 channels: 2 x 256 bytes a pixel, in strips of 72 rows' alone."""
+    monkeypatch.setenv("XLA_FLAGS", "")
+    layers = ("relu1_1", "relu1_2", "conv1_2", "relu2_1", "relu3_1", "relu4_1", "conv5_1")
+    recipe, _ = preset(style_layers=layers)
+    for way, rows in (("plain", 1000), ("strips", 72)):
+        few, many = (
+            plan.program_memory(SQUARE[0], recipe=each, way=way) for each in (RECIPE, recipe)
+        )
+        assert many - few == 2 * 256 * rows * 1000
+
+
+def test_needs_are_rounded_up_and_rooms_down() -> None:
+    assert plan.gigabytes(2_300_000_001) == "2.4 GB"
+    assert plan.gigabytes(2_399_999_999, up=False) == "2.3 GB"
 
 
 def test_auto_is_plain_where_that_fits() -> None:
