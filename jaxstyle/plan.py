@@ -1,8 +1,8 @@
 """What a run will need, before it runs: memory by a formula, the way that fits, the largest size.
 
 The formula is calibrated by what XLA's compiler says of VGG-19 to conv5_1 in float32, the deepest
-that presets use, and by the peaks of whole processes; it is meant to be right or up to a quarter
-too high. `trial` asks the compiler itself.
+that presets use, and by the peaks of whole processes; a process is meant to need that or up to a
+quarter less. `trial` asks the compiler itself.
 """
 
 import math
