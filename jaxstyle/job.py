@@ -75,7 +75,7 @@ def run_job(job: Job) -> Outcome:
 def fitting_levels(inputs: Inputs, room: Room) -> list[Level]:
     """Returns a run's sizes; raises InputError if they need more memory than there is."""
     recipe = inputs.settings.recipe
-    plan = levels(inputs.content, inputs.style, recipe=recipe, room=room.bytes)
+    plan = levels(inputs.content, inputs.style, recipe=recipe, room=room)
     sides = plan[-1].content.shape[:2], plan[-1].style.shape[:2]
     check_fits(*sides, recipe=recipe, room=room, started=True)
     return plan

@@ -26,7 +26,7 @@ ORDER = [
     *("settingflags", "checkpointflags", "sweepflags", "cli", "checks", "values", "grid"),
     *("inputs", "resuming", "sweepfolder", "sweepinputs"),
     *("interrupt", "progress", "sweepprogress", "ending", "saving", "keeping", "processes"),
-    *("device", "job", "trial"),
+    *("device", "job", "dryrun", "trial"),
     *("layout", "lettering", "corner", "sheet", "curves", "page", "summary", "sweepjob", "run"),
 ]
 """A module imports only from its left."""
