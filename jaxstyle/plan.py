@@ -33,8 +33,8 @@ WAYS = ("plain", "strips")
 COSTS = {
     ("plain", False): Cost(2250, 0),
     ("plain", True): Cost(1780, 0),
-    ("strips", False): Cost(430, 150_000),
-    ("strips", True): Cost(200, 120_000),
+    ("strips", False): Cost(406, 150_000),
+    ("strips", True): Cost(176, 120_000),
 }
 """Of a step's working memory, by way and whether compiled leanly (`room.compile_leanly`)."""
 
