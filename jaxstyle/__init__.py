@@ -71,6 +71,7 @@ The map, from the ground up; a module imports only from those before it:
     page        a sweep's page for a browser
     summary     sheet, page and table, from what is in a sweep's folder
     sweepjob    a process's share of a sweep, from its inputs to its files
+    dryrun      the steps of one size, compiled, weighed and timed
     trial       what a run would take, by compiling it and doing a step
     run         `python -m jaxstyle.run`
 """

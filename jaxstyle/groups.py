@@ -14,7 +14,7 @@ from jaxstyle.objective import Problem, _as_arrays, resolve
 from jaxstyle.painting import problem_at, target_kernels_of
 from jaxstyle.places import Setting
 from jaxstyle.recipe import Hyperparams, Recipe
-from jaxstyle.room import NO_LIMIT, memory_left
+from jaxstyle.room import NO_LIMIT, Room, memory_left
 from jaxstyle.vgg import needed
 
 
@@ -52,7 +52,8 @@ def workshop(params: Params, settings: Sequence[Setting], *, keep: int) -> Works
     pictures = {id(p): p for each in settings for p in (each.content, each.style)}
 
     # asked once: all settings of a program must decide alike, and all processes
-    room = memory_left().bytes // keep if jax.process_count() == 1 else NO_LIMIT
+    room = memory_left() if jax.process_count() == 1 else Room(NO_LIMIT, "no known limit")
+    room = room._replace(bytes=room.bytes // keep)
 
     @functools.lru_cache(maxsize=keep + 1)
     def plan(content: int, style: int, recipe: Recipe) -> list[Level]:

@@ -136,7 +136,7 @@ def check_sizes(
         images.check_large_enough(name, size, least)
     check_encodable(sizes[0], output)
     if on_cpu_surely(device) and processes is not None:
-        check_fits(*sizes, recipe=recipe, room=memory_left(), parts=processes)
+        check_fits(*sizes, recipe=recipe, room=memory_left()._replace(parts=processes))
 
 
 def run_record(inputs: Inputs) -> record.Record:

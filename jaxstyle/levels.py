@@ -8,7 +8,7 @@ from jaxstyle import images
 from jaxstyle.layers import smallest_side
 from jaxstyle.plan import way_of
 from jaxstyle.recipe import Recipe
-from jaxstyle.room import memory_left
+from jaxstyle.room import Room, memory_left
 
 
 class Level(NamedTuple):
@@ -22,7 +22,7 @@ class Level(NamedTuple):
     """Or "strips": how the features of this size are computed."""
 
 
-def levels(content: Any, style: Any, *, recipe: Recipe, room: int | None = None) -> list[Level]:
+def levels(content: Any, style: Any, *, recipe: Recipe, room: Room | None = None) -> list[Level]:
     """Returns the sizes of a run, from coarse to fine; both pictures resized from the originals.
 
     Sizes too small for the deepest layer are left out, and so are sizes without a step.
@@ -31,7 +31,7 @@ def levels(content: Any, style: Any, *, recipe: Recipe, room: int | None = None)
       content: (H, W, 3), uint8 or floating point in [0, 1].
       style: likewise, of any size.
       recipe: its size, scales, steps, layers and memory decide.
-      room: bytes that may be used, on which "auto" memory depends; by default all that is free.
+      room: what may be used, on which "auto" memory depends; by default all that is free.
 
     Raises:
       InputError: a picture of the wrong kind, or too small even at full size.
@@ -47,7 +47,7 @@ def levels(content: Any, style: Any, *, recipe: Recipe, room: int | None = None)
     sizes = [pair for pair in sizes if min(map(min, pair)) >= least]
     sizes = sizes[-recipe.steps :]
     bounds = [recipe.steps * i // len(sizes) for i in range(len(sizes) + 1)]
-    room = memory_left().bytes if room is None else room
+    room = memory_left() if room is None else room
     ways = [way_of(recipe, content_size, style_size, room) for content_size, style_size in sizes]
     return [
         Level(*_resized(pictures, pair, recipe.resampling), start, stop - start, way)

@@ -1,12 +1,13 @@
 """What a run will need, before it runs: memory by a formula, the way that fits, the largest size.
 
 The formula is calibrated by what XLA's compiler says of VGG-19 to conv5_1 in float32, the deepest
-that presets use, and by the peaks of whole processes; it is meant to be right or up to a fifth too
-high. `trial` asks the compiler itself.
+that presets use, and by the peaks of whole processes; a process is meant to need that or up to a
+quarter less. `trial` asks the compiler itself.
 """
 
 import math
-from typing import Any, NamedTuple
+import os
+from typing import NamedTuple
 
 from jaxstyle.errors import InputError
 from jaxstyle.layers import block_of
@@ -17,9 +18,6 @@ from jaxstyle.room import Room, compiles_leanly
 Sides = tuple[int, int]
 """Height and width."""
 
-STRIPS_OVER_PLAIN = 1.5
-"""Seconds of a step, about."""
-
 
 class Cost(NamedTuple):
     """Bytes that the steps of a canvas need, by what they grow with."""
@@ -29,142 +27,207 @@ class Cost(NamedTuple):
     """Of the working memory of a strip, whose rows are as wide as the canvas."""
 
 
+WAYS = ("plain", "strips")
+"""The quicker first."""
+
 COSTS = {
-    ("plain", False): Cost(2380, 0),
-    ("plain", True): Cost(2000, 0),
-    ("strips", False): Cost(500, 212_000),
-    ("strips", True): Cost(295, 150_000),
+    ("plain", False): Cost(2250, 0),
+    ("plain", True): Cost(1780, 0),
+    ("strips", False): Cost(406, 150_000),
+    ("strips", True): Cost(176, 120_000),
 }
-"""By way and whether compiled leanly (`room.compile_leanly`): the program's own memory, the state,
-twice when the last losses are found, and pictures."""
+"""Of a step's working memory, by way and whether compiled leanly (`room.compile_leanly`)."""
 
-TARGET_COSTS = {"plain": Cost(1300, 0), "strips": Cost(120, 100_000)}
-"""Of the style picture's pixels; no gradient is needed."""
+UNEVEN = 50
+"""Bytes a pixel of copies, where strips reach below the picture (see `strips.cut_rows`)."""
 
-STARTED = 350_000_000
-"""Bytes of a process once jax and all else is imported."""
+CONSTANTS = 15_000_000
+"""Bytes of the Gram matrices, and of a copy of the largest kernel."""
 
-KERNELS = 600_000_000
-"""Bytes of the weights, of all kernels made of them, and of the compiler at work."""
+TARGET_COSTS = {
+    ("plain", False): Cost(1070, 0),
+    ("plain", True): Cost(820, 0),
+    ("strips", False): Cost(310, 50_000),
+    ("strips", True): Cost(230, 50_000),
+}
+"""Likewise, for finding the targets, of the larger picture; no gradient is needed."""
 
-ADDRESSES_BESIDE = 2_500_000_000
-"""Bytes of address space that a process asks for and does not use."""
+READ_BY_PRESETS = 520
+"""Bytes a pixel of the maps that presets read, each a tap of every block; those of more and larger
+taps come on top."""
+
+ROWS_AT_WORK = 72
+"""Of the picture, in a strip with its halo."""
+
+STATE = 4 * 12
+"""Bytes a pixel of the canvas, the last good one, and Adam's two moments."""
+
+PICTURES = 20
+"""Bytes a pixel of the canvas in 8 bits and on its way there, and of the file's picture."""
+
+STARTED = 240_000_000
+"""Bytes of a process once jax and all else is imported and pictures and weights are read."""
+
+KERNELS = 620_000_000
+"""Bytes of all kernels made of VGG-19's weights, and of what the compiler leaves."""
+
+COMPILING = 1_000_000_000
+"""Bytes of the same and of the compiler at work, which gives most of it back."""
+
+ADDRESSES, ADDRESSES_A_CORE = 1_050_000_000, 30_000_000
+"""Bytes of address space that a process asks for and never uses, mostly before its first step.
+Measured: its peak is 1.2 GB above that of used memory on two cores, 1.3 GB with 8 threads, 1.8 GB
+with 32; before any step the threads of jax have asked for 1.2, 1.4 and 1.8 GB."""
 
 CHANNELS = (64, 128, 256, 512, 512)
 """Of VGG's blocks."""
 
 
 def memory_of(
-    content: Sides,
-    style: Sides,
-    *,
-    recipe: Recipe,
-    way: str,
-    started: bool = False,
-    parts: int = 1,
+    content: Sides, style: Sides, *, recipe: Recipe, way: str, started: bool = False
 ) -> int:
     """Returns how many bytes a process needs at most, by the formula.
 
     Args:
       content: the canvas's sides.
       style: the style picture's, as it is resized.
-      recipe: its content layers count, whose maps are kept.
+      recipe: its layers count.
       way: "plain" or "strips".
       started: whether jax is imported already, so that this part is no longer asked for.
-      parts: how many memories share the picture's maps.
     """
-    pixels = math.prod(content)
-    kept = sum(4 * CHANNELS[b] >> 2 * b for b in (block_of(t) - 1 for t in recipe.content_layers))
-    steps = _bytes(COSTS[way, compiles_leanly()], content) + pixels * kept
-    targets = _bytes(TARGET_COSTS[way], style)
-    return max(steps, targets) // parts + KERNELS + (0 if started else STARTED)
+    used = Room(0, "", is_address_space=False)
+    return need_of(content, style, recipe=recipe, way=way, room=used, started=started)
+
+
+def memory_with(program: int, content: Sides, style: Sides, *, way: str) -> int:
+    """Returns how many bytes a process needs whose steps need `program`, which is known."""
+    working = _working_memory(program, content, style, way=way)
+    return STARTED + max(COMPILING, KERNELS + working)
+
+
+def need_of(
+    content: Sides, style: Sides, *, recipe: Recipe, way: str, room: Room, started: bool = False
+) -> int:
+    """Returns the bytes that count where `room` is what there is; see `memory_of`.
+
+    Of address space nothing is given back, and much is asked for that is never used. Of several
+    memories that share the picture each needs its part.
+    """
+    program = program_memory(content, recipe=recipe, way=way)
+    working = _working_memory(program, content, style, way=way) // room.parts
+    if not room.is_address_space:
+        return max(COMPILING, KERNELS + working) + (0 if started else STARTED)
+    beside = 0 if started else STARTED + ADDRESSES + ADDRESSES_A_CORE * (os.cpu_count() or 1)
+    return COMPILING + working + beside
+
+
+def _working_memory(program: int, content: Sides, style: Sides, *, way: str) -> int:
+    largest = max(content, style, key=math.prod)
+    targets = _bytes(TARGET_COSTS[way, compiles_leanly()], largest)
+    return max(program, targets) + PICTURES * math.prod(content)
+
+
+def program_memory(content: Sides, *, recipe: Recipe, way: str) -> int:
+    """Returns the bytes that the compiler will say a step needs, state and targets included."""
+    kept = STATE + sum(map(_map_bytes, recipe.content_layers))
+    read = sum(map(_map_bytes, recipe.content_layers + recipe.style_layers))
+    more = max(0, read - READ_BY_PRESETS) * (content[0] if way == "plain" else ROWS_AT_WORK)
+    if way == "strips" and not all(_cuts_evenly(content[0] >> block) for block in range(3)):
+        kept += UNEVEN
+    working = _bytes(COSTS[way, compiles_leanly()], content) + more * content[1]
+    return working + kept * math.prod(content) + CONSTANTS
+
+
+def _cuts_evenly(height: int) -> bool:
+    """Whether the rows of a block's maps are cut into equal strips."""
+    strips = max(1, -(-height // 64))
+    return height % (2 * -(-height // (2 * strips)) or 1) == 0
+
+
+def _map_bytes(tap: str) -> int:
+    """Returns the bytes of a tap's map, by pixel of the picture."""
+    block = block_of(tap) - 1
+    return 4 * CHANNELS[block] >> 2 * block
 
 
 def _bytes(cost: Cost, sides: Sides) -> int:
     return cost.per_pixel * math.prod(sides) + cost.per_column * sides[1]
 
 
-def way_of(recipe: Recipe, content: Sides, style: Sides, room: int) -> str:
+def way_of(recipe: Recipe, content: Sides, style: Sides, room: Room) -> str:
     """Returns "plain" or "strips": what is asked for, or of "auto" plain where it fits in `room`.
 
     To be asked when jax is imported.
     """
     if recipe.memory != "auto":
         return recipe.memory
-    need = memory_of(content, style, recipe=recipe, way="plain", started=True)
-    return "plain" if need <= room else "strips"
+    plain = fits(content, style, recipe=recipe, way="plain", room=room, started=True)
+    return "plain" if plain else "strips"
+
+
+def fits(
+    content: Sides, style: Sides, *, recipe: Recipe, way: str, room: Room, started: bool
+) -> bool:
+    """Whether a run has enough memory, by the formula; see `memory_of`."""
+    need = need_of(content, style, recipe=recipe, way=way, room=room, started=started)
+    return need <= room.bytes
 
 
 def ways_allowed(recipe: Recipe) -> tuple[str, ...]:
     """Returns the ways that `recipe.memory` allows, the quicker first."""
-    return ("plain", "strips") if recipe.memory == "auto" else (recipe.memory,)
+    return WAYS if recipe.memory == "auto" else (recipe.memory,)
 
 
 def check_fits(
-    content: Sides,
-    style: Sides,
-    *,
-    recipe: Recipe,
-    room: Room,
-    started: bool = False,
-    parts: int = 1,
+    content: Sides, style: Sides, *, recipe: Recipe, room: Room, started: bool = False
 ) -> None:
-    """Raises InputError, with all numbers, if a run of this size has not enough memory.
-
-    `parts` memories share the picture, each with that room.
-    """
-    beside = ADDRESSES_BESIDE if room.is_address_space and not started else 0
+    """Raises InputError, with all numbers, if a run of this size has not enough memory."""
     ways = ways_allowed(recipe)
-    shared: Any = {"recipe": recipe, "started": started, "parts": parts}
     needs = {
-        way: beside + memory_of(content, style, way=way, **shared) for way in ("plain", "strips")
+        way: need_of(content, style, recipe=recipe, way=way, room=room, started=started)
+        for way in WAYS
     }
     if min(needs[way] for way in ways) <= room.bytes:
         return
-    largest = largest_size(content, style, way=ways[-1], room=room.bytes - beside, **shared)
+    largest = largest_size(content, style, recipe=recipe, way=ways[-1], room=room, started=started)
     what = " or ".join(f"{gigabytes(needs[way])} ({way})" for way in ways)
-    each = f" in each of {parts} parts" if parts > 1 else ""
     advice = f"choose --size {largest} or smaller" if largest else "no size fits"
     if ways == ("plain",) and needs["strips"] <= room.bytes:
         advice += f", or --memory strips, which needs {gigabytes(needs['strips'])}"
+    each = f" in each of {room.parts} parts" if room.parts > 1 else ""
+    there = f"{gigabytes(room.bytes, up=False)} can be used ({room.limit})"
     raise InputError(
-        f"{content[0]}x{content[1]} needs about {what} of memory{each}, but"
-        f" {gigabytes(room.bytes)} can be used ({room.limit}): {advice}"
+        f"{content[0]}x{content[1]} needs about {what} of memory{each}, but {there}: {advice}"
     )
 
 
 def largest_size(
-    content: Sides,
-    style: Sides,
-    *,
-    recipe: Recipe,
-    way: str,
-    room: int,
-    started: bool = False,
-    parts: int = 1,
+    content: Sides, style: Sides, *, recipe: Recipe, way: str, room: Room, started: bool = False
 ) -> int:
-    """Returns the largest `--size` N that fits in so many bytes, at these pictures' aspects; or 0.
+    """Returns the largest `--size` N that fits in `room`, at these pictures' aspects; or 0.
 
     Pictures are never enlarged: a photo may have fewer pixels than that.
     """
-    longest = max(max(content), max(style))
 
-    def fits(size: int) -> bool:
-        scaled = [_scaled(sides, size / longest) for sides in (content, style)]
-        need = memory_of(*scaled, recipe=recipe, way=way, started=started, parts=parts)
-        return need <= room and math.prod(scaled[0]) <= MOST_PIXELS
+    def can_be(size: int) -> bool:
+        canvas, painting = _scaled(content, size), _scaled(style, size)
+        enough = fits(canvas, painting, recipe=recipe, way=way, room=room, started=started)
+        return enough and math.prod(canvas) <= MOST_PIXELS
 
     low, high = 0, 2**17
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
+        low, high = (middle, high) if can_be(middle) else (low, middle)
     return low
 
 
-def _scaled(sides: Sides, factor: float) -> Sides:
-    return max(1, round(sides[0] * factor)), max(1, round(sides[1] * factor))
+def _scaled(sides: Sides, size: int) -> Sides:
+    """Returns the sides of a picture whose long side becomes `size`."""
+    height, width = (max(1, round(side * size / max(sides))) for side in sides)
+    return height, width
 
 
-def gigabytes(count: int) -> str:
-    """Returns a number of bytes for a person."""
-    return f"{count / 1e9:.1f} GB"
+def gigabytes(count: int, *, up: bool = True) -> str:
+    """Returns a number of bytes for a person: of a need rounded up, of what there is down."""
+    tenths = -(-count // 10**8) if up else count // 10**8
+    return f"{tenths / 10:.1f} GB"

@@ -25,6 +25,8 @@ class Room(NamedTuple):
     limit: str
     is_address_space: bool = False
     """Whether what counts is memory asked for, not used."""
+    parts: int = 1
+    """How many memories like this share a picture."""
 
 
 def memory_left() -> Room:

@@ -108,7 +108,8 @@ def _plan(inputs: Any, arguments: cli.Arguments) -> int:
     """Prints what a run would take."""
     from jaxstyle.trial import explained, trial  # imports jax
 
-    found = trial(inputs, arguments.device, say=say)
+    note = _say_nothing if arguments.quiet else say
+    found = trial(inputs, arguments.device, say=say, note=note)
     if arguments.json:
         ways = [each._asdict() for each in found.ways]
         _print(json.dumps({**found._asdict(), "ways": ways}).encode())
@@ -184,6 +185,10 @@ def say(line: str) -> None:
     if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):
             print(f"jaxstyle: {one_line(line)}", file=sys.stderr, flush=True)
+
+
+def _say_nothing(line: str) -> None:
+    """Is given what `--quiet` keeps silent."""
 
 
 def _reason(error: BaseException) -> str:

@@ -45,12 +45,12 @@ def fitting_levels(inputs: Inputs, room: Room, devices: Sequence[jax.Device] = (
 
     `devices` are those that share the picture, if there are several; the room is that of one.
     """
-    recipe, parts = inputs.settings.recipe, 1
+    recipe = inputs.settings.recipe
     if len(devices) > 1:
-        recipe, parts = for_several_devices(recipe), memories(devices)
-    plan = levels(inputs.content, inputs.style, recipe=recipe, room=room.bytes)
+        recipe, room = for_several_devices(recipe), room._replace(parts=memories(devices))
+    plan = levels(inputs.content, inputs.style, recipe=recipe, room=room)
     sides = plan[-1].content.shape[:2], plan[-1].style.shape[:2]
-    check_fits(*sides, recipe=recipe, room=room, started=True, parts=parts)
+    check_fits(*sides, recipe=recipe, room=room, started=True)
     return plan
 
 

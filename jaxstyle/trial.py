@@ -1,30 +1,26 @@
 """What `--plan` shows: a run's memory from the compiler, its time from steps really done."""
 
-import dataclasses
 import math
-import time
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from jaxstyle import compilation, images
-from jaxstyle.conv import Params
 from jaxstyle.device import choose_device, device_room
+from jaxstyle.dryrun import Call, call_of, compile_steps, memory_beside_kernels, seconds_a_step
 from jaxstyle.inputs import Inputs, Say
-from jaxstyle.levels import Level, levels
-from jaxstyle.objective import make_problem
-from jaxstyle.painting import kernels_at, problem_at, target_kernels_of
-from jaxstyle.plan import KERNELS, STARTED, STRIPS_OVER_PLAIN, gigabytes, largest_size, memory_of
+from jaxstyle.levels import Level
+from jaxstyle.painting import kernels_at
+from jaxstyle.plan import WAYS, Sides, fits, gigabytes, largest_size, memory_of, memory_with
 from jaxstyle.progress import size_text
+from jaxstyle.recipe import Recipe
 from jaxstyle.room import Room
 from jaxstyle.starting import fitting_levels
-from jaxstyle.transfer import _run_steps, begin
 from jaxstyle.vgg import needed
 
-MOST_PIXELS_TIMED = 500_000
-"""A step of a larger size is taken to need as much longer as it has more pixels."""
+MOST_PIXELS_TIMED = 250_000
+"""A step of a larger size takes as much longer as it has more pixels."""
 
 
 class Way(NamedTuple):
@@ -32,14 +28,16 @@ class Way(NamedTuple):
 
     name: str
     peak_bytes: int
+    """Of the process."""
     is_compiled: bool
     """Whether that is from the compiler, else by the formula of `plan`."""
-    seconds_a_step: float
-    """At the largest size."""
-    seconds: float
-    """Of all steps, without compiling."""
+    fits: bool
+    seconds_a_step: float | None
+    """At the largest size; None where not even the size to be timed fits."""
+    seconds: float | None
+    """Of all steps, without start and compiling."""
     largest_size: int
-    """The largest `--size` that fits."""
+    """The largest `--size` that fits, if the pictures have as many pixels."""
 
 
 class Trial(NamedTuple):
@@ -53,13 +51,23 @@ class Trial(NamedTuple):
     """What limits that."""
     chosen: str
     """The way in which the largest size would be painted."""
-    timed_size: tuple[int, int]
-    """Where a step was timed, in the chosen way."""
+    seconds: float | None
+    """Of all steps, each size in the way in which it would be painted."""
+    timed_size: str
+    """Where steps were timed."""
+    is_unenlarged: bool
+    """Whether `--size` asks for more than the photo has, which it does not give."""
     ways: list[Way]
 
 
-def trial(inputs: Inputs, device_name: str | None, *, say: Say) -> Trial:
+def trial(inputs: Inputs, device_name: str | None, *, say: Say, note: Say) -> Trial:
     """Compiles the largest size of a run, does steps of it or of a smaller one, and reckons.
+
+    Args:
+      inputs: of the run.
+      device_name: see `choose_device`.
+      say: is given warnings.
+      note: is given a line before what takes long.
 
     Raises:
       InputError: no such device, layers that the weights lack, or a size that does not fit.
@@ -69,91 +77,136 @@ def trial(inputs: Inputs, device_name: str | None, *, say: Say) -> Trial:
     room = device_room(device)
     plan = fitting_levels(inputs, room)
     with jax.default_device(device):
-        return _tried(inputs, plan, room)
+        return _tried(inputs, plan, room, note)
 
 
-def _tried(inputs: Inputs, plan: list[Level], room: Room) -> Trial:
-    recipe, chosen = inputs.settings.recipe, plan[-1].memory
+def _tried(inputs: Inputs, plan: list[Level], room: Room, note: Say) -> Trial:
+    settings, last = inputs.settings, plan[-1]
+    recipe = settings.recipe
     params = needed(inputs.params, recipe.content_layers + recipe.style_layers)
-    peak = _compiled_peak(inputs, plan[-1], params)
-    timed, seconds = _timed_step(inputs, plan[-1], params)
-    sides = plan[-1].content.shape[:2], plan[-1].style.shape[:2]
-    ways = []
-    for name in ("plain", "strips"):
-        slower = {"plain": 1.0, "strips": STRIPS_OVER_PLAIN}
-        per_pixel = seconds / math.prod(timed) * slower[name] / slower[chosen]
-        pixel_steps = sum(math.prod(level.content.shape[:2]) * level.steps for level in plan)
-        formula = memory_of(*sides, recipe=recipe, way=name)
-        largest = largest_size(*sides, recipe=recipe, way=name, room=room.bytes, started=True)
-        ways.append(
-            Way(
-                name,
-                peak if name == chosen else formula,
-                name == chosen,
-                per_pixel * math.prod(sides[0]),
-                per_pixel * pixel_steps,
-                largest,
-            )
-        )
-    size = size_text(plan[-1].content.shape)
-    return Trial(size, recipe.steps, room.bytes, room.limit, chosen, timed, ways)
+    kernels = kernels_at(last, params, recipe=recipe)
+    timed = _timed_size(_sides(last.content))
+    programs: dict[str, int] = {}
+    calls: dict[str, Call] = {}
+    for name in WAYS:
+        program = None
+        if name == last.memory or timed == _sides(last.content):
+            note(f"compiling {size_text(last.content.shape)}, {name}")
+            program, problem = compile_steps(name, last, kernels, settings)
+            programs[name] = memory_beside_kernels(program, kernels)
+        if not fits(timed, timed, recipe=recipe, way=name, room=room, started=True):
+            continue
+        small = _small(last, timed)
+        if program is None or small is not last:
+            note(f"compiling {size_text(timed)}, {name}, to time it")
+            program, problem = compile_steps(name, small, kernels, settings)
+        calls[name] = call_of(program, problem, kernels, small.content, settings)
+    note(f"timing steps of {size_text(timed)}")
+    per_pixel = {
+        name: seconds / math.prod(timed) for name, seconds in seconds_a_step(calls).items()
+    }
+    asked = recipe.size if isinstance(recipe.size, int) else 0
+    return Trial(
+        size=size_text(last.content.shape),
+        steps=recipe.steps,
+        room_bytes=room.bytes,
+        limit=room.limit,
+        chosen=last.memory,
+        seconds=_seconds([per_pixel.get(level.memory) for level in plan], plan),
+        timed_size=size_text(timed),
+        is_unenlarged=asked > max(inputs.content.shape),
+        ways=[
+            _way(name, programs.get(name), per_pixel.get(name), plan, recipe, room) for name in WAYS
+        ],
+    )
+
+
+def _timed_size(sides: Sides) -> Sides:
+    factor = min(1.0, math.sqrt(MOST_PIXELS_TIMED / math.prod(sides)))
+    return max(16, round(sides[0] * factor)), max(16, round(sides[1] * factor))
+
+
+def _sides(picture: images.Picture) -> Sides:
+    return picture.shape[0], picture.shape[1]
+
+
+def _small(level: Level, sides: Sides) -> Level:
+    """Returns a level at other sides; itself, if it has these."""
+    if _sides(level.content) == sides:
+        return level
+    return level._replace(content=images.resize(level.content, sides, resampling="bilinear"))
+
+
+def _seconds(per_pixel: Sequence[float | None], plan: Sequence[Level]) -> float | None:
+    """Returns the seconds of all steps; the losses at the end of a size take a step more."""
+    pixels = [math.prod(level.content.shape[:2]) * (level.steps + 1) for level in plan]
+    times = [each * count for each, count in zip(per_pixel, pixels, strict=True) if each]
+    return sum(times) if len(times) == len(plan) else None
+
+
+def _way(
+    name: str,
+    program: int | None,
+    per_pixel: float | None,
+    plan: list[Level],
+    recipe: Recipe,
+    room: Room,
+) -> Way:
+    """Returns what one way takes.
+
+    Args:
+      name: the way.
+      program: the bytes of a step of the largest size, if it was compiled.
+      per_pixel: the seconds of a step, if any was timed.
+      plan: the sizes of the run.
+      recipe: of the run.
+      room: what may be used.
+    """
+    sides = _sides(plan[-1].content), _sides(plan[-1].style)
+    peak = memory_of(*sides, recipe=recipe, way=name)
+    if program is not None:
+        peak = memory_with(program, *sides, way=name)
+    return Way(
+        name=name,
+        peak_bytes=peak,
+        is_compiled=program is not None,
+        fits=fits(*sides, recipe=recipe, way=name, room=room, started=True),
+        seconds_a_step=None if per_pixel is None else per_pixel * math.prod(sides[0]),
+        seconds=_seconds([per_pixel] * len(plan), plan),
+        largest_size=largest_size(*sides, recipe=recipe, way=name, room=room, started=True),
+    )
 
 
 def explained(found: Trial) -> list[str]:
     """Returns what was found as lines for a person."""
-    there = f"{gigabytes(found.room_bytes)} ({found.limit})"
-    lines = [f"{found.size}, {found.steps} steps; memory that can be used: {there}"]
-    for way in found.ways:
-        source = "compiled" if way.is_compiled else "formula"
-        mark = " (chosen)" if way.name == found.chosen else ""
-        lines.append(
-            f"{way.name}{mark}: peak {gigabytes(way.peak_bytes)} ({source}),"
-            f" {way.seconds_a_step:.2f} s/step, {way.seconds:.0f} s in all;"
-            f" largest --size that fits: {way.largest_size}"
-        )
-    timed = size_text(found.timed_size)
-    how = f"timed: steps of {timed}, {found.chosen}; other sizes by their pixels"
-    return [*lines, f"{how}, strips as {STRIPS_OVER_PLAIN} times plain"]
+    there = f"{gigabytes(found.room_bytes, up=False)} ({found.limit})"
+    lines = [
+        f"{found.size}, {found.steps} steps; memory that can be used: {there}",
+        "way      peak memory         s/step   all steps  largest --size that fits",
+        *map(_row, found.ways),
+        f"{found.chosen} would be taken; start and compiling take their time besides",
+        f"timed: steps of {found.timed_size}; other sizes by their pixels",
+    ]
+    if found.seconds not in [way.seconds for way in found.ways]:
+        lines.append(f"smaller sizes in another way: {_duration(found.seconds)} in all")
+    if found.is_unenlarged:
+        lines.append(f"the photo has no more pixels than {found.size}: --size HxW enlarges it")
+    return lines
 
 
-def _compiled_peak(inputs: Inputs, level: Level, params: Params) -> int:
-    """Returns the bytes of a process that runs the program of this size, which is compiled."""
-    settings = inputs.settings
-    recipe = dataclasses.replace(settings.recipe, memory=level.memory)
-    kernels = kernels_at(level, params, recipe=recipe)
-    struct: Any = jax.ShapeDtypeStruct  # which has no types
-    canvas, style = (struct(each.shape, np.float32) for each in (level.content, level.style))
-    problem = jax.eval_shape(
-        lambda *given: make_problem(*given, recipe=recipe, hyper=settings.hyper),
-        *(kernels, canvas, style),
-    )
-    # the very program of the run, which will find it compiled
-    problem = dataclasses.replace(problem, first_step=level.first_step, steps=level.steps)
-    program = _run_steps.lower(jax.eval_shape(begin, canvas), 1, problem).compile()
-    memory: Any = program.memory_analysis()
-    data = memory.argument_size_in_bytes - sum(each.nbytes for each in jax.tree.leaves(kernels))
-    return int(memory.temp_size_in_bytes + data) + KERNELS + STARTED
+def _row(way: Way) -> str:
+    source = "compiler" if way.is_compiled else "formula"
+    memory = f"{gigabytes(way.peak_bytes)} ({source})"
+    step = "?" if way.seconds_a_step is None else f"{way.seconds_a_step:.2f}"
+    last = f"{way.largest_size}" + ("" if way.fits else " (so this does not fit)")
+    return f"{way.name:8} {memory:19} {step:>6} {_duration(way.seconds):>11}  {last}"
 
 
-def _timed_step(inputs: Inputs, level: Level, params: Params) -> tuple[tuple[int, int], float]:
-    """Returns the size of a step that was done, the level's or a smaller one, and its seconds."""
-    height, width = level.content.shape[:2]
-    factor = min(1.0, math.sqrt(MOST_PIXELS_TIMED / (height * width)))
-    size = max(16, round(height * factor)), max(16, round(width * factor))
-    settings = inputs.settings
-    recipe = dataclasses.replace(
-        settings.recipe, memory=level.memory, size=size, scales=(1.0,), steps=2
-    )
-    (small,) = levels(level.content, level.style, recipe=recipe)
-    problem = problem_at(
-        small,
-        kernels_at(small, params, recipe=recipe),
-        recipe=recipe,
-        hyper=settings.hyper,
-        target_kernels=target_kernels_of(params),
-    )
-    state, _ = _run_steps(begin(jnp.asarray(images.normalise(small.content))), 1, problem)
-    began = time.perf_counter()
-    _, table = _run_steps(state, 2, problem)
-    np.asarray(table)
-    return size, (time.perf_counter() - began) / 2
+def _duration(seconds: float | None) -> str:
+    """Returns seconds for a person who plans."""
+    if seconds is None:
+        return "?"
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s"

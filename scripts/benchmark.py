@@ -2,14 +2,15 @@
 
     python scripts/benchmark.py                      steps of a full-width VGG-19
     python scripts/benchmark.py --against torch      beside two PyTorch programs, with ratios
+    python scripts/benchmark.py --memory plain strips --sizes 1024x1024 --weights embedded
     python scripts/benchmark.py --time-to-loss       from process start to the book's final loss
     python scripts/benchmark.py --start              how soon --help and a mistyped flag answer
     python scripts/benchmark.py --sweep 1 2 4 8 --sizes 128x128      sweeps against single runs
 
 Prints one JSON line per row. What is compared runs in processes of its own that take turns, a few
 steps each, so that whatever else the machine does meets all of them; ratios are medians over the
-turns. Step times are for random weights of VGG-19's widths, times to a loss for the embedded
-VGG-16. `--against torch` needs torch (`pip install -e '.[reference]'`).
+turns. Step times are for random weights of VGG-19's widths unless --weights says otherwise, times
+to a loss for the embedded VGG-16. `--against torch` needs torch (`pip install -e '.[reference]'`).
 """
 
 import argparse
@@ -81,6 +82,10 @@ def work(program: str, size: tuple[int, int], weights: str) -> None:
 
     Answers with JSON lines: first its readiness, then the seconds and losses of the steps.
     """
+    from jaxstyle.room import compile_leanly
+
+    if not program.startswith("torch"):
+        compile_leanly()  # as the command line does
     from jaxstyle import load_weights
 
     began = time.perf_counter()
@@ -104,8 +109,10 @@ def work(program: str, size: tuple[int, int], weights: str) -> None:
 def _jaxstyle_steps(program: str, params: Any, content: Any, style: Any) -> Iterator[Any]:
     """Yields once when compiled, then the seconds and losses of every step."""
     from jaxstyle import begin, make_problem, prepare, preset, steps
+    from jaxstyle.room import give_back
 
-    recipe, hyper = preset("book", steps=2**30, conv=program.removeprefix("jaxstyle-"))
+    _, conv, memory = program.split("-")
+    recipe, hyper = preset("book", steps=2**30, conv=conv, memory=memory)
     problem = make_problem(
         prepare(params, conv=recipe.conv, size=content.shape[:2]),
         content,
@@ -117,6 +124,7 @@ def _jaxstyle_steps(program: str, params: Any, content: Any, style: Any) -> Iter
     for chunk in steps(problem, begin(content), pause_every=STEPS_A_TURN):
         count = len(chunk.learning_rate)
         if count == 0:
+            give_back()
             yield None
         for losses in zip(*chunk.losses, strict=True):
             yield chunk.seconds / count, [float(each) for each in losses]
@@ -187,12 +195,14 @@ class Worker:
         }
 
 
-def measure_steps(programs: list[str], size: str, turns: int) -> Iterator[Row]:
-    """Yields a row per program, then the ratios of all to the first."""
-    workers = [Worker(program, size) for program in programs]
+def measure_steps(
+    programs: list[str], size: str, weights: str, turns: int, count: int
+) -> Iterator[Row]:
+    """Yields a row per program, then the ratios of all to the first; `count` steps a turn."""
+    workers = [Worker(program, size, weights) for program in programs]
     for turn in range(turns + 1):
         for worker in workers:
-            worker.steps(STEPS_A_TURN)
+            worker.steps(count)
         if turn == 0:
             for worker in workers[1:]:
                 _check_equal(workers[0], worker)
@@ -276,8 +286,11 @@ def main() -> None:
     )
     parser.add_argument("--sizes", nargs="+", default=["128x128", "300x450", "600x900"])
     parser.add_argument("--conv", nargs="+", default=["auto"], help="auto, direct, winograd")
+    parser.add_argument("--memory", nargs="+", default=["plain"], help="plain, strips")
+    parser.add_argument("--weights", default="random", choices=["random", "embedded"])
     parser.add_argument("--against", choices=["torch"])
-    parser.add_argument("--turns", type=int, default=7, help=f"of {STEPS_A_TURN} steps each")
+    parser.add_argument("--turns", type=int, default=7, help="of steps, or of runs")
+    parser.add_argument("--steps", type=int, default=STEPS_A_TURN, help="a turn")
     parser.add_argument("--time-to-loss", action="store_true")
     parser.add_argument("--content", type=Path, default=CONTENT, help="for --time-to-loss")
     parser.add_argument("--style", type=Path, default=STYLE, help="for --time-to-loss")
@@ -285,20 +298,23 @@ def main() -> None:
     parser.add_argument("--start", action="store_true")
     parser.add_argument("--sweep", nargs="+", type=int, metavar="N", help="numbers of settings")
     parser.add_argument("--work", help=argparse.SUPPRESS)
-    parser.add_argument("--weights", default="random", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
         height, width = map(int, options.sizes[0].split("x"))
         work(options.work, (height, width), options.weights)
         return
-    programs = [f"jaxstyle-{conv}" for conv in options.conv]
+    programs = [f"jaxstyle-{conv}-{memory}" for conv in options.conv for memory in options.memory]
     if options.against:
         programs += ["torch-tuned", "torch-listing"]
     rows: Iterator[Row]
     if options.start:
         rows = measure_start()
     elif options.sweep:
-        rows = (row for size in options.sizes for row in measure_sweeps(options.sweep, size))
+        rows = (
+            row
+            for size in options.sizes
+            for row in measure_sweeps(options.sweep, size, options.turns)
+        )
     elif options.time_to_loss:
         pair = (options.content, options.style)
         rows = (
@@ -306,7 +322,9 @@ def main() -> None:
         )
     else:
         rows = (
-            row for size in options.sizes for row in measure_steps(programs, size, options.turns)
+            row
+            for size in options.sizes
+            for row in measure_steps(programs, size, options.weights, options.turns, options.steps)
         )
     for row in rows:
         print(json.dumps(row | machine()), flush=True)

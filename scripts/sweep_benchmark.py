@@ -1,10 +1,12 @@
 """Times a sweep of N settings on one device against N single runs; for `benchmark.py --sweep`.
 
 Both are whole commands, from the start of Python to the written pictures. Each begins with an empty
-cache and so compiles: the sweep once, the single runs once each.
+cache and so compiles: the sweep once, the single runs once each. They take turns; figures are
+medians over the turns.
 """
 
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -17,27 +19,36 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 STEPS = 20
 
 
-def measure_sweeps(counts: Sequence[int], size: str) -> Iterator[dict[str, Any]]:
+def measure_sweeps(counts: Sequence[int], size: str, turns: int) -> Iterator[dict[str, Any]]:
     """Yields a row for every number of settings.
 
     Args:
       counts: of settings.
       size: of the pictures, as `--size` takes it.
+      turns: how often to measure both.
     """
     _seconds(size)  # the first run finds nothing in memory
     for count in counts:
         weights = [str(1000.0 * (i + 1)) for i in range(count)]
-        swept = _seconds(size, "--sweep", "style-weight", *weights, "--devices", "1")
-        single = sum(_seconds(size, "--style-weight", weight) for weight in weights)
+        swept, single = [], []
+        for _ in range(turns):
+            swept.append(_seconds(size, "--sweep", "style-weight", *weights, "--devices", "1"))
+            single.append(sum(_seconds(size, "--style-weight", weight) for weight in weights))
+        ratios = [a / b for a, b in zip(single, swept, strict=True)]
         yield {
             "what": "sweep",
             "settings": count,
             "size": size,
             "weights": "embedded",
-            "sweep_seconds_per_setting_and_step": round(swept / count / STEPS, 4),
-            "single_seconds_per_setting_and_step": round(single / count / STEPS, 4),
-            "ratio": round(single / swept, 2),
+            "sweep_seconds_per_setting_and_step": _each(swept, count),
+            "single_seconds_per_setting_and_step": _each(single, count),
+            "ratio": round(statistics.median(ratios), 2),
+            "ratios": [round(each, 2) for each in ratios],
         }
+
+
+def _each(seconds: Sequence[float], count: int) -> float:
+    return round(statistics.median(seconds) / count / STEPS, 4)
 
 
 def _seconds(size: str, *flags: str) -> float:

@@ -17,18 +17,21 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="jaxs
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SLIM_WIDTHS = (4, 6, 8, 10, 10)
+FULL_WIDTHS = (64, 128, 256, 512, 512)
 SHALLOW = {"content_layers": ("relu2_2",), "style_layers": ("relu1_1", "relu2_1")}
 """Few layers, where a test is not about the network: it compiles in a fraction of the time."""
 
 SHALLOW_FLAGS = ["--content-layers", "relu2_2", "--style-layers", "relu1_1,relu2_1"]
 
 
-def slim_params(architecture: str, seed: int = 0) -> weights.Arrays:
-    """Returns random parameters of a VGG of four to ten channels, with biases."""
+def slim_params(
+    architecture: str, seed: int = 0, *, widths: tuple[int, ...] = SLIM_WIDTHS
+) -> weights.Arrays:
+    """Returns random parameters of a VGG, by default of four to ten channels, with biases."""
     random = np.random.default_rng(seed)
     params, channels = {}, 3
     for name in required_conv_names(architecture):
-        width = SLIM_WIDTHS[block_of(name) - 1]
+        width = widths[block_of(name) - 1]
         kernel = random.normal(size=(3, 3, channels, width)) * np.sqrt(2 / (9 * channels))
         params[name] = {
             "kernel": kernel.astype(np.float32),

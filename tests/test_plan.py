@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import EXAMPLES
 
-from jaxstyle import plan, room
+from jaxstyle import plan, room, strips
 from jaxstyle.errors import InputError
 from jaxstyle.presets import preset
 from jaxstyle.room import LEAN_FLAG, Room
@@ -30,15 +30,42 @@ def test_a_cgroup_says_what_is_left(tmp_path: Path) -> None:
 
 
 def test_memory_is_by_the_pixel_and_column(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twice as high adds a million pixels; the content's map, 512 channels at 1/8, is kept."""
+    """1024 rows more are so many pixels, in as even strips.
+
+    Each has a state of four images and its part of the content's map, 512 channels at 1/8.
+    """
     monkeypatch.setenv("XLA_FLAGS", "")
-    costs = {way: plan.COSTS[way, False].per_pixel for way in ("plain", "strips")}
-    for way, cost in costs.items():
+    for way in plan.WAYS:
         one, two = (
             plan.memory_of((height, 1000), SQUARE[1], recipe=RECIPE, way=way)
-            for height in (1000, 2000)
+            for height in (2048, 3072)
         )
-        assert two - one == 1_000_000 * (cost + 4 * 512 // 64)
+        a_pixel = plan.COSTS[way, False].per_pixel + 4 * 12 + 4 * 512 // 64 + plan.PICTURES
+        assert two - one == 1_024_000 * a_pixel
+
+
+def test_heights_are_cut_evenly_as_strips_are_cut() -> None:
+    for height in range(16, 700):
+        cut = strips.cut_rows(height, 2, strips.ROWS)
+        assert plan._cuts_evenly(height) == (cut.strips * cut.rows == height)
+    assert plan._cuts_evenly(0)
+
+
+def test_more_and_larger_taps_need_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two more of block 1, of 64 channels: 2 x 256 bytes a pixel, in strips of 72 rows' alone."""
+    monkeypatch.setenv("XLA_FLAGS", "")
+    layers = ("relu1_1", "relu1_2", "conv1_2", "relu2_1", "relu3_1", "relu4_1", "conv5_1")
+    recipe, _ = preset(style_layers=layers)
+    for way, rows in (("plain", 1000), ("strips", 72)):
+        few, many = (
+            plan.program_memory(SQUARE[0], recipe=each, way=way) for each in (RECIPE, recipe)
+        )
+        assert many - few == 2 * 256 * rows * 1000
+
+
+def test_needs_are_rounded_up_and_rooms_down() -> None:
+    assert plan.gigabytes(2_300_000_001) == "2.4 GB"
+    assert plan.gigabytes(2_399_999_999, up=False) == "2.3 GB"
 
 
 def test_auto_is_plain_where_that_fits() -> None:
@@ -46,22 +73,33 @@ def test_auto_is_plain_where_that_fits() -> None:
         way: plan.memory_of(*SQUARE, recipe=RECIPE, way=way, started=True)
         for way in ("plain", "strips")
     }
-    assert plan.way_of(RECIPE, *SQUARE, needs["plain"]) == "plain"
-    assert plan.way_of(RECIPE, *SQUARE, needs["plain"] - 1) == "strips"
+    assert plan.way_of(RECIPE, *SQUARE, Room(needs["plain"], "")) == "plain"
+    assert plan.way_of(RECIPE, *SQUARE, Room(needs["plain"] - 1, "")) == "strips"
     for way in ("plain", "strips"):
         recipe, _ = preset(memory=way)
-        assert plan.way_of(recipe, *SQUARE, 0) == way
+        assert plan.way_of(recipe, *SQUARE, Room(0, "")) == way
+
+
+def test_of_address_space_nothing_is_given_back() -> None:
+    """So the compiler's and the steps' add up, and what is never used counts too."""
+    small = (16, 16), (16, 16)
+    how = {"recipe": RECIPE, "way": "plain"}
+    used, asked = (plan.need_of(*small, **how, room=Room(0, "", kind)) for kind in (False, True))
+    assert asked > used + plan.ADDRESSES
+    steps = plan.program_memory(small[0], **how)
+    started = plan.need_of(*small, **how, room=Room(0, "", True), started=True)
+    assert plan.COMPILING + steps < started < asked
 
 
 @pytest.mark.parametrize("way", ["plain", "strips"])
 def test_the_largest_size_fits_and_the_next_does_not(way: str) -> None:
     recipe, _ = preset(memory=way)
     sides = (800, 1000), (700, 900)
-    size = plan.largest_size(*sides, recipe=recipe, way=way, room=4 * 10**9)
+    size = plan.largest_size(*sides, recipe=recipe, way=way, room=Room(4 * 10**9, ""))
 
     def check(long_side: int) -> None:
         canvas = round(0.8 * long_side), long_side
-        style = round(0.7 * long_side), round(0.9 * long_side)
+        style = round(7 / 9 * long_side), long_side
         plan.check_fits(canvas, style, recipe=recipe, room=Room(4 * 10**9, "a test"))
 
     check(size)

@@ -73,13 +73,16 @@ def test_how_many_processes_the_flags_tell_of() -> None:
 def test_of_several_memories_each_needs_its_part() -> None:
     """All that grows with the pictures is divided, what a process needs anyway is not."""
     recipe, _ = preset(memory="plain")
-    sides = (1000, 1000), (1000, 1000)
-    alone, shared = (plan.memory_of(*sides, recipe=recipe, way="plain", parts=n) for n in (1, 4))
+    sides = (3000, 3000), (2000, 2000)
+    alone, shared = (
+        plan.need_of(*sides, recipe=recipe, way="plain", room=Room(0, "a test", parts=parts))
+        for parts in (1, 4)
+    )
     fixed = plan.STARTED + plan.KERNELS
     assert shared - fixed == (alone - fixed) // 4
-    plan.check_fits(*sides, recipe=recipe, room=Room(shared, "a test"), parts=4)
+    plan.check_fits(*sides, recipe=recipe, room=Room(shared, "a test", parts=4))
     with pytest.raises(InputError, match=r"GB \(plain\) of memory in each of 4 parts, but"):
-        plan.check_fits(*sides, recipe=recipe, room=Room(shared - 1, "a test"), parts=4)
+        plan.check_fits(*sides, recipe=recipe, room=Room(shared - 1, "a test", parts=4))
 
 
 def test_a_process_has_one_memory_for_its_cpu_devices() -> None:
