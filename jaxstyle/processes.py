@@ -28,7 +28,7 @@ def join(where: str | None) -> None:
     """
     if where is None:
         return
-    with contextlib.suppress(AttributeError):  # jax before 0.8 or so has no such switch
+    with contextlib.suppress(AttributeError):  # not every jax has this switch
         # it would take SIGTERM away from `interrupt`
         jax.config.update("jax_enable_preemption_service", False)  # type: ignore[no-untyped-call]
     try:

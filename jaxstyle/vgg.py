@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from jaxstyle.conv import Kernels, Params, convolve
 from jaxstyle.errors import InputError
@@ -152,8 +153,10 @@ relu.defvjp(_relu_forward, _relu_backward)
 
 def _quarters(x: jax.Array) -> list[jax.Array]:
     """Cuts (N, H, W, C) into the four corners (N, h, w, C) of its 2x2 windows, in row order."""
-    height, width = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
-    return [x[:, row:height:2, column:width:2] for row in (0, 1) for column in (0, 1)]
+    count, height, width, channels = x.shape
+    ends, strides = (count, height // 2 * 2, width // 2 * 2, channels), (1, 2, 2, 1)
+    # in older versions of jax x[:, ::2] is a gather, which devices cannot share without waste
+    return [lax.slice(x, (0, row, column, 0), ends, strides) for row in (0, 1) for column in (0, 1)]
 
 
 @jax.custom_vjp

@@ -22,7 +22,7 @@ from jaxstyle.objective import Problem, Targets, canvas_losses, make_problem, re
 from jaxstyle.presets import preset
 
 CASES = {
-    "quick": [((75, 50), "vgg19", (8,), BOOK)],
+    "quick": [((75, 50), "vgg16", (8,), BOOK)],
     "thorough": [
         ((75, 50), "vgg19", (2, 4, 8), BOOK),
         ((301, 33), "vgg16", (2, 4, 8), {**MXNET, "pooling": "avg"}),
