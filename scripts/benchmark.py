@@ -288,7 +288,7 @@ def main() -> None:
     parser.add_argument("--conv", nargs="+", default=["auto"], help="auto, direct, winograd")
     parser.add_argument("--memory", nargs="+", default=["plain"], help="plain, strips")
     parser.add_argument("--weights", default="random", choices=["random", "embedded"])
-    parser.add_argument("--against", choices=["torch"])
+    parser.add_argument("--against", choices=["torch", "torch-tuned", "torch-listing"])
     parser.add_argument("--turns", type=int, default=7, help="of steps, or of runs")
     parser.add_argument("--steps", type=int, default=STEPS_A_TURN, help="a turn")
     parser.add_argument("--time-to-loss", action="store_true")
@@ -305,7 +305,8 @@ def main() -> None:
         return
     programs = [f"jaxstyle-{conv}-{memory}" for conv in options.conv for memory in options.memory]
     if options.against:
-        programs += ["torch-tuned", "torch-listing"]
+        both = ["torch-tuned", "torch-listing"]
+        programs += both if options.against == "torch" else [options.against]
     rows: Iterator[Row]
     if options.start:
         rows = measure_start()
