@@ -64,9 +64,7 @@ def workshop(params: Params, settings: Sequence[Setting], *, keep: int) -> Works
         level = plan(content, style, recipe)[number]
         numbers = Hyperparams()
         made = problem_at(level, plain, recipe=recipe, hyper=numbers, target_kernels=plain)
-        counts: Any = {"first_step": level.first_step, "steps": level.steps}
-        counts = jax.tree.map(np.int32, counts)  # arrays can be spread over devices
-        return dataclasses.replace(made, kernels={}, **counts)
+        return dataclasses.replace(made, kernels={})
 
     def problem_of(setting: Setting, number: int) -> Problem:
         found = problem(id(setting.content), id(setting.style), setting.recipe, number)

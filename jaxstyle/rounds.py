@@ -194,7 +194,7 @@ def _note(
         if place.over or not unclosed[work.here[i]]:
             continue
         good_rows = int(steps[i]) - place.steps_done
-        pixels += good_rows * int(np.prod(state.canvas.shape[1:3]))
+        pixels += good_rows * int(np.prod(state.canvas.shape[-3:-1]))
         place.take(tables[i][:good_rows], seconds)
         if failures[i]:
             place.fail(local_parts(state.good)[i], tables[i][good_rows])

@@ -92,6 +92,8 @@ def of_several_processes(rows: Rows | None) -> bool:
 
 def copy_to_all(tree: _T, mesh: Mesh) -> _T:
     """Puts a copy of the tree on every one of this process's devices."""
+    if mesh.size == 1:
+        return put_on_one(tree, mesh)
     sharding = NamedSharding(mesh, SAME)
 
     def copy(leaf: Any) -> jax.Array:
@@ -100,6 +102,18 @@ def copy_to_all(tree: _T, mesh: Mesh) -> _T:
 
     copied: _T = jax.tree.map(copy, tree)
     return copied
+
+
+def put_on_one(tree: _T, mesh: Mesh) -> _T:
+    """Puts a tree on the only device of a mesh.
+
+    What is there anyway is left alone: told where to be, it would make another program.
+    """
+    device = mesh.local_devices[0]
+    if jnp.zeros(()).devices() == {device}:
+        return tree
+    put: _T = jax.device_put(tree, device)
+    return put
 
 
 def share_out(picture: ArrayLike, mesh: Mesh) -> jax.Array:

@@ -1,6 +1,7 @@
 """Values on many devices: one of each kind on every device, and the program that works on them.
 
-Each process puts and takes what is on its own devices; nothing here communicates.
+Each process puts and takes what is on its own devices; nothing here communicates. On a mesh of one
+device all is as in a single run, to the program itself, which is then compiled only once for both.
 """
 
 import dataclasses
@@ -11,14 +12,14 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh, NamedSharding, SingleDeviceSharding
 from jax.sharding import PartitionSpec as P
 from numpy.typing import NDArray
 
 from jaxstyle import transfer
 from jaxstyle.conv import Kernels
 from jaxstyle.objective import Problem
-from jaxstyle.shards import SAME
+from jaxstyle.shards import SAME, put_on_one
 from jaxstyle.transfer import State
 
 AXIS = "sweep"
@@ -37,8 +38,10 @@ def spread(trees: Sequence[_T], mesh: Mesh) -> _T:
     """Puts the i-th tree on the i-th of this process's devices.
 
     Returns:
-      One tree of arrays with a new leading axis, as long as the mesh.
+      One tree of arrays with a new leading axis, as long as the mesh; without it if that is 1.
     """
+    if mesh.size == 1:
+        return put_on_one(trees[0], mesh)
     sharding = NamedSharding(mesh, EACH)
     devices = mesh.local_devices
     parts = [
@@ -64,6 +67,8 @@ def local_parts(array: jax.Array) -> list[NDArray[Any]]:
 
     On CPUs what is no copy would look at memory that the next steps take over.
     """
+    if isinstance(array.sharding, SingleDeviceSharding):
+        return [np.array(array)]
     shards = sorted(array.addressable_shards, key=lambda shard: shard.index[0].start or 0)
     return [np.array(np.asarray(shard.data)[0]) for shard in shards]
 
@@ -82,13 +87,16 @@ def run_steps(
 
     Args:
       state: one on each device; donated.
-      counts: (devices,).
+      counts: (devices,), or () for one device.
       problem: one on each device, except for its kernels, of which each has a copy.
       mesh: the devices.
 
     Returns:
       The states, and each device's table of losses.
     """
+    if mesh.size == 1:
+        alone: tuple[State, jax.Array] = transfer._run_steps(state, int(counts), problem)
+        return alone
     rest = dataclasses.replace(problem, kernels={})
     result: tuple[State, jax.Array] = program(mesh)(state, counts, problem.kernels, rest)
     return result

@@ -23,11 +23,12 @@ sys.exit(code)
 """
 
 
-def run(folder: Path, weights: Path, **environment: str):
+def run(folder: Path, weights: Path, *flags: str, out: str = "out.png", **environment: str):
     """Returns how many programs were found and not found in the cache, the picture, and stderr."""
     command = [sys.executable, "-W", "error", "-c", COUNT, "--weights", str(weights), "--force"]
-    command += ["--content", str(EXAMPLES / "coffee.png"), "-o", "out.png", "--steps", "2"]
+    command += ["--content", str(EXAMPLES / "coffee.png"), "-o", out, "--steps", "2"]
     command += ["--style", str(EXAMPLES / "strokes.png"), "--size", "48", "--quiet", *SHALLOW_FLAGS]
+    command += flags
     clean = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
     result = subprocess.run(
         command,
@@ -39,7 +40,8 @@ def run(folder: Path, weights: Path, **environment: str):
     )
     assert result.returncode == 0, result.stderr
     counts = json.loads(result.stdout.splitlines()[-1])
-    return counts, (folder / "out.png").read_bytes(), result.stderr
+    picture = folder / out
+    return counts, picture.read_bytes() if picture.is_file() else b"", result.stderr
 
 
 def test_a_second_run_compiles_nothing_and_paints_the_same(tmp_path, slim_file) -> None:
@@ -55,6 +57,14 @@ def test_a_second_run_compiles_nothing_and_paints_the_same(tmp_path, slim_file) 
     _, again, said = run(tmp_path, slim_file)
     assert again == picture
     assert "Traceback" not in said
+
+
+def test_a_sweep_on_one_device_takes_the_program_of_single_runs(tmp_path, slim_file) -> None:
+    run(tmp_path, slim_file)
+    sweep = ("--sweep", "style-weight", "1e3", "1e5", "--devices", "1")
+    run(tmp_path, slim_file, *sweep, out="swept")
+    assert len(list((tmp_path / "cache").glob("compiled-*/jit__run_steps-*-cache"))) == 1
+    assert len(list((tmp_path / "swept").glob("style-weight*.png"))) == 2
 
 
 def test_the_folder_that_jax_was_told_is_used(tmp_path, slim_file) -> None:
