@@ -12,6 +12,9 @@ from jax.experimental import multihost_utils
 from jaxstyle.errors import InputError
 from jaxstyle.texts import read_shard
 
+HEARTBEAT_SECONDS = 30
+"""After so long without a sign of life a process counts as lost; jax's own default is 100."""
+
 _T = TypeVar("_T")
 
 
@@ -33,12 +36,15 @@ def join(where: str | None) -> None:
         jax.config.update("jax_enable_preemption_service", False)  # type: ignore[no-untyped-call]
     try:
         if where == "auto":
-            jax.distributed.initialize()
+            jax.distributed.initialize(heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
         else:
             address, _, place = where.rpartition(",")
             number, count = read_shard(place)
             jax.distributed.initialize(
-                coordinator_address=address, num_processes=count, process_id=number - 1
+                coordinator_address=address,
+                num_processes=count,
+                process_id=number - 1,
+                heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
             )
     except (RuntimeError, ValueError, OSError) as error:
         reason = " ".join(str(error).split())
