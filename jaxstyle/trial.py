@@ -11,8 +11,9 @@ from jaxstyle.device import choose_device, device_room
 from jaxstyle.dryrun import Call, call_of, compile_steps, memory_beside_kernels, seconds_a_step
 from jaxstyle.inputs import Inputs, Say
 from jaxstyle.levels import Level
+from jaxstyle.need import WAYS, Sides, memory_of, memory_with
 from jaxstyle.painting import kernels_at
-from jaxstyle.plan import WAYS, Sides, fits, gigabytes, largest_size, memory_of, memory_with
+from jaxstyle.plan import fits, gigabytes, largest_size
 from jaxstyle.progress import size_text
 from jaxstyle.recipe import Recipe
 from jaxstyle.room import Room
@@ -30,7 +31,7 @@ class Way(NamedTuple):
     peak_bytes: int
     """Of the process."""
     is_compiled: bool
-    """Whether that is from the compiler, else by the formula of `plan`."""
+    """Whether that is from the compiler, else by the formula of `need`."""
     fits: bool
     seconds_a_step: float | None
     """At the largest size; None where not even the size to be timed fits."""

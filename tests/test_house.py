@@ -17,7 +17,7 @@ PACKAGE = ROOT / "jaxstyle"
 FILES = sorted(PACKAGE.glob("*.py"))
 
 ORDER = [
-    *("errors", "layers", "limits", "recipe", "room", "plan", "presets", "texts", "files"),
+    *("errors", "layers", "limits", "recipe", "room", "need", "plan", "presets", "texts", "files"),
     *("colours", "images", "winograd", "conv", "vgg"),
     *("torchpickle", "torchfile", "faults", "download", "weights", "pretrained"),
     *("losses", "strips", "shards", "processes", "objective"),
@@ -34,7 +34,7 @@ ORDER = [
 """A module imports only from its left."""
 
 LIGHT = {"errors", "layers", "limits", "recipe", "presets", "texts", "cli", "checks", "interrupt"}
-LIGHT |= {"room", "plan", "checkpointflags", "sweepflags", "values", "grid", "sweepfolder"}
+LIGHT |= {"room", "need", "plan", "checkpointflags", "sweepflags", "values", "grid", "sweepfolder"}
 LIGHT |= {"settingflags", "deviceflags", "layout", "curves", "page"}
 """These import the standard library and each other alone, so that mistakes are answered at once."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import EXAMPLES
 
-from jaxstyle import plan, room, strips
+from jaxstyle import need, plan, room, strips
 from jaxstyle.errors import InputError
 from jaxstyle.presets import preset
 from jaxstyle.room import LEAN_FLAG, Room
@@ -37,10 +37,10 @@ def test_memory_is_by_the_pixel_and_column(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("XLA_FLAGS", "")
     for way in plan.WAYS:
         one, two = (
-            plan.memory_of((height, 1000), SQUARE[1], recipe=RECIPE, way=way)
+            need.memory_of((height, 1000), SQUARE[1], recipe=RECIPE, way=way)
             for height in (2048, 3072)
         )
-        a_pixel = plan.COSTS[way, False].per_pixel + 4 * 12 + 4 * 512 // 64 + plan.PICTURES
+        a_pixel = need.COSTS[way, False].per_pixel + 4 * 12 + 4 * 512 // 64 + need.PICTURES
         assert two - one == 1_024_000 * a_pixel
 
 
@@ -58,7 +58,7 @@ def test_more_and_larger_taps_need_more(monkeypatch: pytest.MonkeyPatch) -> None
     recipe, _ = preset(style_layers=layers)
     for way, rows in (("plain", 1000), ("strips", 72)):
         few, many = (
-            plan.program_memory(SQUARE[0], recipe=each, way=way) for each in (RECIPE, recipe)
+            need.program_memory(SQUARE[0], recipe=each, way=way) for each in (RECIPE, recipe)
         )
         assert many - few == 2 * 256 * rows * 1000
 
@@ -70,7 +70,7 @@ def test_needs_are_rounded_up_and_rooms_down() -> None:
 
 def test_auto_is_plain_where_that_fits() -> None:
     needs = {
-        way: plan.memory_of(*SQUARE, recipe=RECIPE, way=way, started=True)
+        way: need.memory_of(*SQUARE, recipe=RECIPE, way=way, started=True)
         for way in ("plain", "strips")
     }
     assert plan.way_of(RECIPE, *SQUARE, Room(needs["plain"], "")) == "plain"
@@ -84,11 +84,11 @@ def test_of_address_space_nothing_is_given_back() -> None:
     """So the compiler's and the steps' add up, and what is never used counts too."""
     small = (16, 16), (16, 16)
     how = {"recipe": RECIPE, "way": "plain"}
-    used, asked = (plan.need_of(*small, **how, room=Room(0, "", kind)) for kind in (False, True))
-    assert asked > used + plan.ADDRESSES
-    steps = plan.program_memory(small[0], **how)
-    started = plan.need_of(*small, **how, room=Room(0, "", True), started=True)
-    assert plan.COMPILING + steps < started < asked
+    used, asked = (need.need_of(*small, **how, room=Room(0, "", kind)) for kind in (False, True))
+    assert asked > used + need.ADDRESSES
+    steps = need.program_memory(small[0], **how)
+    started = need.need_of(*small, **how, room=Room(0, "", True), started=True)
+    assert need.COMPILING + steps < started < asked
 
 
 @pytest.mark.parametrize("way", ["plain", "strips"])

@@ -1,4 +1,4 @@
-"""The formula of `plan`, held to what the compiler says and to what a whole process needs."""
+"""The formula of `need`, held to what the compiler says and to what a whole process needs."""
 
 import json
 import os
@@ -20,7 +20,7 @@ import json, sys
 from jaxstyle import room
 room.compile_leanly()
 from conftest import FULL_WIDTHS, slim_params
-from jaxstyle import dryrun, plan
+from jaxstyle import dryrun, need
 from jaxstyle.inputs import Settings
 from jaxstyle.levels import Level
 from jaxstyle.conv import prepare
@@ -34,22 +34,22 @@ picture = np.broadcast_to(np.uint8(0), (*size, 3))
 level = Level(picture, picture, 0, 1)
 program, _ = dryrun.compile_steps(way, level, kernels, Settings(recipe, hyper, *[None] * 5))
 said = dryrun.memory_beside_kernels(program, kernels)
-print(json.dumps([said, plan.program_memory(size, recipe=recipe, way=way)]))
+print(json.dumps([said, need.program_memory(size, recipe=recipe, way=way)]))
 """
 
 RUN = """
 import os, resource, sys
-from jaxstyle import inputs, plan, room
+from jaxstyle import inputs, need, room
 from jaxstyle.presets import preset
 from jaxstyle.run import main
 from pathlib import Path
 beside, flags = int(sys.argv[1]), sys.argv[2:]
 room.compile_leanly()
 sides, how = (64, 64), {"recipe": preset()[0], "way": "plain"}
-need = plan.need_of(sides, sides, **how, room=room.Room(0, "", True))
+asked = need.need_of(sides, sides, **how, room=room.Room(0, "", True))
 def limited():
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limit = pages * resource.getpagesize() + need + beside
+    limit = pages * resource.getpagesize() + asked + beside
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     return room.memory_left()
 inputs.memory_left = limited

@@ -239,7 +239,9 @@ def test_full_width_trajectories() -> None:
     assert largest_error(found, recorded.arrays["trajectory_lr_0.3/losses"]) < 1e-3
     found, _, canvases = run(recorded.problem(learning_rate=0.01, steps=20), start)
     expected = recorded.arrays["trajectory_lr_0.01/losses"]
-    np.testing.assert_allclose(found[:, 3], expected[:, 3], rtol=1e-3)
+    np.testing.assert_allclose(found[:10, 3], expected[:10, 3], rtol=1e-3)
+    # rounding grows: CPUs with AVX2 end 3e-4 apart from the recorded run, with AVX-512 1.2e-3
+    np.testing.assert_allclose(found[10:, 3], expected[10:, 3], rtol=3e-3)
     canvas = recorded.arrays["trajectory_lr_0.01/canvases"][0]
     assert (np.abs(canvases[20] - canvas) * images.STD * 255).mean() < 0.5
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from conftest import EXAMPLES, SHALLOW_FLAGS, relative_rms
 
-from jaxstyle import images, plan, processes
+from jaxstyle import images, need, plan, processes
 from jaxstyle.cli import parse
 from jaxstyle.device import kind_of, memories
 from jaxstyle.deviceflags import DeviceFlags
@@ -75,10 +75,10 @@ def test_of_several_memories_each_needs_its_part() -> None:
     recipe, _ = preset(memory="plain")
     sides = (3000, 3000), (2000, 2000)
     alone, shared = (
-        plan.need_of(*sides, recipe=recipe, way="plain", room=Room(0, "a test", parts=parts))
+        need.need_of(*sides, recipe=recipe, way="plain", room=Room(0, "a test", parts=parts))
         for parts in (1, 4)
     )
-    fixed = plan.STARTED + plan.KERNELS
+    fixed = need.STARTED + need.KERNELS
     assert shared - fixed == (alone - fixed) // 4
     plan.check_fits(*sides, recipe=recipe, room=Room(shared, "a test", parts=4))
     with pytest.raises(InputError, match=r"GB \(plain\) of memory in each of 4 parts, but"):

@@ -1,0 +1,159 @@
+"""What a run will need, before it runs: its memory, by a formula.
+
+The formula is calibrated by what XLA's compiler says of VGG-19 to conv5_1 in float32, the deepest
+that presets use, and by the peaks of whole processes; a process is meant to need that or up to a
+quarter less. `trial` asks the compiler itself.
+"""
+
+import math
+import os
+from typing import NamedTuple
+
+from jaxstyle.layers import block_of
+from jaxstyle.recipe import Recipe
+from jaxstyle.room import Room, compiles_leanly
+
+Sides = tuple[int, int]
+"""Height and width."""
+
+
+class Cost(NamedTuple):
+    """Bytes that the steps of a canvas need, by what they grow with."""
+
+    per_pixel: int
+    per_column: int
+    """Of the working memory of a strip, whose rows are as wide as the canvas."""
+
+
+WAYS = ("plain", "strips")
+"""The quicker first."""
+
+COSTS = {
+    ("plain", False): Cost(2250, 0),
+    ("plain", True): Cost(1780, 0),
+    ("strips", False): Cost(406, 150_000),
+    ("strips", True): Cost(176, 120_000),
+}
+"""Of a step's working memory, by way and whether compiled leanly (`room.compile_leanly`)."""
+
+UNEVEN = 50
+"""Bytes a pixel of copies, where strips reach below the picture (see `strips.cut_rows`)."""
+
+CONSTANTS = 15_000_000
+"""Bytes of the Gram matrices, and of a copy of the largest kernel."""
+
+TARGET_COSTS = {
+    ("plain", False): Cost(1070, 0),
+    ("plain", True): Cost(820, 0),
+    ("strips", False): Cost(310, 50_000),
+    ("strips", True): Cost(230, 50_000),
+}
+"""Likewise, for finding the targets, of the larger picture; no gradient is needed."""
+
+READ_BY_PRESETS = 520
+"""Bytes a pixel of the maps that presets read, each a tap of every block; those of more and larger
+taps come on top."""
+
+ROWS_AT_WORK = 72
+"""Of the picture, in a strip with its halo."""
+
+STATE = 4 * 12
+"""Bytes a pixel of the canvas, the last good one, and Adam's two moments."""
+
+PICTURES = 20
+"""Bytes a pixel of the canvas in 8 bits and on its way there, and of the file's picture."""
+
+STARTED = 240_000_000
+"""Bytes of a process once jax and all else is imported and pictures and weights are read."""
+
+KERNELS = 620_000_000
+"""Bytes of all kernels made of VGG-19's weights, and of what the compiler leaves."""
+
+COMPILING = 1_150_000_000
+"""Bytes of the same and of the compiler at work, which gives most of it back; the state and the
+pictures are there meanwhile."""
+
+ADDRESSES, ADDRESSES_A_CORE = 1_050_000_000, 30_000_000
+"""Bytes of address space that a process asks for and never uses, mostly before its first step.
+Measured: its peak is 1.2 GB above that of used memory on two cores, 1.3 GB with 8 threads, 1.8 GB
+with 32; before any step the threads of jax have asked for 1.2, 1.4 and 1.8 GB."""
+
+CHANNELS = (64, 128, 256, 512, 512)
+"""Of VGG's blocks."""
+
+
+def memory_of(
+    content: Sides, style: Sides, *, recipe: Recipe, way: str, started: bool = False
+) -> int:
+    """Returns how many bytes a process needs at most, by the formula.
+
+    Args:
+      content: the canvas's sides.
+      style: the style picture's, as it is resized.
+      recipe: its layers count.
+      way: "plain" or "strips".
+      started: whether jax is imported already, so that this part is no longer asked for.
+    """
+    used = Room(0, "", is_address_space=False)
+    return need_of(content, style, recipe=recipe, way=way, room=used, started=started)
+
+
+def memory_with(program: int, content: Sides, style: Sides, *, way: str) -> int:
+    """Returns how many bytes a process needs whose steps need `program`, which is known."""
+    working = _working_memory(program, content, style, way=way)
+    return STARTED + _used(working, content)
+
+
+def need_of(
+    content: Sides, style: Sides, *, recipe: Recipe, way: str, room: Room, started: bool = False
+) -> int:
+    """Returns the bytes that count where `room` is what there is; see `memory_of`.
+
+    Of address space nothing is given back, and much is asked for that is never used. Of several
+    memories that share the picture each needs its part.
+    """
+    program = program_memory(content, recipe=recipe, way=way)
+    working = _working_memory(program, content, style, way=way) // room.parts
+    if not room.is_address_space:
+        return _used(working, content, room.parts) + (0 if started else STARTED)
+    beside = 0 if started else STARTED + ADDRESSES + ADDRESSES_A_CORE * (os.cpu_count() or 1)
+    return COMPILING + working + beside
+
+
+def _used(working: int, content: Sides, parts: int = 1) -> int:
+    """Returns the bytes of what is used at most at one time, besides what is imported."""
+    meanwhile = (STATE + PICTURES) * math.prod(content) // parts
+    return max(COMPILING + meanwhile, KERNELS + working)
+
+
+def _working_memory(program: int, content: Sides, style: Sides, *, way: str) -> int:
+    largest = max(content, style, key=math.prod)
+    targets = _bytes(TARGET_COSTS[way, compiles_leanly()], largest)
+    return max(program, targets) + PICTURES * math.prod(content)
+
+
+def program_memory(content: Sides, *, recipe: Recipe, way: str) -> int:
+    """Returns the bytes that the compiler will say a step needs, state and targets included."""
+    kept = STATE + sum(map(_map_bytes, recipe.content_layers))
+    read = sum(map(_map_bytes, recipe.content_layers + recipe.style_layers))
+    more = max(0, read - READ_BY_PRESETS) * (content[0] if way == "plain" else ROWS_AT_WORK)
+    if way == "strips" and not all(_cuts_evenly(content[0] >> block) for block in range(3)):
+        kept += UNEVEN
+    working = _bytes(COSTS[way, compiles_leanly()], content) + more * content[1]
+    return working + kept * math.prod(content) + CONSTANTS
+
+
+def _cuts_evenly(height: int) -> bool:
+    """Whether the rows of a block's maps are cut into equal strips."""
+    strips = max(1, -(-height // 64))
+    return height % (2 * -(-height // (2 * strips)) or 1) == 0
+
+
+def _map_bytes(tap: str) -> int:
+    """Returns the bytes of a tap's map, by pixel of the picture."""
+    block = block_of(tap) - 1
+    return 4 * CHANNELS[block] >> 2 * block
+
+
+def _bytes(cost: Cost, sides: Sides) -> int:
+    return cost.per_pixel * math.prod(sides) + cost.per_column * sides[1]
