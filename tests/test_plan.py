@@ -47,8 +47,8 @@ def test_memory_is_by_the_pixel_and_column(monkeypatch: pytest.MonkeyPatch) -> N
 def test_heights_are_cut_evenly_as_strips_are_cut() -> None:
     for height in range(16, 700):
         cut = strips.cut_rows(height, 2, strips.ROWS)
-        assert plan._cuts_evenly(height) == (cut.strips * cut.rows == height)
-    assert plan._cuts_evenly(0)
+        assert need._cuts_evenly(height) == (cut.strips * cut.rows == height)
+    assert need._cuts_evenly(0)
 
 
 def test_more_and_larger_taps_need_more(monkeypatch: pytest.MonkeyPatch) -> None:
