@@ -138,7 +138,7 @@ def compiled() -> tuple[str, int, int]:
 
 def main() -> None:
     found = {"devices": len(jax.devices())}
-    for count in (3, 8, 11):
+    for count in (1, 3, 8, 11):
         found[f"equal {count}"] = equal_to_single_runs(count)
     meshes = {n: spread.program(spread.mesh_of(jax.devices()[:n])) for n in (3, 8)}
     found["programs"] = {n: each._cache_size() for n, each in meshes.items()}

@@ -37,7 +37,7 @@ def found() -> dict:
     return findings
 
 
-@pytest.mark.parametrize("count", [3, 8, 11])
+@pytest.mark.parametrize("count", [1, 3, 8, 11])
 def test_equal_to_single_runs_bit_for_bit(found, count: int) -> None:
     assert found[f"equal {count}"]
 
