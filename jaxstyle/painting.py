@@ -80,7 +80,7 @@ def paint(
             target_kernels=target_kernels_of(params),
             mesh=mesh,
         )
-        if int(state.step) == level.first_step:
+        if 0 < level.first_step == int(state.step):
             state = enlarged(state.canvas, level.content.shape, step=level.first_step)
         for chunk in steps(problem, state, pause_every=pause_every):
             if not len(chunk.learning_rate):  # it was compiled

@@ -1,9 +1,14 @@
 """What several test files need: a slim VGG, small 8-bit pictures, and the network in numpy."""
 
+import json
 import os
+import socket
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -45,6 +50,35 @@ def relative_rms(value, reference) -> float:
     """Returns the root mean square of the difference, relative to that of the reference."""
     value, reference = np.asarray(value, np.float64), np.asarray(reference, np.float64)
     return float(np.sqrt(np.mean((value - reference) ** 2) / np.mean(reference**2)))
+
+
+def findings_of(worker: str, *arguments: str, flags: str) -> dict[str, Any]:
+    """Returns what a script of this folder finds with eight virtual devices, in a process."""
+    tests = Path(__file__).parent
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": f"{flags} --xla_force_host_platform_device_count=8".strip(),
+        "JAX_PLATFORMS": "cpu",
+        "PYTHONPATH": os.pathsep.join([str(tests), str(tests.parent)]),
+    }
+    result = subprocess.run(
+        [sys.executable, "-W", "error", str(tests / worker), *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    findings: dict[str, Any] = json.loads(result.stdout)
+    assert findings["devices"] == 8
+    return findings
+
+
+def two_places() -> list[str]:
+    """Returns what `--distributed` is given in the first and in the second of two processes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return [f"127.0.0.1:{port},{number}/2" for number in (1, 2)]
 
 
 def attributes(file: h5py.File) -> dict[str, object]:

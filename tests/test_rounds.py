@@ -1,40 +1,22 @@
 """Sweeps: bit for bit the single runs, one program a size, nothing between devices."""
 
-import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from conftest import SHALLOW
+from conftest import SHALLOW, findings_of
 
 import jaxstyle
 from jaxstyle import images, transfer
 from jaxstyle.errors import InputError
 from jaxstyle.presets import preset
 
-TESTS = Path(__file__).parent
-
 
 @pytest.fixture(scope="module")
 def found() -> dict:
     """What sweep_worker.py finds with eight virtual devices."""
-    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(TESTS), str(TESTS.parent)])
-    result = subprocess.run(
-        [sys.executable, "-W", "error", str(TESTS / "sweep_worker.py")],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr
-    findings = json.loads(result.stdout)
-    assert findings["devices"] == 8
-    return findings
+    return findings_of("sweep_worker.py", flags=os.environ.get("XLA_FLAGS", ""))
 
 
 @pytest.mark.parametrize("count", [1, 3, 8, 11])

@@ -1,15 +1,9 @@
 """One picture on several devices: what one device gives, in a part of the memory."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import jax
 import numpy as np
 import pytest
-from conftest import SHALLOW
+from conftest import SHALLOW, findings_of
 
 import jaxstyle
 from jaxstyle import shards
@@ -19,8 +13,6 @@ from jaxstyle.presets import preset
 from jaxstyle.recipe import for_several_devices
 from jaxstyle.room import LEAN_FLAG
 
-TESTS = Path(__file__).parent
-
 
 @pytest.fixture(
     scope="module",
@@ -28,20 +20,9 @@ TESTS = Path(__file__).parent
 )
 def found(request) -> dict:
     """What shards_worker.py finds with eight virtual devices."""
-    flags = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
-    flags += f" {LEAN_FLAG}=false"  # as on the command line
-    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(TESTS), str(TESTS.parent)])
-    result = subprocess.run(
-        [sys.executable, "-W", "error", str(TESTS / "shards_worker.py"), request.param],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr
-    findings = json.loads(result.stdout)
-    assert findings["devices"] == 8
-    return findings
+    # optimised little, to compile sooner, and lean as on the command line
+    flags = f"--xla_backend_optimization_level=0 {LEAN_FLAG}=false"
+    return findings_of("shards_worker.py", request.param, flags=flags)
 
 
 def test_losses_and_gradients_are_those_of_one_device(found) -> None:

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from conftest import EXAMPLES, SHALLOW_FLAGS, relative_rms
+from conftest import EXAMPLES, SHALLOW_FLAGS, relative_rms, two_places
 
 from jaxstyle import images, need, plan, processes
 from jaxstyle.cli import parse
@@ -138,14 +137,9 @@ def start_two(start):
     """Starts two processes of two devices each, which paint one picture; flags may differ."""
 
     def run(*flags: str, second: tuple[str, ...] = ()) -> list[subprocess.Popen[str]]:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        where = [f"127.0.0.1:{port},{i}/2" for i in (1, 2)]
-        more = ((), second)
         return [
-            start(2, "--distributed", each, *flags, *own)
-            for each, own in zip(where, more, strict=True)
+            start(2, "--distributed", where, *flags, *own)
+            for where, own in zip(two_places(), ((), second), strict=True)
         ]
 
     return run

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import jax
 import pytest
-from conftest import EXAMPLES, SHALLOW_FLAGS
+from conftest import EXAMPLES, SHALLOW_FLAGS, two_places
 
 from jaxstyle.errors import InputError
 from jaxstyle.processes import HEARTBEAT_SECONDS, agree, devices_for, join
@@ -33,9 +32,6 @@ def start_two(slim_file):
     processes = []
 
     def start(folder: Path, steps: int) -> list[subprocess.Popen[str]]:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
         both = [
             subprocess.Popen(
                 command(slim_file, folder, "--steps", str(steps), "--distributed", where),
@@ -44,7 +40,7 @@ def start_two(slim_file):
                 stderr=subprocess.PIPE,
                 text=True,
             )
-            for where in (f"127.0.0.1:{port},1/2", f"127.0.0.1:{port},2/2")
+            for where in two_places()
         ]
         processes.extend(both)
         return both
