@@ -14,7 +14,7 @@ from jaxstyle.conv import Kernels
 from jaxstyle.inputs import Settings
 from jaxstyle.levels import Level
 from jaxstyle.objective import Problem, make_problem
-from jaxstyle.transfer import MOST_STEPS_A_CALL, SECONDS_A_CALL, State, _run_steps, begin
+from jaxstyle.transfer import MOST_STEPS_A_CALL, SECONDS_A_CALL, State, _run_steps, begin, ready
 
 CALLS_TIMED = 3
 """The quickest counts: what else the machine does can only add to it."""
@@ -43,7 +43,8 @@ def compile_steps(
         *(kernels, canvas, canvas),
     )
     problem = dataclasses.replace(problem, first_step=level.first_step, steps=level.steps)
-    return _run_steps.lower(jax.eval_shape(begin, canvas), 1, problem).compile(), problem
+    state = jax.eval_shape(lambda canvas: ready(begin(canvas), problem.program), canvas)
+    return _run_steps.lower(state, 1, problem).compile(), problem
 
 
 def memory_beside_kernels(program: Any, kernels: Kernels) -> int:
@@ -65,7 +66,8 @@ def call_of(
         lambda number, like: jnp.asarray(number, like.dtype), settings.hyper, problem.hyper
     )
     problem = dataclasses.replace(problem, kernels=kernels, targets=targets, hyper=numbers)
-    return Call(program, begin(jnp.asarray(images.normalise(picture))), problem)
+    state = begin(jnp.asarray(images.normalise(picture)))
+    return Call(program, ready(state, problem.program), problem)
 
 
 def seconds_a_step(calls: Mapping[str, Call]) -> dict[str, float]:

@@ -59,6 +59,9 @@ def workshop(params: Params, settings: Sequence[Setting], *, keep: int) -> Works
     def plan(content: int, style: int, recipe: Recipe) -> list[Level]:
         return levels(pictures[content], pictures[style], recipe=recipe, room=room)
 
+    def levels_of(setting: Setting) -> list[Level]:
+        return plan(id(setting.content), id(setting.style), setting.recipe)
+
     @functools.lru_cache(maxsize=keep + 1)
     def problem(content: int, style: int, recipe: Recipe, number: int) -> Problem:
         level = plan(content, style, recipe)[number]
@@ -68,6 +71,7 @@ def workshop(params: Params, settings: Sequence[Setting], *, keep: int) -> Works
 
     def problem_of(setting: Setting, number: int) -> Problem:
         found = problem(id(setting.content), id(setting.style), setting.recipe, number)
-        return dataclasses.replace(found, hyper=_as_arrays(setting.hyper, np.float32))
+        numbers = levels_of(setting)[number].numbers(setting.hyper)
+        return dataclasses.replace(found, hyper=_as_arrays(numbers, np.float32))
 
-    return Workshop(lambda each: plan(id(each.content), id(each.style), each.recipe), problem_of)
+    return Workshop(levels_of, problem_of)

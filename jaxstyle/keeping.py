@@ -113,11 +113,15 @@ class Keeper:
             self.say(f"warning: {self.path} could not be removed: {error.strerror or error}")
 
 
+DUALS = ("vertical_duals", "horizontal_duals")
+
+
 def _arrays(state: State, finished: Good | None) -> checkpoint.Arrays:
     """Returns all arrays that are not known from elsewhere, on the host."""
     adam = state.optimizer
     named: dict[str, Any] = {"step": state.step, "canvas": state.canvas, "good": state.good}
     named |= {"count": adam.count, "mu": adam.mu, "nu": adam.nu}
+    named |= dict(zip(DUALS, state.duals, strict=False))
     if finished is not None:
         named["finished"] = finished.canvas
     return {name: np.asarray(each) for name, each in named.items()}
@@ -138,7 +142,8 @@ def restore(start: Start) -> tuple[State, Good | None]:
         )
     except (checkpoint.DamagedError, KeyError) as error:
         raise InputError(f"{start.path} was changed meanwhile: {error}") from None
-    state = state._replace(optimizer=adam, good=jnp.array(arrays["good"]))
+    duals: Any = tuple(jnp.array(arrays[name]) for name in DUALS if name in arrays)
+    state = state._replace(optimizer=adam, good=jnp.array(arrays["good"]), duals=duals)
     if start.header.finished is None:
         return state, None
     losses, steps_done = start.header.finished

@@ -1,13 +1,15 @@
-"""The sizes of a run, from coarse to fine, and the two pictures at each."""
+"""The sizes of a run, from coarse to fine: the pictures, steps and numbers of each."""
 
+import dataclasses
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from jaxstyle import images
 from jaxstyle.layers import smallest_side
 from jaxstyle.plan import way_of
-from jaxstyle.recipe import Recipe
+from jaxstyle.recipe import Hyperparams, Recipe
 from jaxstyle.room import Room, memory_left
 
 
@@ -20,6 +22,15 @@ class Level(NamedTuple):
     steps: int
     memory: str = "plain"
     """Or "strips": how the features of this size are computed."""
+    last: bool = True
+    """Whether it is the full size."""
+
+    def numbers(self, hyper: Hyperparams) -> Hyperparams:
+        """Returns the numbers that count at this size: at a coarse one the content weighs more."""
+        if self.last:
+            return hyper
+        weight = hyper.content_weight * hyper.coarse_content
+        return dataclasses.replace(hyper, content_weight=weight)
 
 
 def levels(content: Any, style: Any, *, recipe: Recipe, room: Room | None = None) -> list[Level]:
@@ -38,21 +49,36 @@ def levels(content: Any, style: Any, *, recipe: Recipe, room: Room | None = None
     """
     pictures = (images.as_picture(content, name="content"), images.as_picture(style, name="style"))
     least = smallest_side(recipe.content_layers + recipe.style_layers)
-    sizes = [
-        [images.fitted_size(picture, recipe.size, scale) for picture in pictures]
+    sizes = {
+        scale: [images.fitted_size(picture, recipe.size, scale) for picture in pictures]
         for scale in recipe.scales
-    ]
-    for name, full_size in zip(("content", "style"), sizes[-1], strict=True):
+    }
+    for name, full_size in zip(("content", "style"), sizes[1], strict=True):
         images.check_large_enough(name, full_size, least)
-    sizes = [pair for pair in sizes if min(map(min, pair)) >= least]
-    sizes = sizes[-recipe.steps :]
-    bounds = [recipe.steps * i // len(sizes) for i in range(len(sizes) + 1)]
     room = memory_left() if room is None else room
-    ways = [way_of(recipe, content_size, style_size, room) for content_size, style_size in sizes]
+    scales = [scale for scale in recipe.scales if min(map(min, sizes[scale])) >= least]
     return [
-        Level(*_resized(pictures, pair, recipe.resampling), start, stop - start, way)
-        for pair, (start, stop), way in zip(sizes, itertools.pairwise(bounds), ways, strict=True)
+        Level(
+            *_resized(pictures, sizes[scale], recipe.resampling),
+            first_step,
+            steps,
+            way_of(recipe, sizes[scale][0], sizes[scale][1], room),
+            last=scale == 1,
+        )
+        for scale, first_step, steps in _shares(scales, recipe.steps)
+        if steps
     ]
+
+
+def _shares(scales: Sequence[float], steps: int) -> list[tuple[float, int, int]]:
+    """Shares out the steps in proportion to the scales, what is left over to the last.
+
+    Returns:
+      By scale: it, how many steps come before, and how many it has.
+    """
+    shares = [math.floor(steps * scale / sum(scales)) for scale in scales[:-1]]
+    starts = list(itertools.accumulate(shares, initial=0))
+    return list(zip(scales, starts, [*shares, steps - starts[-1]], strict=True))
 
 
 def _resized(

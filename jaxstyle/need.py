@@ -60,6 +60,9 @@ ROWS_AT_WORK = 72
 STATE = 4 * 12
 """Bytes a pixel of the canvas, the last good one, and Adam's two moments."""
 
+DUALS = 2 * 12
+"""Bytes a pixel of what proximal steps hand on besides."""
+
 PICTURES = 20
 """Bytes a pixel of the canvas in 8 bits and on its way there, and of the file's picture."""
 
@@ -122,7 +125,7 @@ def need_of(
 
 def _used(working: int, content: Sides, parts: int = 1) -> int:
     """Returns the bytes of what is used at most at one time, besides what is imported."""
-    meanwhile = (STATE + PICTURES) * math.prod(content) // parts
+    meanwhile = (STATE + DUALS + PICTURES) * math.prod(content) // parts
     return max(COMPILING + meanwhile, KERNELS + working)
 
 
@@ -134,7 +137,8 @@ def _working_memory(program: int, content: Sides, style: Sides, *, way: str) -> 
 
 def program_memory(content: Sides, *, recipe: Recipe, way: str) -> int:
     """Returns the bytes that the compiler will say a step needs, state and targets included."""
-    kept = STATE + sum(map(_map_bytes, recipe.content_layers))
+    kept = STATE + (DUALS if recipe.tv_step == "proximal" else 0)
+    kept += sum(map(_map_bytes, recipe.content_layers))
     read = sum(map(_map_bytes, recipe.content_layers + recipe.style_layers))
     more = max(0, read - READ_BY_PRESETS) * (content[0] if way == "plain" else ROWS_AT_WORK)
     if way == "strips" and not all(_cuts_evenly(content[0] >> block) for block in range(3)):

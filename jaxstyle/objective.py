@@ -50,6 +50,7 @@ class Program(NamedTuple):
     style_layers: tuple[str, ...]
     pooling: str
     schedule: str
+    tv_step: str = "gradient"
     strips: bool = False
     """Whether features are computed in strips of rows, see `strips`."""
     rows: Rows | None = None
@@ -86,6 +87,7 @@ def resolve(recipe: Recipe, kernels: Kernels | Params) -> Program:
         resolve_taps(recipe.style_layers, sorted(kernels)),
         recipe.pooling,
         recipe.schedule,
+        recipe.tv_step,
         recipe.memory == "strips",
     )
 

@@ -115,7 +115,7 @@ def problem_at(
         images.normalise(level.content),
         images.normalise(level.style),
         recipe=dataclasses.replace(recipe, memory=level.memory),
-        hyper=hyper,
+        hyper=level.numbers(hyper),
         first_step=level.first_step,
         steps=level.steps,
         target_kernels=target_kernels,

@@ -19,6 +19,7 @@ INITS = ("content", "style", "noise")
 """What a canvas can be at first, other than a picture of its own."""
 
 SCHEDULES = ("step", "cosine", "hold-cosine")
+TV_STEPS = ("gradient", "proximal")
 RESAMPLINGS = ("lanczos", "bilinear")
 
 Size = int | tuple[int, int]
@@ -77,7 +78,8 @@ class Recipe:
     )
     steps: int = field(
         metadata=_about(
-            "optimiser steps in all, shared evenly among the --scales that are painted",
+            "optimiser steps in all, shared among the --scales that are painted in proportion to"
+            " these: 300 at 0.5,1 are 100 and 200",
             metavar="N",
         )
     )
@@ -88,6 +90,14 @@ class Recipe:
             " 0 at each of the --scales; hold-cosine, the same after two thirds of the steps at"
             " --learning-rate",
             choices=SCHEDULES,
+        ),
+    )
+    tv_step: str = field(
+        default="gradient",
+        metadata=_about(
+            "how a step takes the total variation: gradient, with the other terms; proximal, solved"
+            " as it is after them, which needs fewer steps",
+            choices=TV_STEPS,
         ),
     )
     resampling: str = field(
@@ -134,6 +144,14 @@ class Hyperparams:
             "factor of each drop, at most 1; giving it chooses --schedule step", metavar="X"
         ),
     )
+    coarse_content: float = field(
+        default=1.0,
+        metadata=_about(
+            "factor of --content-weight at all of the --scales but the last: at coarse ones the"
+            " same layers hold less of the photo's detail",
+            metavar="X",
+        ),
+    )
     content_layer_weights: tuple[float, ...] = field(default=(1.0,), metadata={})
     style_layer_weights: tuple[float, ...] = field(default=(1.0,) * 5, metadata={})
 
@@ -168,7 +186,7 @@ def validate(recipe: Recipe, hyper: Hyperparams) -> None:
     limits.check_size(recipe.size)
     limits.check_scales(recipe.scales)
     limits.check_whole("steps", recipe.steps)
-    for name in ("content_weight", "style_weight", "tv_weight"):
+    for name in ("content_weight", "style_weight", "tv_weight", "coarse_content"):
         limits.check_number(name, getattr(hyper, name))
     limits.check_number("learning_rate", hyper.learning_rate, above_zero=True)
     limits.check_number("decay_rate", hyper.decay_rate, above_zero=True, most=1.0)

@@ -31,7 +31,7 @@ from jaxstyle.painting import first_canvas, kernels_at
 from jaxstyle.places import Place, Result, Setting
 from jaxstyle.shards import copy_to_all
 from jaxstyle.spread import local_parts, local_trees, mesh_of, run_steps, spread
-from jaxstyle.transfer import State, _steps_a_call, closed
+from jaxstyle.transfer import State, _steps_a_call, closed, ready
 from jaxstyle.vgg import needed
 
 STEPS_A_CALL_TOGETHER = 10
@@ -149,7 +149,8 @@ def _paint_size(
     together = jax.process_count() > 1
     problems = [shop.problem_of(place.setting, number) for place in work.places]
     problem = dataclasses.replace(spread(problems, work.mesh), kernels=work.kernels_of(number))
-    state = spread([place.begin(number) for place in work.places], work.mesh)
+    states = [ready(place.begin(number), problem.program) for place in work.places]
+    state = spread(states, work.mesh)
     unclosed = remaining > 0
     if not together:
         remaining = remaining * [not place.over for place in work.places]

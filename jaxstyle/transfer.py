@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from jaxstyle.errors import DivergedError
 from jaxstyle.losses import Losses
-from jaxstyle.objective import Problem, canvas_losses, learning_rate
+from jaxstyle.objective import Problem, Program, canvas_losses, learning_rate
 from jaxstyle.processes import same
+from jaxstyle.proximal import Duals, no_duals, proximal_step
 from jaxstyle.shards import as_seen, of_several_processes, share_out_all
 
 MOST_STEPS_A_CALL = 64
@@ -45,6 +46,8 @@ class State(NamedTuple):
     """The last canvas whose loss and gradient were finite."""
     failed: jax.Array
     """Whether a loss or the gradient was not finite; from then on nothing changes."""
+    duals: Duals | tuple[()] = ()
+    """Of proximal steps, see `ready`."""
 
 
 class Chunk(NamedTuple):
@@ -72,6 +75,13 @@ def begin(canvas: ArrayLike, *, step: int | jax.Array = 0) -> State:
     )
 
 
+def ready(state: State, program: Program) -> State:
+    """Returns the state with all that this program's steps hand on: the duals of proximal ones."""
+    if program.tv_step != "proximal" or state.duals:
+        return state
+    return state._replace(duals=no_duals(state.canvas))
+
+
 def enlarged(canvas: ArrayLike, shape: tuple[int, ...], *, step: int | jax.Array) -> State:
     """Returns the state in which the next size begins, from the canvas that the last one left.
 
@@ -86,8 +96,11 @@ def enlarged(canvas: ArrayLike, shape: tuple[int, ...], *, step: int | jax.Array
 
 def adam(
     gradient: jax.Array, state: optax.ScaleByAdamState
-) -> tuple[jax.Array, optax.ScaleByAdamState]:
-    """Returns Adam's direction and next state (Kingma & Ba 2015, algorithm 1).
+) -> tuple[jax.Array, jax.Array, optax.ScaleByAdamState]:
+    """Returns Adam's mean gradient, what it is divided by, and the next state.
+
+    Kingma & Ba 2015, algorithm 1: a step moves against mean / root, root being that of the mean
+    square, plus epsilon.
 
     The moments are optax's. Its bias corrections 1 - beta ** n are off by 1e-5 in float32 at first,
     enough for a run to leave the book's; here they are -expm1(n log beta), exact to rounding.
@@ -96,27 +109,33 @@ def adam(
     count = state.count.astype(gradient.dtype)
     mean = state.mu / -jnp.expm1(count * math.log(BETA1))
     square = state.nu / -jnp.expm1(count * math.log(BETA2))
-    return mean / (jnp.sqrt(square) + EPSILON), state
+    return mean, jnp.sqrt(square) + EPSILON, state
 
 
 def _step(state: State, problem: Problem) -> tuple[State, Losses, jax.Array]:
     """One update, or none if the loss or its gradient is not finite; and the losses before it."""
+    rows = problem.program.rows
 
-    def total(canvas: jax.Array) -> tuple[jax.Array, Losses]:
+    def objective(canvas: jax.Array) -> tuple[jax.Array, Losses]:
         terms = canvas_losses(canvas, problem)
-        return terms.total, terms
+        return terms.content + terms.style if state.duals else terms.total, terms
 
-    (_, terms), gradient = jax.value_and_grad(total, has_aux=True)(state.canvas)
+    (_, terms), gradient = jax.value_and_grad(objective, has_aux=True)(state.canvas)
     rate = learning_rate(state.step, problem).astype(gradient.dtype)
-    direction, optimizer = adam(gradient, state.optimizer)
+    mean, root, optimizer = adam(gradient, state.optimizer)
+    canvas, duals = state.canvas - rate * (mean / root), state.duals
+    if duals:
+        height, weight = None if rows is None else rows.height, problem.hyper.tv_weight
+        canvas, duals = proximal_step(canvas, rate / root, duals, weight, height=height)
     # a gradient whose square overflows would stop the canvas for good, without a word
     finite = jnp.isfinite(terms.total) & jnp.isfinite(optimizer.nu).all() & ~state.failed
     moved = State(
-        state.canvas - rate * direction,
+        canvas,
         optimizer,
         state.step + 1,
         state.canvas,
         state.failed,
+        duals,
     )
     stopped = state._replace(failed=jnp.array(True))
     return jax.tree.map(partial(jnp.where, finite), moved, stopped), terms, rate
@@ -145,7 +164,8 @@ def steps(problem: Problem, state: State, *, pause_every: int = 0) -> Iterator[C
     """Runs the steps of one size and yields what every few of them brought.
 
     The first chunk has no steps: it says that the program is compiled. The state in a chunk is
-    used up as soon as the next one is asked for. In the last chunk's, Adam has begun anew.
+    used up as soon as the next one is asked for. In the last chunk's, Adam has begun anew, and
+    there are no duals.
 
     Args:
       problem: from `make_problem`; it says how many steps there are.
@@ -158,7 +178,7 @@ def steps(problem: Problem, state: State, *, pause_every: int = 0) -> Iterator[C
     """
     done, last = int(state.step), problem.first_step + problem.steps
     count, shared = 0, problem.program.rows
-    state = share_out_all(state, shared)
+    state = share_out_all(ready(state, problem.program), shared)
     while True:
         started = time.perf_counter()
         state, table = _run_steps(state, count, problem)
@@ -221,6 +241,7 @@ def losses_of(canvas: ArrayLike, problem: Problem) -> Losses:
 
     Runs the program that is compiled already, with a state of its own.
     """
-    state = share_out_all(begin(canvas, step=problem.first_step), problem.program.rows)
+    state = ready(begin(canvas, step=problem.first_step), problem.program)
+    state = share_out_all(state, problem.program.rows)
     _, table = _run_steps(state, 1, problem)
     return Losses(*np.asarray(table)[0, :4])

@@ -21,7 +21,7 @@ ORDER = [
     *("colours", "images", "winograd", "conv", "vgg"),
     *("torchpickle", "torchfile", "faults", "download", "weights", "pretrained"),
     *("losses", "strips", "shards", "processes", "objective"),
-    *("transfer", "levels", "painting", "compilation"),
+    *("proximal", "transfer", "levels", "painting", "compilation"),
     *("record", "checkpoint"),
     *("places", "groups", "spread", "rounds", "sweeping"),
     *("settingflags", "checkpointflags", "deviceflags", "sweepflags"),

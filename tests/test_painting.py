@@ -26,11 +26,13 @@ def plan(photo=PHOTO, painting=PAINTING, name="default", **changes):
     ]
 
 
-def test_both_long_sides_become_the_size() -> None:
+def test_both_long_sides_become_the_size_and_steps_are_shared_by_it() -> None:
     assert plan(size=300, scales=(0.5, 1.0), steps=11) == [
-        ((100, 150), (150, 113), 0, 5),
-        ((200, 300), (300, 225), 5, 6),
+        ((100, 150), (150, 113), 0, 3),
+        ((200, 300), (300, 225), 3, 8),
     ]
+    starts_and_steps = [level[2:] for level in plan(size=400, scales=(0.25, 0.5, 1.0), steps=700)]
+    assert starts_and_steps == [(0, 100), (100, 200), (300, 400)]
 
 
 def test_nothing_is_enlarged_unless_both_sides_are_given() -> None:

@@ -1,0 +1,102 @@
+"""The proximal step of total variation: what Adam's step becomes where that term is a part of it.
+
+Total variation has a kink wherever two neighbours are equal, which is where a good picture has most
+of them. Its gradient, a sum of signs, pushes neighbours past each other at every step, and only
+ever smaller steps take that noise out. The proximal step instead solves for the term as it is: the
+gradient of all other terms moves the canvas to z, as Adam says, and the next canvas is
+
+    argmin_y  weight * total_variation(y) + sum (y - z)^2 / (2 widths)
+
+where `widths`, by value, are Adam's: its learning rate over the root of its mean square (the
+proximal step in the metric of Duchi, Hazan & Singer 2011, section 5). It is solved by its dual,
+one bounded number for every pair of neighbours (Chambolle 2004), with the accelerated gradient of
+Beck & Teboulle 2009, from where the step before
+has left it, and costs a twentieth of what the network does.
+
+Arrays are (H, W, 3).
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+ITERATIONS = 20
+"""Of the dual, a step. Three times as many changed a run's losses by less than rounding does."""
+
+Duals = tuple[jax.Array, jax.Array]
+"""By pair of neighbours how they push each other, vertically and horizontally: (H, W, 3) each, at
+the place of the upper and the left one."""
+
+
+def no_duals(canvas: jax.Array) -> Duals:
+    """Returns the duals to begin with."""
+    return jnp.zeros_like(canvas), jnp.zeros_like(canvas)
+
+
+def proximal_step(
+    moved: jax.Array,
+    widths: jax.Array,
+    duals: Duals,
+    weight: jax.Array | float,
+    *,
+    height: int | None = None,
+) -> tuple[jax.Array, Duals]:
+    """Returns the canvas nearest to `moved` for its total variation, as above, and its duals.
+
+    Args:
+      moved: (H, W, 3), z.
+      widths: (H, W, 3), at least 0: how far a gradient of 1 moves a value.
+      duals: from the step before, or `no_duals`. Where much is flat, pushes build up slowly.
+      weight: of the total variation, see `losses.total_variation`.
+      height: how many of the rows are the picture's; those below stay as they are.
+    """
+    rows, columns, channels = moved.shape
+    height = height or rows
+    share = 0.5 * jnp.asarray(weight, moved.dtype) / channels
+    row, column = jnp.arange(rows)[:, None, None], jnp.arange(columns)[:, None]
+    bounds = (  # 0 where there is no next one
+        jnp.where(row < height - 1, share / max((height - 1) * columns, 1), 0),
+        jnp.where(
+            (row < height) & (column < columns - 1), share / max(height * (columns - 1), 1), 0
+        ),
+    )
+    # the dual's gradient changes at most 8 times as fast as it does, times the widths of a pair
+    steps = [1 / (4 * (widths + _next(widths, axis)) + _TINY) for axis in (0, 1)]
+
+    def primal(duals: Duals) -> jax.Array:
+        vertical, horizontal = (_before(dual, axis) - dual for axis, dual in enumerate(duals))
+        return moved - widths * (vertical + horizontal)
+
+    def body(i: jax.Array, carry: tuple[Duals, Duals]) -> tuple[Duals, Duals]:
+        found, ahead = carry
+        canvas = primal(ahead)
+        momentum = i.astype(moved.dtype) / (i + 3).astype(moved.dtype)
+        climbed, beyond = [], []
+        for axis in (0, 1):
+            new = ahead[axis] + steps[axis] * (_next(canvas, axis) - canvas)
+            new = jnp.clip(new, -bounds[axis], bounds[axis])
+            climbed.append(new)
+            beyond.append(new + momentum * (new - found[axis]))
+        return (climbed[0], climbed[1]), (beyond[0], beyond[1])
+
+    duals, _ = lax.fori_loop(0, ITERATIONS, body, (duals, duals))
+    return primal(duals), duals
+
+
+_TINY = 1e-30
+"""Keeps a step of no width, at a learning rate of 0, from dividing by it."""
+
+
+def _next(values: jax.Array, axis: int) -> jax.Array:
+    """Returns by place the value of the one after it, below or to the right; 0 after the last."""
+    return _shifted(values, axis, (-1, 1, 0))
+
+
+def _before(values: jax.Array, axis: int) -> jax.Array:
+    """Returns by place the value of the one before it, above or to the left; 0 before the first."""
+    return _shifted(values, axis, (1, -1, 0))
+
+
+def _shifted(values: jax.Array, axis: int, padding: tuple[int, int, int]) -> jax.Array:
+    paddings = [padding if each == axis else (0, 0, 0) for each in range(values.ndim)]
+    return lax.pad(values, jnp.zeros((), values.dtype), paddings)
