@@ -139,7 +139,7 @@ def compiled(devices: int) -> dict:
     """
     mesh = shards.mesh_of(jax.devices()[:devices])
     kernels = prepare(weights_of_zeros(), conv="direct")
-    program = resolve(preset("book")[0], kernels)
+    program = resolve(preset("default")[0], kernels)
     if devices > 1:
         program = program._replace(rows=shards.Rows(mesh, 512))
 
@@ -157,8 +157,8 @@ def compiled(devices: int) -> dict:
     hyper = jax.tree.map(np.float32, preset("book")[1])
     data = {"kernels": kernels, "targets": jax.tree.map(np.float32, targets), "hyper": hyper}
     problem = Problem(**on_devices(data), program=program, steps=1)
-    state = on_devices(jax.eval_shape(transfer.begin, canvas))
-    lowered = transfer._run_steps.lower(state, 1, problem).compile()
+    state = jax.eval_shape(lambda c: transfer.ready(transfer.begin(c), program), canvas)
+    lowered = transfer._run_steps.lower(on_devices(state), 1, problem).compile()
     return {
         "collectives": sorted(set(re.findall(COLLECTIVE, lowered.as_text()))),
         "bytes": lowered.memory_analysis().temp_size_in_bytes,

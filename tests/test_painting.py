@@ -35,6 +35,13 @@ def test_both_long_sides_become_the_size_and_steps_are_shared_by_it() -> None:
     assert starts_and_steps == [(0, 100), (100, 200), (300, 400)]
 
 
+def test_content_weighs_more_at_coarse_sizes_alone() -> None:
+    recipe, hyper = preset("default", scales=(0.5, 1.0), content_weight=2.0, coarse_content=3.0)
+    coarse, full = levels(PHOTO, PAINTING, recipe=recipe)
+    assert coarse.numbers(hyper) == dataclasses.replace(hyper, content_weight=6.0)
+    assert full.numbers(hyper) == hyper
+
+
 def test_nothing_is_enlarged_unless_both_sides_are_given() -> None:
     assert plan(size=9999, scales=(1.0,), steps=2) == [((400, 600), (480, 360), 0, 2)]
     assert plan(name="book", size=(500, 700), steps=2) == [((500, 700), (500, 700), 0, 2)]
@@ -43,8 +50,8 @@ def test_nothing_is_enlarged_unless_both_sides_are_given() -> None:
 def test_sizes_too_small_for_the_layers_are_left_out() -> None:
     """conv5_1 needs 16 pixels; the photo's short side is 2/3 of the long one."""
     assert plan(size=60, scales=(0.25, 0.5, 1.0), steps=4) == [
-        ((20, 30), (30, 23), 0, 2),
-        ((40, 60), (60, 45), 2, 2),
+        ((20, 30), (30, 23), 0, 1),
+        ((40, 60), (60, 45), 1, 3),
     ]
 
 
