@@ -61,6 +61,7 @@ def prepare(
     conv: str = "auto",
     size: tuple[int, int] | None = None,
     gradients: bool = True,
+    like: Kernels | None = None,
 ) -> Kernels:
     """Returns the kernels that `features` takes, from plain parameters; to be done once.
 
@@ -75,6 +76,8 @@ def prepare(
         map, relative RMS.
       size: (H, W) of the images to come; None for about 300x450.
       gradients: whether any will be taken; if not, the plain convolution needs half the memory.
+      like: kernels of the same parameters, prepared for another size; layers for which both sizes
+        want the same are shared.
 
     Raises:
       InputError: another word.
@@ -83,12 +86,21 @@ def prepare(
         raise InputError(f"conv {conv!r} is none of {', '.join(CONVS)}")
     if conv == "auto" and not _on_cpu():
         conv = "direct"
-    return {
-        name: _prepare_layer(
-            layer, _tile(name, np.shape(layer["kernel"]), conv, size), gradients=gradients
-        )
-        for name, layer in params.items()
-    }
+    kernels = {}
+    for name, layer in params.items():
+        tile, known = _tile(name, np.shape(layer["kernel"]), conv, size), (like or {}).get(name)
+        if known is not None and _fits(known, tile, gradients=gradients):
+            kernels[name] = known
+        else:
+            kernels[name] = _prepare_layer(layer, tile, gradients=gradients)
+    return kernels
+
+
+def _fits(kernel: Kernel, tile: int, *, gradients: bool) -> bool:
+    """Whether a layer prepared earlier is what would be prepared now."""
+    if isinstance(kernel, Winograd):
+        return len(kernel.transformed) == tile + 2
+    return tile == 0 and gradients == (kernel.backward is not None)
 
 
 def _on_cpu() -> bool:

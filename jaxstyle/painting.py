@@ -71,10 +71,12 @@ def paint(
     else:
         state, done = start, int(start.step)
         plan = [level for level in plan if level.first_step + level.steps > done]
+    kernels: Kernels | None = None
     for level in plan:
+        kernels = kernels_at(level, params, recipe=recipe, like=kernels)
         problem = problem_at(
             level,
-            kernels_at(level, params, recipe=recipe),
+            kernels,
             recipe=recipe,
             hyper=hyper,
             target_kernels=target_kernels_of(params),
@@ -89,10 +91,12 @@ def paint(
             state = chunk.state
 
 
-def kernels_at(level: Level, params: Params, *, recipe: Recipe) -> Kernels:
-    """Returns the kernels that canvases of this size are painted with."""
+def kernels_at(
+    level: Level, params: Params, *, recipe: Recipe, like: Kernels | None = None
+) -> Kernels:
+    """Returns the kernels that canvases of this size are painted with, see `prepare`."""
     size = level.content.shape[0], level.content.shape[1]
-    return prepare(params, conv=recipe.conv, size=size)
+    return prepare(params, conv=recipe.conv, size=size, like=like)
 
 
 def target_kernels_of(params: Params) -> Kernels:

@@ -13,6 +13,7 @@ from jaxstyle import images, transfer
 from jaxstyle.conv import Direct
 from jaxstyle.errors import DivergedError
 from jaxstyle.objective import canvas_losses, learning_rate
+from jaxstyle.proximal import no_duals, proximal_step
 from jaxstyle.transfer import adam, begin, enlarged, losses_of, steps
 
 
@@ -28,9 +29,10 @@ def run(problem, canvas, **settings):
     return np.array(rows), chunk
 
 
-@pytest.fixture
-def problem(params, content, style):
-    return problem_of(params, content, style, steps=12, decay_every=5, learning_rate=0.01)
+@pytest.fixture(params=["gradient", "proximal"])
+def problem(request, params, content, style):
+    changes = {"steps": 12, "decay_every": 5, "learning_rate": 0.01, "tv_step": request.param}
+    return problem_of(params, content, style, **changes)
 
 
 def test_adam_equals_float64_to_rounding() -> None:
@@ -50,17 +52,30 @@ def test_adam_equals_float64_to_rounding() -> None:
 
 
 def test_steps_apply_adam_and_the_schedule(problem, content) -> None:
-    """One step at a time: the canvas moves by the learning rate times Adam's direction."""
-    gradient_of = jax.jit(jax.grad(lambda canvas: canvas_losses(canvas, problem).total))
+    """One step at a time: the canvas moves by the learning rate times Adam's direction.
+
+    Where total variation has a step of its own, it comes after, and is not in the gradient.
+    """
+    proximal = problem.program.tv_step == "proximal"
+
+    def objective(canvas):
+        terms = canvas_losses(canvas, problem)
+        return terms.content + terms.style if proximal else terms.total
+
+    gradient_of = jax.jit(jax.grad(objective))
     canvas = images.normalise(content)
-    state = begin(canvas).optimizer
+    state, duals = begin(canvas).optimizer, no_duals(canvas)
     for chunk in steps(problem, begin(canvas), pause_every=1):
         if not len(chunk.learning_rate):
             continue
         mean, root, state = adam(gradient_of(canvas), state)
         rate = 0.01 * 0.8 ** ((chunk.first_step - 1) // 5)
-        moved = np.asarray(chunk.state.canvas) - canvas
-        assert relative_rms(moved, -rate * np.asarray(mean / root)) < 1e-3
+        moved = canvas - rate * mean / root
+        if proximal:
+            weight = problem.hyper.tv_weight
+            moved, duals = proximal_step(moved, rate / root, duals, weight)
+        moves = [np.asarray(each) - canvas for each in (chunk.state.canvas, moved)]
+        assert relative_rms(*moves) < 1e-3
         canvas = np.array(chunk.state.canvas)
 
 
@@ -92,7 +107,7 @@ def test_losses_are_those_before_the_update(problem, content) -> None:
 
 
 def test_no_second_state_lies_beside_the_first(problem, content, monkeypatch) -> None:
-    """A state is four arrays of the canvas's shape, to the end of the last step."""
+    """A state is four arrays of the canvas's shape, or six, to the end of the last step."""
     canvas, original, seen = images.normalise(content), transfer._run_steps, []
 
     def counting(*given):
@@ -102,7 +117,7 @@ def test_no_second_state_lies_beside_the_first(problem, content, monkeypatch) ->
     before = sum(each.shape == canvas.shape for each in jax.live_arrays())
     monkeypatch.setattr(transfer, "_run_steps", counting)
     _, chunk = run(problem, canvas)
-    assert max(seen) - before == 4
+    assert max(seen) - before == {"gradient": 4, "proximal": 6}[problem.program.tv_step]
     np.testing.assert_array_equal(chunk.state.good, chunk.state.canvas)
     assert (int(chunk.state.step), int(chunk.state.optimizer.count)) == (12, 0)
 

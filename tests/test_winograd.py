@@ -149,6 +149,18 @@ def test_the_choice_by_layer_and_size() -> None:
     assert tiles_of(prepare(first, conv="direct")) == "00000000"
 
 
+def test_sizes_share_the_kernels_that_both_want() -> None:
+    first = {name: layer for name, layer in full_width().items() if name < "conv3_2"}
+    small = prepare(first, size=(128, 128))
+    large = prepare(first, size=(300, 450), like=small)
+    assert (tiles_of(small), tiles_of(large)) == ("04444", "06666")
+    assert [large[name] is small[name] for name in sorted(first)] == [True] + [False] * 4
+    again = prepare(first, size=(600, 900), like=large)
+    assert all(again[name] is large[name] for name in first)
+    plain = prepare(first, conv="direct", gradients=False)
+    assert prepare(first, conv="direct", like=plain)["conv1_1"].backward is not None
+
+
 def test_the_plain_convolution_off_the_cpu(params, monkeypatch) -> None:
     monkeypatch.setattr("jaxstyle.conv._on_cpu", lambda: False)
     layers = {"conv1_2": full_width()["conv1_2"]}
