@@ -68,11 +68,13 @@ def paint(
         plan = [level._replace(memory=recipe.memory) for level in plan]
     if start is None:
         state = begin(first_canvas(plan[0], init=init, seed=seed, resampling=recipe.resampling))
+        done = 0
     else:
         state, done = start, int(start.step)
-        plan = [level for level in plan if level.first_step + level.steps > done]
     kernels: Kernels | None = None
-    for level in plan:
+    for before, level in zip([None, *plan], plan, strict=False):
+        if level.first_step + level.steps <= done:
+            continue
         kernels = kernels_at(level, params, recipe=recipe, like=kernels)
         problem = problem_at(
             level,
@@ -82,8 +84,9 @@ def paint(
             target_kernels=target_kernels_of(params),
             mesh=mesh,
         )
-        if 0 < level.first_step == int(state.step):
-            state = enlarged(state.canvas, level.content.shape, step=level.first_step)
+        if before is not None and level.first_step == int(state.step):
+            photos = (images.normalise(each.content) for each in (before, level))
+            state = enlarged(state.canvas, *photos, step=level.first_step)
         for chunk in steps(problem, state, pause_every=pause_every):
             if not len(chunk.learning_rate):  # it was compiled
                 give_back()

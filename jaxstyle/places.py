@@ -12,7 +12,7 @@ from jaxstyle.errors import DivergedError
 from jaxstyle.levels import Level
 from jaxstyle.losses import Losses
 from jaxstyle.recipe import Hyperparams, Recipe
-from jaxstyle.transfer import State, enlarged
+from jaxstyle.transfer import State, begin, enlarged
 
 
 class Setting(NamedTuple):
@@ -77,8 +77,11 @@ class Place:
     def begin(self, size: int) -> State:
         """Returns the state before the first step of the size of that number, from 0."""
         self.level_began = len(self.rows)
-        level = self.plan[size]
-        return enlarged(self.canvas, level.content.shape, step=level.first_step)
+        step = self.plan[size].first_step
+        if size == 0:
+            return begin(self.canvas, step=step)
+        coarse, fine = (images.normalise(each.content) for each in self.plan[size - 1 : size + 1])
+        return enlarged(self.canvas, coarse, fine, step=step)
 
     def take(self, rows: NDArray[np.float32], seconds: float) -> None:
         """Takes note of a call's good steps, a row of losses and learning rate for each."""

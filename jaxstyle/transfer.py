@@ -82,16 +82,26 @@ def ready(state: State, program: Program) -> State:
     return state._replace(duals=no_duals(state.canvas))
 
 
-def enlarged(canvas: ArrayLike, shape: tuple[int, ...], *, step: int | jax.Array) -> State:
+def enlarged(
+    canvas: ArrayLike, coarse: ArrayLike, fine: ArrayLike, *, step: int | jax.Array
+) -> State:
     """Returns the state in which the next size begins, from the canvas that the last one left.
 
-    The canvas is interpolated cubically; Adam begins anew. Its moments, resized, were worse: their
-    squares still hold the first, huge gradients and keep the steps at the new size too small (total
-    at the end of 0.5,1 at 150x225: 1.52 and 1.34 times the book's, anew 1.41 and 1.23).
+    What was painted, the difference from the photo, is interpolated cubically and added to the
+    photo, so that the detail is there which the coarse size did not hold. Adam begins anew. Its
+    moments, resized, were worse: their squares still hold the first, huge gradients and keep the
+    steps at the new size too small.
+
+    Args:
+      canvas: (h, w, 3), normalised, as are the others.
+      coarse: (h, w, 3), the photo at the canvas's size.
+      fine: (H, W, 3), the photo at the next one.
+      step: how many steps of the run come before.
     """
-    canvas = jnp.asarray(canvas)
-    same = canvas.shape == shape
-    return begin(canvas if same else jax.image.resize(canvas, shape, "cubic"), step=step)
+    painted, fine = jnp.asarray(canvas) - jnp.asarray(coarse), jnp.asarray(fine)
+    if painted.shape != fine.shape:
+        painted = jax.image.resize(painted, fine.shape, "cubic")
+    return begin(fine + painted, step=step)
 
 
 def adam(
