@@ -30,6 +30,8 @@ The map, from the ground up; a module imports only from those before it:
     shards      the same with the rows on several devices
     processes   several processes as one program
     objective   what is optimised at one size
+    proximal    the proximal step of total variation
+    state       where the optimiser stands
     transfer    the jitted steps
     levels      the sizes of a run
     painting    the loop over sizes, from two pictures to one

@@ -24,8 +24,9 @@ from .presets import PRESETS, preset
 from .pretrained import load_weights
 from .recipe import Hyperparams, Recipe
 from .rounds import Tick, paint_settings
+from .state import State, begin
 from .sweeping import sweep
-from .transfer import Chunk, State, begin, losses_of, steps
+from .transfer import Chunk, losses_of, steps
 from .vgg import VGG, features, widths_of
 
 __all__ = [

@@ -14,7 +14,8 @@ from jaxstyle.conv import Kernels
 from jaxstyle.inputs import Settings
 from jaxstyle.levels import Level
 from jaxstyle.objective import Problem, make_problem
-from jaxstyle.transfer import MOST_STEPS_A_CALL, SECONDS_A_CALL, State, _run_steps, begin, ready
+from jaxstyle.state import State, begin, ready
+from jaxstyle.transfer import MOST_STEPS_A_CALL, SECONDS_A_CALL, _run_steps
 
 CALLS_TIMED = 3
 """The quickest counts: what else the machine does can only add to it."""

@@ -24,7 +24,7 @@ from jaxstyle.resuming import Start
 from jaxstyle.saving import encode, is_due, make_record, save, save_numbered, sha256
 from jaxstyle.shards import own_of
 from jaxstyle.starting import sizes_of
-from jaxstyle.transfer import State
+from jaxstyle.state import State
 
 
 class Job(NamedTuple):

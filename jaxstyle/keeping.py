@@ -16,7 +16,8 @@ from jaxstyle.interrupt import unbreakable
 from jaxstyle.losses import Losses
 from jaxstyle.progress import Clock, Watch, size_text
 from jaxstyle.resuming import Start
-from jaxstyle.transfer import Chunk, State, begin
+from jaxstyle.state import State, begin
+from jaxstyle.transfer import Chunk
 
 
 @dataclass(kw_only=True)

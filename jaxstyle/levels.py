@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -71,14 +70,15 @@ def levels(content: Any, style: Any, *, recipe: Recipe, room: Room | None = None
 
 
 def _shares(scales: Sequence[float], steps: int) -> list[tuple[float, int, int]]:
-    """Shares out the steps in proportion to the scales, what is left over to the last.
+    """Shares out the steps in proportion to the scales; the last has at least one.
 
     Returns:
       By scale: it, how many steps come before, and how many it has.
     """
-    shares = [math.floor(steps * scale / sum(scales)) for scale in scales[:-1]]
-    starts = list(itertools.accumulate(shares, initial=0))
-    return list(zip(scales, starts, [*shares, steps - starts[-1]], strict=True))
+    parts = itertools.accumulate(scales[:-1], initial=0.0)
+    starts = [min(round(steps * part / sum(scales)), steps - 1) for part in parts]
+    ends = [*starts[1:], steps]
+    return [(each, a, b - a) for each, a, b in zip(scales, starts, ends, strict=True)]
 
 
 def _resized(

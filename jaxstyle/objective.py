@@ -27,10 +27,9 @@ jax.tree_util.register_dataclass(
     Hyperparams, data_fields=list(field_names(Hyperparams)), meta_fields=[]
 )
 
-
 HELD = 2 / 3
-"""The part of a size's steps that "hold-cosine" does at full learning rate: with large steps
-content and style settle soonest, and the cosine then takes out the noise of large steps."""
+"""The part of a size's steps that "hold-cosine" does at full learning rate, where content and style
+settle soonest; the cosine then takes out the noise of large steps."""
 
 
 class Targets(NamedTuple):
@@ -223,9 +222,8 @@ def canvas_losses(canvas: jax.Array, problem: Problem) -> Losses:
 def learning_rate(step: jax.Array | int, problem: Problem) -> jax.Array:
     """Returns the learning rate of a step, counted from 0 over the whole run.
 
-    With schedule "step": learning_rate * decay_rate ** (step // decay_every). optax's own
-    `exponential_decay(staircase=True)` drops one step late for many intervals under jit. The
-    cosine schedules count the steps of this size.
+    With schedule "step": learning_rate * decay_rate ** (step // decay_every). optax's own drops one
+    step late for many intervals under jit. The cosine schedules count the steps of this size.
     """
     hyper = problem.hyper
     if problem.program.schedule == "step":

@@ -24,7 +24,8 @@ from jaxstyle.presets import change, preset
 from jaxstyle.recipe import INITS, Hyperparams, Recipe, for_several_devices, validate
 from jaxstyle.room import give_back
 from jaxstyle.shards import mesh_of, own_of
-from jaxstyle.transfer import Chunk, State, begin, enlarged, steps
+from jaxstyle.state import State, begin, enlarged
+from jaxstyle.transfer import Chunk, steps
 from jaxstyle.vgg import needed
 
 
@@ -66,32 +67,34 @@ def paint(
     if mesh is not None:
         recipe = for_several_devices(recipe)
         plan = [level._replace(memory=recipe.memory) for level in plan]
-    if start is None:
-        state = begin(first_canvas(plan[0], init=init, seed=seed, resampling=recipe.resampling))
-        done = 0
-    else:
-        state, done = start, int(start.step)
-    kernels: Kernels | None = None
+    state = start or begin(
+        first_canvas(plan[0], init=init, seed=seed, resampling=recipe.resampling)
+    )
+    kernels, done = None, int(state.step)
     for before, level in zip([None, *plan], plan, strict=False):
         if level.first_step + level.steps <= done:
             continue
-        kernels = kernels_at(level, params, recipe=recipe, like=kernels)
         problem = problem_at(
             level,
-            kernels,
+            kernels := kernels_at(level, params, recipe=recipe, like=kernels),
             recipe=recipe,
             hyper=hyper,
             target_kernels=target_kernels_of(params),
             mesh=mesh,
         )
         if before is not None and level.first_step == int(state.step):
-            photos = (images.normalise(each.content) for each in (before, level))
-            state = enlarged(state.canvas, *photos, step=level.first_step)
+            state = enlarged_to(level, before, state.canvas)
         for chunk in steps(problem, state, pause_every=pause_every):
             if not len(chunk.learning_rate):  # it was compiled
                 give_back()
             yield chunk
             state = chunk.state
+
+
+def enlarged_to(level: Level, before: Level, canvas: Any) -> State:
+    """Returns the state in which a size begins, from the canvas that the one before left."""
+    photos = (images.normalise(each.content) for each in (before, level))
+    return enlarged(canvas, *photos, step=level.first_step)
 
 
 def kernels_at(

@@ -11,8 +11,9 @@ from jaxstyle import images, transfer
 from jaxstyle.errors import DivergedError
 from jaxstyle.levels import Level
 from jaxstyle.losses import Losses
+from jaxstyle.painting import enlarged_to
 from jaxstyle.recipe import Hyperparams, Recipe
-from jaxstyle.transfer import State, begin, enlarged
+from jaxstyle.state import State, begin
 
 
 class Setting(NamedTuple):
@@ -77,11 +78,9 @@ class Place:
     def begin(self, size: int) -> State:
         """Returns the state before the first step of the size of that number, from 0."""
         self.level_began = len(self.rows)
-        step = self.plan[size].first_step
         if size == 0:
-            return begin(self.canvas, step=step)
-        coarse, fine = (images.normalise(each.content) for each in self.plan[size - 1 : size + 1])
-        return enlarged(self.canvas, coarse, fine, step=step)
+            return begin(self.canvas)
+        return enlarged_to(self.plan[size], self.plan[size - 1], self.canvas)
 
     def take(self, rows: NDArray[np.float32], seconds: float) -> None:
         """Takes note of a call's good steps, a row of losses and learning rate for each."""

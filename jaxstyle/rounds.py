@@ -31,7 +31,8 @@ from jaxstyle.painting import first_canvas, kernels_at
 from jaxstyle.places import Place, Result, Setting
 from jaxstyle.shards import copy_to_all
 from jaxstyle.spread import local_parts, local_trees, mesh_of, run_steps, spread
-from jaxstyle.transfer import State, _steps_a_call, closed, ready
+from jaxstyle.state import State, closed, ready
+from jaxstyle.transfer import _steps_a_call
 from jaxstyle.vgg import needed
 
 STEPS_A_CALL_TOGETHER = 10

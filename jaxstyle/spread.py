@@ -20,7 +20,7 @@ from jaxstyle import transfer
 from jaxstyle.conv import Kernels
 from jaxstyle.objective import Problem
 from jaxstyle.shards import SAME, put_on_one
-from jaxstyle.transfer import State
+from jaxstyle.state import State
 
 AXIS = "sweep"
 EACH: Any = P(AXIS)  # type: ignore[no-untyped-call]

@@ -1,9 +1,8 @@
-"""The optimiser's steps: the state, the jitted loop, and the generator that hands out its progress.
+"""The optimiser's steps: the jitted loop, and the generator that hands out its progress.
 
 Results do not depend on how many steps are done in one call, bit for bit.
 """
 
-import math
 import time
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -12,42 +11,21 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from jaxstyle.errors import DivergedError
 from jaxstyle.losses import Losses
-from jaxstyle.objective import Problem, Program, canvas_losses, learning_rate
+from jaxstyle.objective import Problem, canvas_losses, learning_rate
 from jaxstyle.processes import same
-from jaxstyle.proximal import Duals, no_duals, proximal_step
+from jaxstyle.proximal import proximal_step
 from jaxstyle.shards import as_seen, of_several_processes, share_out_all
+from jaxstyle.state import State, adam, begin, closed, ready
 
 MOST_STEPS_A_CALL = 64
 SECONDS_A_CALL = 1.0
 """How long one call on the device shall take about, so that an interruption is soon seen. Not less:
 every call has the system hand out all its memory anew, a quarter of a step's time at 300x450."""
-
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
-"""Adam's constants: the book's, which are PyTorch's defaults."""
-
-_ADAM = optax.scale_by_adam(b1=BETA1, b2=BETA2, eps=EPSILON)
-
-
-class State(NamedTuple):
-    """Where the optimiser stands; it is donated: a state that was passed on is used up."""
-
-    canvas: jax.Array
-    """(H, W, 3), normalised."""
-    optimizer: optax.ScaleByAdamState
-    step: jax.Array
-    """Steps done since the run began."""
-    good: jax.Array
-    """The last canvas whose loss and gradient were finite."""
-    failed: jax.Array
-    """Whether a loss or the gradient was not finite; from then on nothing changes."""
-    duals: Duals | tuple[()] = ()
-    """Of proximal steps, see `ready`."""
 
 
 class Chunk(NamedTuple):
@@ -65,61 +43,6 @@ class Chunk(NamedTuple):
     """How long these steps took."""
     closing: Losses | None
     """Of the canvas after the last step of this size; otherwise None."""
-
-
-def begin(canvas: ArrayLike, *, step: int | jax.Array = 0) -> State:
-    """Returns the state before the first step, `step` of which come before this canvas."""
-    canvas = jnp.asarray(canvas)
-    return State(
-        canvas.copy(), _ADAM.init(canvas), jnp.int32(step), canvas.copy(), jnp.array(False)
-    )
-
-
-def ready(state: State, program: Program) -> State:
-    """Returns the state with all that this program's steps hand on: the duals of proximal ones."""
-    if program.tv_step != "proximal" or state.duals:
-        return state
-    return state._replace(duals=no_duals(state.canvas))
-
-
-def enlarged(
-    canvas: ArrayLike, coarse: ArrayLike, fine: ArrayLike, *, step: int | jax.Array
-) -> State:
-    """Returns the state in which the next size begins, from the canvas that the last one left.
-
-    What was painted, the difference from the photo, is interpolated cubically and added to the
-    photo, so that the detail is there which the coarse size did not hold. Adam begins anew. Its
-    moments, resized, were worse: their squares still hold the first, huge gradients and keep the
-    steps at the new size too small.
-
-    Args:
-      canvas: (h, w, 3), normalised, as are the others.
-      coarse: (h, w, 3), the photo at the canvas's size.
-      fine: (H, W, 3), the photo at the next one.
-      step: how many steps of the run come before.
-    """
-    painted, fine = jnp.asarray(canvas) - jnp.asarray(coarse), jnp.asarray(fine)
-    if painted.shape != fine.shape:
-        painted = jax.image.resize(painted, fine.shape, "cubic")
-    return begin(fine + painted, step=step)
-
-
-def adam(
-    gradient: jax.Array, state: optax.ScaleByAdamState
-) -> tuple[jax.Array, jax.Array, optax.ScaleByAdamState]:
-    """Returns Adam's mean gradient, what it is divided by, and the next state.
-
-    Kingma & Ba 2015, algorithm 1: a step moves against mean / root, root being that of the mean
-    square, plus epsilon.
-
-    The moments are optax's. Its bias corrections 1 - beta ** n are off by 1e-5 in float32 at first,
-    enough for a run to leave the book's; here they are -expm1(n log beta), exact to rounding.
-    """
-    _, state = _ADAM.update(gradient, state)
-    count = state.count.astype(gradient.dtype)
-    mean = state.mu / -jnp.expm1(count * math.log(BETA1))
-    square = state.nu / -jnp.expm1(count * math.log(BETA2))
-    return mean, jnp.sqrt(square) + EPSILON, state
 
 
 def _step(state: State, problem: Problem) -> tuple[State, Losses, jax.Array]:
@@ -215,22 +138,6 @@ def steps(problem: Problem, state: State, *, pause_every: int = 0) -> Iterator[C
         count = min(_steps_a_call(count, seconds), last - done)
         if pause_every:
             count = min(count, pause_every - done % pause_every)
-
-
-def closed(state: State, *, step: int) -> State:
-    """Returns the state that ends a size, from the one after a further step.
-
-    The further step tells the losses of the last canvas, which it leaves in `good`. A second state
-    for it would take 48 bytes a pixel where memory is scarcest. Adam is at its beginning again,
-    unless the further step could not be done.
-
-    Args:
-      state: after the further step.
-      step: how many steps were done before it.
-    """
-    if state.failed:
-        return state._replace(failed=jnp.array(False))
-    return begin(state.good, step=step)
 
 
 def _steps_a_call(count: int, seconds: float) -> int:

@@ -15,7 +15,7 @@ from conftest import SHALLOW, relative_rms, slim_params
 from test_strips import BOOK, EARLY, MXNET, QUICK, canvas_of
 
 import jaxstyle
-from jaxstyle import shards, transfer
+from jaxstyle import shards, state, transfer
 from jaxstyle.conv import prepare
 from jaxstyle.layers import block_of, required_conv_names
 from jaxstyle.objective import Problem, Targets, canvas_losses, make_problem, resolve
@@ -123,7 +123,7 @@ def trajectory(devices: int, **changes) -> dict:
 def goes_on(devices: int) -> bool:
     """Whether a run that goes on from the host's copy of a state ends with the same bits."""
     problem = problem_of(slim_params("vgg19"), (75, 50), devices, steps=4, **SHALLOW)
-    chunks = transfer.steps(problem, transfer.begin(canvas_of("strokes", (75, 50))), pause_every=2)
+    chunks = transfer.steps(problem, state.begin(canvas_of("strokes", (75, 50))), pause_every=2)
     for chunk in chunks:
         if int(chunk.state.step) == 2:
             kept = jax.tree.map(lambda leaf: jnp.asarray(np.array(leaf)), chunk.state)
@@ -157,8 +157,8 @@ def compiled(devices: int) -> dict:
     hyper = jax.tree.map(np.float32, preset("book")[1])
     data = {"kernels": kernels, "targets": jax.tree.map(np.float32, targets), "hyper": hyper}
     problem = Problem(**on_devices(data), program=program, steps=1)
-    state = jax.eval_shape(lambda c: transfer.ready(transfer.begin(c), program), canvas)
-    lowered = transfer._run_steps.lower(on_devices(state), 1, problem).compile()
+    begun = jax.eval_shape(lambda c: state.ready(state.begin(c), program), canvas)
+    lowered = transfer._run_steps.lower(on_devices(begun), 1, problem).compile()
     return {
         "collectives": sorted(set(re.findall(COLLECTIVE, lowered.as_text()))),
         "bytes": lowered.memory_analysis().temp_size_in_bytes,

@@ -25,9 +25,9 @@ RUNNING_FLAGS = {"--device", "--quiet", "--json", "--version", "--help", "--plan
 RUNNING_FLAGS |= {"--devices", "--distributed"}
 RECIPE_FLAGS = {"--content-layers", "--style-layers", "--pooling", "--conv", "--memory"}
 RECIPE_FLAGS |= {"--size", "--scales", "--steps"}
-RECIPE_FLAGS |= {"--schedule", "--resampling"}
+RECIPE_FLAGS |= {"--schedule", "--resampling", "--tv-step"}
 NUMBER_FLAGS = {"--content-weight", "--style-weight", "--tv-weight", "--learning-rate"}
-NUMBER_FLAGS |= {"--decay-every", "--decay-rate"}
+NUMBER_FLAGS |= {"--decay-every", "--decay-rate", "--coarse-content"}
 SWEEP_FLAGS = {"--sweep", "--sweep-file", "--shard", "--yes"}
 SWEEP_FLAGS |= {"--collect"}
 CHECKPOINT_FLAGS = {"--checkpoint", "--checkpoint-every", "--resume"}
@@ -68,15 +68,17 @@ def test_every_value_has_its_default_in_the_help() -> None:
     ("flag", "default"),
     [
         ("--size", "450"),
-        ("--scales", "1"),
-        ("--steps", "400"),
+        ("--scales", "0.5,1"),
+        ("--steps", "330"),
         ("--schedule", "hold-cosine"),
         ("--conv", "auto"),
         ("--pooling", "max"),
         ("--content-weight", "1"),
         ("--style-weight", "10000"),
         ("--tv-weight", "10"),
-        ("--learning-rate", "0.3"),
+        ("--learning-rate", "0.2"),
+        ("--coarse-content", "3"),
+        ("--tv-step", "proximal"),
         ("--decay-every", "50"),
         ("--decay-rate", "0.8"),
         ("--content-layers", "relu4_last"),

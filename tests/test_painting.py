@@ -28,8 +28,8 @@ def plan(photo=PHOTO, painting=PAINTING, name="default", **changes):
 
 def test_both_long_sides_become_the_size_and_steps_are_shared_by_it() -> None:
     assert plan(size=300, scales=(0.5, 1.0), steps=11) == [
-        ((100, 150), (150, 113), 0, 3),
-        ((200, 300), (300, 225), 3, 8),
+        ((100, 150), (150, 113), 0, 4),
+        ((200, 300), (300, 225), 4, 7),
     ]
     starts_and_steps = [level[2:] for level in plan(size=400, scales=(0.25, 0.5, 1.0), steps=700)]
     assert starts_and_steps == [(0, 100), (100, 200), (300, 400)]
@@ -57,6 +57,8 @@ def test_sizes_too_small_for_the_layers_are_left_out() -> None:
 
 def test_fewer_steps_than_sizes() -> None:
     assert plan(size=300, scales=(0.5, 1.0), steps=1) == [((200, 300), (300, 225), 0, 1)]
+    three = plan(size=300, scales=(0.8, 0.9, 1.0), steps=2)
+    assert [(level[0], level[3]) for level in three] == [((160, 240), 1), ((200, 300), 1)]
 
 
 @pytest.mark.parametrize("which", ["content", "style"])
@@ -107,7 +109,7 @@ def test_stylize_paints_and_reports(params, content, style) -> None:
 
 
 def test_stylize_that_diverges_hands_over_the_last_good_picture(params, content, style) -> None:
-    changes = {"size": (48, 48), "steps": 3, "learning_rate": 1e30, **SHALLOW}
+    changes = {"size": (48, 48), "steps": 3, "scales": (1.0,), "learning_rate": 1e30, **SHALLOW}
     recipe, hyper = preset("default", **changes)
     with pytest.raises(DivergedError) as caught:
         stylize(params, content, style, recipe=recipe, hyper=hyper)

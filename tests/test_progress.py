@@ -8,7 +8,8 @@ import pytest
 from jaxstyle.levels import Level
 from jaxstyle.losses import Losses
 from jaxstyle.progress import Clock, Display, progress_text
-from jaxstyle.transfer import Chunk, begin
+from jaxstyle.state import begin
+from jaxstyle.transfer import Chunk
 
 
 def chunk_of(shape: tuple[int, int], *, done: int, count: int, seconds: float) -> Chunk:

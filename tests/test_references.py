@@ -16,7 +16,8 @@ from jaxstyle.layers import block_of, required_conv_names
 from jaxstyle.losses import gram, moments
 from jaxstyle.objective import Problem, canvas_losses, make_problem
 from jaxstyle.presets import preset
-from jaxstyle.transfer import begin, steps
+from jaxstyle.state import begin
+from jaxstyle.transfer import steps
 from jaxstyle.vgg import features
 
 REFERENCES = Path(__file__).parent / "references"

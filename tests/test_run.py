@@ -73,7 +73,7 @@ def test_log(paint) -> None:
         terms = [float(row[name]) for name in ("content", "style", "tv")]
         assert float(row["total"]) == pytest.approx(sum(terms), rel=1e-5)
     assert float(rows[0]["content"]) == 0
-    assert float(rows[0]["learning_rate"]) == pytest.approx(0.3)
+    assert float(rows[0]["learning_rate"]) == pytest.approx(0.2)
     seconds = [float(row["seconds"]) for row in rows]
     assert seconds == sorted(seconds)
     assert seconds[0] > 0
@@ -181,7 +181,7 @@ def test_divergence_saves_the_last_good_canvas(paint) -> None:
 
 
 def test_divergence_at_a_later_size_saves_the_end_of_the_one_before(paint, monkeypatch) -> None:
-    paint("-o", "coarse.png", "--size", "24", "--steps", "2")
+    paint("-o", "coarse.png", "--size", "24", "--steps", "2", "--content-weight", "3")
     make_problem = painting.make_problem
 
     def spoiled(*given, **settings):
@@ -190,10 +190,10 @@ def test_divergence_at_a_later_size_saves_the_end_of_the_one_before(paint, monke
         return dataclasses.replace(problem, hyper=hyper) if problem.first_step else problem
 
     monkeypatch.setattr(painting, "make_problem", spoiled)
-    code, out, err = paint("-o", "out.png", "--scales", "0.5,1", "--json")
+    code, out, err = paint("-o", "out.png", "--scales", "0.5,1", "--steps", "6", "--json")
     assert code == 1
     assert "the tv loss became NaN or infinite at step 3" in err
-    assert "after step 2 of 4, 16x24" in err
+    assert "after step 2 of 6, 16x24" in err
     assert json.loads(out)["painted_size"] == "16x24"
     np.testing.assert_array_equal(
         images.load_picture(Path("out.png")), images.load_picture(Path("coarse.png"))

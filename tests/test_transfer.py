@@ -14,7 +14,8 @@ from jaxstyle.conv import Direct
 from jaxstyle.errors import DivergedError
 from jaxstyle.objective import canvas_losses, learning_rate
 from jaxstyle.proximal import no_duals, proximal_step
-from jaxstyle.transfer import adam, begin, enlarged, losses_of, steps
+from jaxstyle.state import adam, begin, enlarged
+from jaxstyle.transfer import losses_of, steps
 
 
 def problem_of(*given, **changes):

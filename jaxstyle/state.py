@@ -1,0 +1,104 @@
+"""Where the optimiser stands: how it begins, moves, goes on to a larger size and ends one."""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+
+from jaxstyle.objective import Program
+from jaxstyle.proximal import Duals, no_duals
+
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+"""Adam's constants: the book's, which are PyTorch's defaults."""
+
+_ADAM = optax.scale_by_adam(b1=BETA1, b2=BETA2, eps=EPSILON)
+
+
+class State(NamedTuple):
+    """Where the optimiser stands; it is donated: a state that was passed on is used up."""
+
+    canvas: jax.Array
+    """(H, W, 3), normalised."""
+    optimizer: optax.ScaleByAdamState
+    step: jax.Array
+    """Steps done since the run began."""
+    good: jax.Array
+    """The last canvas whose loss and gradient were finite."""
+    failed: jax.Array
+    """Whether a loss or the gradient was not finite; from then on nothing changes."""
+    duals: Duals | tuple[()] = ()
+    """Of proximal steps, see `ready`."""
+
+
+def begin(canvas: ArrayLike, *, step: int | jax.Array = 0) -> State:
+    """Returns the state before the first step, `step` of which come before this canvas."""
+    canvas = jnp.asarray(canvas)
+    return State(
+        canvas.copy(), _ADAM.init(canvas), jnp.int32(step), canvas.copy(), jnp.array(False)
+    )
+
+
+def ready(state: State, program: Program) -> State:
+    """Returns the state with all that this program's steps hand on: the duals of proximal ones."""
+    if program.tv_step != "proximal" or state.duals:
+        return state
+    return state._replace(duals=no_duals(state.canvas))
+
+
+def enlarged(
+    canvas: ArrayLike, coarse: ArrayLike, fine: ArrayLike, *, step: int | jax.Array
+) -> State:
+    """Returns the state in which the next size begins, from the canvas that the last one left.
+
+    What was painted, the difference from the photo, is interpolated cubically and added to the
+    photo, so that the detail is there which the coarse size did not hold. Adam begins anew. Its
+    moments, resized, were worse: their squares still hold the first, huge gradients and keep the
+    steps at the new size too small.
+
+    Args:
+      canvas: (h, w, 3), normalised, as are the others.
+      coarse: (h, w, 3), the photo at the canvas's size.
+      fine: (H, W, 3), the photo at the next one.
+      step: how many steps of the run come before.
+    """
+    painted, fine = jnp.asarray(canvas) - jnp.asarray(coarse), jnp.asarray(fine)
+    if painted.shape != fine.shape:
+        painted = jax.image.resize(painted, fine.shape, "cubic")
+    return begin(fine + painted, step=step)
+
+
+def closed(state: State, *, step: int) -> State:
+    """Returns the state that ends a size, from the one after a further step.
+
+    The further step tells the losses of the last canvas, which it leaves in `good`. A second state
+    for it would take 48 bytes a pixel where memory is scarcest. Adam is at its beginning again,
+    unless the further step could not be done.
+
+    Args:
+      state: after the further step.
+      step: how many steps were done before it.
+    """
+    if state.failed:
+        return state._replace(failed=jnp.array(False))
+    return begin(state.good, step=step)
+
+
+def adam(
+    gradient: jax.Array, state: optax.ScaleByAdamState
+) -> tuple[jax.Array, jax.Array, optax.ScaleByAdamState]:
+    """Returns Adam's mean gradient, what it is divided by, and the next state.
+
+    Kingma & Ba 2015, algorithm 1: a step moves against mean / root, root being that of the mean
+    square, plus epsilon.
+
+    The moments are optax's. Its bias corrections 1 - beta ** n are off by 1e-5 in float32 at first,
+    enough for a run to leave the book's; here they are -expm1(n log beta), exact to rounding.
+    """
+    _, state = _ADAM.update(gradient, state)
+    count = state.count.astype(gradient.dtype)
+    mean = state.mu / -jnp.expm1(count * math.log(BETA1))
+    square = state.nu / -jnp.expm1(count * math.log(BETA2))
+    return mean, jnp.sqrt(square) + EPSILON, state
