@@ -60,7 +60,7 @@ ROWS_AT_WORK = 72
 STATE = 4 * 12
 """Bytes a pixel of the canvas, the last good one, and Adam's two moments."""
 
-DUALS = 2 * 12
+DUALS = 2 * 6
 """Bytes a pixel of what proximal steps hand on besides."""
 
 PICTURES = 20

@@ -71,9 +71,7 @@ def paint(
         first_canvas(plan[0], init=init, seed=seed, resampling=recipe.resampling)
     )
     kernels, done = None, int(state.step)
-    for before, level in zip([None, *plan], plan, strict=False):
-        if level.first_step + level.steps <= done:
-            continue
+    for level in (each for each in plan if each.first_step + each.steps > done):
         problem = problem_at(
             level,
             kernels := kernels_at(level, params, recipe=recipe, like=kernels),
@@ -82,19 +80,13 @@ def paint(
             target_kernels=target_kernels_of(params),
             mesh=mesh,
         )
-        if before is not None and level.first_step == int(state.step):
-            state = enlarged_to(level, before, state.canvas)
+        if 0 < level.first_step == int(state.step):
+            state = enlarged(state.canvas, level.content.shape, step=level.first_step)
         for chunk in steps(problem, state, pause_every=pause_every):
             if not len(chunk.learning_rate):  # it was compiled
                 give_back()
             yield chunk
             state = chunk.state
-
-
-def enlarged_to(level: Level, before: Level, canvas: Any) -> State:
-    """Returns the state in which a size begins, from the canvas that the one before left."""
-    photos = (images.normalise(each.content) for each in (before, level))
-    return enlarged(canvas, *photos, step=level.first_step)
 
 
 def kernels_at(

@@ -11,9 +11,8 @@ from jaxstyle import images, transfer
 from jaxstyle.errors import DivergedError
 from jaxstyle.levels import Level
 from jaxstyle.losses import Losses
-from jaxstyle.painting import enlarged_to
 from jaxstyle.recipe import Hyperparams, Recipe
-from jaxstyle.state import State, begin
+from jaxstyle.state import State, enlarged
 
 
 class Setting(NamedTuple):
@@ -78,9 +77,8 @@ class Place:
     def begin(self, size: int) -> State:
         """Returns the state before the first step of the size of that number, from 0."""
         self.level_began = len(self.rows)
-        if size == 0:
-            return begin(self.canvas)
-        return enlarged_to(self.plan[size], self.plan[size - 1], self.canvas)
+        level = self.plan[size]
+        return enlarged(self.canvas, level.content.shape, step=level.first_step)
 
     def take(self, rows: NDArray[np.float32], seconds: float) -> None:
         """Takes note of a call's good steps, a row of losses and learning rate for each."""

@@ -40,12 +40,12 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 _BOOK,
                 size=450,
                 scales=(0.5, 1.0),
-                steps=330,
+                steps=300,
                 schedule="hold-cosine",
                 tv_step="proximal",
                 resampling="lanczos",
             ),
-            Hyperparams(learning_rate=0.2, coarse_content=3.0),
+            Hyperparams(learning_rate=0.2, coarse_content=4.0),
         ),
         "book": Preset(
             "Dive into Deep Learning, Neural Style Transfer, the PyTorch listing: 300x450 whatever"

@@ -48,26 +48,16 @@ def ready(state: State, program: Program) -> State:
     return state._replace(duals=no_duals(state.canvas))
 
 
-def enlarged(
-    canvas: ArrayLike, coarse: ArrayLike, fine: ArrayLike, *, step: int | jax.Array
-) -> State:
+def enlarged(canvas: ArrayLike, shape: tuple[int, ...], *, step: int | jax.Array) -> State:
     """Returns the state in which the next size begins, from the canvas that the last one left.
 
-    What was painted, the difference from the photo, is interpolated cubically and added to the
-    photo, so that the detail is there which the coarse size did not hold. Adam begins anew. Its
-    moments, resized, were worse: their squares still hold the first, huge gradients and keep the
-    steps at the new size too small.
-
-    Args:
-      canvas: (h, w, 3), normalised, as are the others.
-      coarse: (h, w, 3), the photo at the canvas's size.
-      fine: (H, W, 3), the photo at the next one.
-      step: how many steps of the run come before.
+    The canvas is interpolated cubically; Adam begins anew. Its moments, resized, were worse: their
+    squares still hold the first, huge gradients and keep the steps at the new size too small. The
+    photo's own detail, added to the canvas, did not help: total variation takes it out again.
     """
-    painted, fine = jnp.asarray(canvas) - jnp.asarray(coarse), jnp.asarray(fine)
-    if painted.shape != fine.shape:
-        painted = jax.image.resize(painted, fine.shape, "cubic")
-    return begin(fine + painted, step=step)
+    canvas = jnp.asarray(canvas)
+    same = canvas.shape == shape
+    return begin(canvas if same else jax.image.resize(canvas, shape, "cubic"), step=step)
 
 
 def closed(state: State, *, step: int) -> State:

@@ -69,7 +69,7 @@ def test_every_value_has_its_default_in_the_help() -> None:
     [
         ("--size", "450"),
         ("--scales", "0.5,1"),
-        ("--steps", "330"),
+        ("--steps", "300"),
         ("--schedule", "hold-cosine"),
         ("--conv", "auto"),
         ("--pooling", "max"),
@@ -77,7 +77,7 @@ def test_every_value_has_its_default_in_the_help() -> None:
         ("--style-weight", "10000"),
         ("--tv-weight", "10"),
         ("--learning-rate", "0.2"),
-        ("--coarse-content", "3"),
+        ("--coarse-content", "4"),
         ("--tv-step", "proximal"),
         ("--decay-every", "50"),
         ("--decay-rate", "0.8"),
