@@ -40,7 +40,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 _BOOK,
                 size=450,
                 scales=(0.5, 1.0),
-                steps=300,
+                steps=345,
                 schedule="hold-cosine",
                 tv_step="proximal",
                 resampling="lanczos",
