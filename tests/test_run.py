@@ -181,7 +181,7 @@ def test_divergence_saves_the_last_good_canvas(paint) -> None:
 
 
 def test_divergence_at_a_later_size_saves_the_end_of_the_one_before(paint, monkeypatch) -> None:
-    paint("-o", "coarse.png", "--size", "24", "--steps", "2", "--content-weight", "3")
+    paint("-o", "coarse.png", "--size", "24", "--steps", "2", "--content-weight", "4")
     make_problem = painting.make_problem
 
     def spoiled(*given, **settings):
