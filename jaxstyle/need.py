@@ -60,8 +60,8 @@ ROWS_AT_WORK = 72
 STATE = 4 * 12
 """Bytes a pixel of the canvas, the last good one, and Adam's two moments."""
 
-DUALS = 2 * 6
-"""Bytes a pixel of what proximal steps hand on besides."""
+DUALS = 2 * 6 + 8
+"""Bytes a pixel of what proximal steps hand on besides, and of what they need meanwhile."""
 
 PICTURES = 20
 """Bytes a pixel of the canvas in 8 bits and on its way there, and of the file's picture."""
