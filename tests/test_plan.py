@@ -32,7 +32,8 @@ def test_a_cgroup_says_what_is_left(tmp_path: Path) -> None:
 def test_memory_is_by_the_pixel_and_column(monkeypatch: pytest.MonkeyPatch) -> None:
     """1024 rows more are so many pixels, in as even strips.
 
-    Each has a state of four images, what proximal steps need, and its part of the content's map, 512 channels at 1/8.
+    Each has a state of four images, what proximal steps need, and its part of the content's map,
+    512 channels at 1/8.
     """
     monkeypatch.setenv("XLA_FLAGS", "")
     for way in plan.WAYS:
