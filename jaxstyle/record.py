@@ -122,6 +122,9 @@ def read(path: Path) -> Record:
 def restore(record: Record) -> tuple[Recipe, Hyperparams, dict[str, Any], list[str]]:
     """Returns a record's settings, ready for use.
 
+    A setting that it lacks, since there was none such when it was written, has the default of its
+    field, with which all is done as it was then; where there is none, that of the default preset.
+
     Returns:
       The recipe, the hyperparameters, the `OTHER_SETTINGS` that it has, and the names of settings
       that this version does not know.
@@ -134,7 +137,7 @@ def restore(record: Record) -> tuple[Recipe, Hyperparams, dict[str, Any], list[s
     changes = {name: stored[name] for name in known if name in stored}
     recipe, hyper = preset("default")
     # every field is given explicitly, so that none is chosen as a consequence of another
-    full = {**dataclasses.asdict(recipe), **dataclasses.asdict(hyper), **changes}
+    full = {**dataclasses.asdict(recipe), **dataclasses.asdict(hyper), **_own_defaults(), **changes}
     try:
         recipe, hyper = change(recipe, hyper, **full)
     except InputError as error:
@@ -142,6 +145,12 @@ def restore(record: Record) -> tuple[Recipe, Hyperparams, dict[str, Any], list[s
     others = {name: stored[name] for name in OTHER_SETTINGS if name in stored}
     _check_others(others)
     return recipe, hyper, others, sorted(stored.keys() - set(known) - set(OTHER_SETTINGS))
+
+
+def _own_defaults() -> dict[str, Any]:
+    """Returns by setting the default of its field, where it has one."""
+    fields = dataclasses.fields(Recipe) + dataclasses.fields(Hyperparams)
+    return {each.name: each.default for each in fields if each.default is not dataclasses.MISSING}
 
 
 def _check_others(others: dict[str, Any]) -> None:

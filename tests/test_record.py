@@ -229,6 +229,16 @@ def test_whatever_a_record_holds_it_is_used_or_refused(changes: dict[str, Any]) 
     assert len(message.splitlines()) == 1
 
 
+def test_a_setting_that_was_not_there_yet_leaves_all_as_it_was() -> None:
+    """Whatever the default preset says of it today."""
+    facts = some_record()
+    for name in ("tv_step", "coarse_content"):
+        del facts["settings"][name]
+    recipe, hyper, _, _ = record.restore(facts)
+    assert (recipe.tv_step, hyper.coarse_content) == ("gradient", 1.0)
+    assert (recipe, hyper) == record.restore(some_record())[:2]
+
+
 def test_differences_are_said() -> None:
     facts = some_record()
     assert record.differences(facts, SHA) == []
