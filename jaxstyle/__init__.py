@@ -34,6 +34,7 @@ The map, from the ground up; a module imports only from those before it:
     state       where the optimiser stands
     transfer    the jitted steps
     levels      the sizes of a run
+    ahead       work done ahead of time by a thread
     painting    the loop over sizes, from two pictures to one
     compilation compiled programs, kept for the next run
     record      what a run was, kept in its picture

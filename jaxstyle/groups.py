@@ -9,9 +9,8 @@ import jax
 import numpy as np
 
 from jaxstyle.conv import Params
-from jaxstyle.levels import Level, levels
+from jaxstyle.levels import Level, levels, problem_at, target_kernels_of
 from jaxstyle.objective import Problem, _as_arrays, resolve
-from jaxstyle.painting import problem_at, target_kernels_of
 from jaxstyle.places import Setting
 from jaxstyle.recipe import Hyperparams, Recipe
 from jaxstyle.room import NO_LIMIT, Room, memory_left

@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterator
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+THREADS_AHEAD = "jaxstyle-ahead"
+"""How the names of threads begin that do work ahead of time."""
+
 _WRITING = threading.Lock()
 
 
@@ -79,6 +82,11 @@ class Interruption:
     def exit_code(self) -> int:
         """130 for Ctrl-C, 143 for SIGTERM, as shells report them."""
         return 128 + (self.received or signal.SIGINT)
+
+
+def works_ahead() -> bool:
+    """Whether a thread is still at work for what may not be wanted any more, see `ahead`."""
+    return any(each.name.startswith(THREADS_AHEAD) for each in threading.enumerate())
 
 
 @contextlib.contextmanager

@@ -1,12 +1,16 @@
-"""The sizes of a run, from coarse to fine: the pictures, steps and numbers of each."""
+"""The sizes of a run, from coarse to fine: the pictures, steps, numbers and problem of each."""
 
 import dataclasses
 import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from jax.sharding import Mesh
+
 from jaxstyle import images
+from jaxstyle.conv import Kernels, Params, prepare
 from jaxstyle.layers import smallest_side
+from jaxstyle.objective import Problem, make_problem
 from jaxstyle.plan import way_of
 from jaxstyle.recipe import Hyperparams, Recipe
 from jaxstyle.room import Room, memory_left
@@ -91,3 +95,54 @@ def _resized(
         for picture, size in zip(pictures, sizes, strict=True)
     )
     return content, style
+
+
+def whole_problem(
+    params: Params,
+    level: Level,
+    *,
+    recipe: Recipe,
+    hyper: Hyperparams,
+    mesh: Mesh | None,
+    like: Kernels | None = None,
+) -> Problem:
+    """Returns the problem of one size of a run, which shares what it can of another's kernels."""
+    kernels, plain = kernels_at(level, params, recipe=recipe, like=like), target_kernels_of(params)
+    given: Any = {"recipe": recipe, "hyper": hyper, "target_kernels": plain, "mesh": mesh}
+    return problem_at(level, kernels, **given)
+
+
+def kernels_at(
+    level: Level, params: Params, *, recipe: Recipe, like: Kernels | None = None
+) -> Kernels:
+    """Returns the kernels that canvases of this size are painted with, see `prepare`."""
+    size = level.content.shape[0], level.content.shape[1]
+    return prepare(params, conv=recipe.conv, size=size, like=like)
+
+
+def target_kernels_of(params: Params) -> Kernels:
+    """Returns the kernels for targets: plain, as these are computed once, and without gradients."""
+    return prepare(params, conv="direct", gradients=False)
+
+
+def problem_at(
+    level: Level,
+    kernels: Kernels,
+    *,
+    recipe: Recipe,
+    hyper: Hyperparams,
+    target_kernels: Kernels,
+    mesh: Mesh | None = None,
+) -> Problem:
+    """Returns the problem of one size, see `make_problem`."""
+    return make_problem(
+        kernels,
+        images.normalise(level.content),
+        images.normalise(level.style),
+        recipe=dataclasses.replace(recipe, memory=level.memory),
+        hyper=level.numbers(hyper),
+        first_step=level.first_step,
+        steps=level.steps,
+        target_kernels=target_kernels,
+        mesh=mesh,
+    )

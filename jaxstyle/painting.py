@@ -5,28 +5,32 @@ it. `stylize` drains it.
 """
 
 import contextlib
-import dataclasses
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 from numpy.typing import NDArray
 
 from jaxstyle import images
-from jaxstyle.conv import Kernels, Params, prepare
+from jaxstyle.ahead import begun
+from jaxstyle.conv import Params
 from jaxstyle.errors import DivergedError, InputError
-from jaxstyle.levels import Level, levels
-from jaxstyle.objective import Problem, make_problem
+from jaxstyle.levels import Level, levels, whole_problem
+from jaxstyle.objective import Problem
 from jaxstyle.presets import change, preset
 from jaxstyle.recipe import INITS, Hyperparams, Recipe, for_several_devices, validate
 from jaxstyle.room import give_back
 from jaxstyle.shards import mesh_of, own_of
 from jaxstyle.state import State, begin, enlarged
-from jaxstyle.transfer import Chunk, steps
+from jaxstyle.transfer import Chunk, compile_steps, steps
 from jaxstyle.vgg import needed
+
+TIMES_THE_PIXELS = 3
+"""How many times as many pixels the next size must have to be prepared while one is painted."""
 
 
 def paint(
@@ -70,16 +74,15 @@ def paint(
     state = start or begin(
         first_canvas(plan[0], init=init, seed=seed, resampling=recipe.resampling)
     )
-    kernels, done = None, int(state.step)
-    for level in (each for each in plan if each.first_step + each.steps > done):
-        problem = problem_at(
-            level,
-            kernels := kernels_at(level, params, recipe=recipe, like=kernels),
-            recipe=recipe,
-            hyper=hyper,
-            target_kernels=target_kernels_of(params),
-            mesh=mesh,
-        )
+    todo = [each for each in plan if each.first_step + each.steps > int(state.step)]
+    made = partial(whole_problem, params, recipe=recipe, hyper=hyper, mesh=mesh)
+    coming: Callable[[], Problem] = partial(made, todo[0]) if todo else made
+    for level, after in itertools.zip_longest(todo, todo[1:]):
+        problem = coming()
+        if after is not None:
+            coming = partial(made, after, like=problem.kernels)
+            if mesh is None and _is_small_beside(level, after):
+                coming = begun(partial(_compiled, coming, after))
         if 0 < level.first_step == int(state.step):
             state = enlarged(state.canvas, level.content.shape, step=level.first_step)
         for chunk in steps(problem, state, pause_every=pause_every):
@@ -89,40 +92,16 @@ def paint(
             state = chunk.state
 
 
-def kernels_at(
-    level: Level, params: Params, *, recipe: Recipe, like: Kernels | None = None
-) -> Kernels:
-    """Returns the kernels that canvases of this size are painted with, see `prepare`."""
-    size = level.content.shape[0], level.content.shape[1]
-    return prepare(params, conv=recipe.conv, size=size, like=like)
+def _compiled(made: Callable[[], Problem], level: Level) -> Problem:
+    """Returns the problem of a size, and has its steps compiled."""
+    problem = made()
+    compile_steps(problem, level.content.shape)
+    return problem
 
 
-def target_kernels_of(params: Params) -> Kernels:
-    """Returns the kernels for targets: plain, as these are computed once, and without gradients."""
-    return prepare(params, conv="direct", gradients=False)
-
-
-def problem_at(
-    level: Level,
-    kernels: Kernels,
-    *,
-    recipe: Recipe,
-    hyper: Hyperparams,
-    target_kernels: Kernels,
-    mesh: Mesh | None = None,
-) -> Problem:
-    """Returns the problem of one size, see `make_problem`."""
-    return make_problem(
-        kernels,
-        images.normalise(level.content),
-        images.normalise(level.style),
-        recipe=dataclasses.replace(recipe, memory=level.memory),
-        hyper=level.numbers(hyper),
-        first_step=level.first_step,
-        steps=level.steps,
-        target_kernels=target_kernels,
-        mesh=mesh,
-    )
+def _is_small_beside(level: Level, after: Level) -> bool:
+    """Whether both sizes together need no more memory than the next will by itself."""
+    return TIMES_THE_PIXELS * level.content.size <= after.content.size
 
 
 def first_canvas(level: Level, *, init: Any, seed: int, resampling: str) -> jax.Array:

@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 
 from jaxstyle.conv import Kernels, Params
 from jaxstyle.groups import Workshop, groups, workshop
+from jaxstyle.levels import kernels_at
 from jaxstyle.objective import Problem
-from jaxstyle.painting import first_canvas, kernels_at
+from jaxstyle.painting import first_canvas
 from jaxstyle.places import Place, Result, Setting
 from jaxstyle.shards import copy_to_all
 from jaxstyle.spread import local_parts, local_trees, mesh_of, run_steps, spread

@@ -11,15 +11,29 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from jaxstyle import cli
 from jaxstyle.checks import check_files
 from jaxstyle.errors import InputError
-from jaxstyle.interrupt import Interruption
+from jaxstyle.interrupt import Interruption, works_ahead
 from jaxstyle.presets import PRESETS
 from jaxstyle.room import compile_leanly
 from jaxstyle.texts import one_line, shown
+
+
+def command() -> NoReturn:
+    """Is the process: runs the command line and ends with its exit code.
+
+    Python would wait for a thread that still compiles what nobody wants any more.
+    """
+    code = main()
+    if works_ahead():
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or never there
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -210,4 +224,4 @@ def _list_presets() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

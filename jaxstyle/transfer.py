@@ -140,6 +140,16 @@ def steps(problem: Problem, state: State, *, pause_every: int = 0) -> Iterator[C
             count = min(count, pause_every - done % pause_every)
 
 
+def compile_steps(problem: Problem, shape: tuple[int, ...]) -> None:
+    """Compiles what `steps` will call for canvases of a shape (H, W, 3); computes nothing.
+
+    On one device. What is compiled is kept by jax with the jitted function, so that the call finds
+    it, from whatever thread.
+    """
+    state = jax.eval_shape(lambda: ready(begin(jnp.zeros(shape)), problem.program))
+    _run_steps.lower(state, 0, problem).compile()
+
+
 def _steps_a_call(count: int, seconds: float) -> int:
     """Returns how many steps to do next, after `count` steps took so long."""
     if count == 0:  # that was the compilation

@@ -10,9 +10,8 @@ from jaxstyle import compilation, images
 from jaxstyle.device import choose_device, device_room
 from jaxstyle.dryrun import Call, call_of, compile_steps, memory_beside_kernels, seconds_a_step
 from jaxstyle.inputs import Inputs, Say
-from jaxstyle.levels import Level
+from jaxstyle.levels import Level, kernels_at
 from jaxstyle.need import WAYS, Sides, memory_of, memory_with
-from jaxstyle.painting import kernels_at
 from jaxstyle.plan import fits, gigabytes, largest_size
 from jaxstyle.progress import size_text
 from jaxstyle.recipe import Recipe

@@ -90,6 +90,20 @@ def test_before_the_first_step_there_is_nothing_to_save(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_nobody_waits_for_a_thread_that_works_ahead() -> None:
+    code = (
+        "import time\n"
+        "from jaxstyle import ahead, run\n"
+        "ahead.begun(lambda: time.sleep(300))\n"
+        "print('done')\n"
+        "run.main = lambda: 7\n"
+        "run.command()"
+    )
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (result.returncode, result.stdout, result.stderr) == (7, "done\n", "")
+
+
 def test_one_signal_while_a_file_is_written_is_noted() -> None:
     with Interruption(os._exit) as interruption, interruption.noted_only():
         with unbreakable():

@@ -1,14 +1,17 @@
 """Sizes, first canvases, and `stylize` from array to array."""
 
 import dataclasses
+import logging
 
 import jax
 import numpy as np
 import pytest
 from conftest import SHALLOW
 
-from jaxstyle import images
+from jaxstyle import images, painting
+from jaxstyle.ahead import begun
 from jaxstyle.errors import DivergedError, InputError
+from jaxstyle.interrupt import THREADS_AHEAD
 from jaxstyle.levels import Level, levels
 from jaxstyle.painting import first_canvas, paint, stylize
 from jaxstyle.presets import preset
@@ -137,6 +140,34 @@ def test_each_size_goes_on_from_the_one_before(params, content, style) -> None:
     assert shape == (46, 64, 3)
     np.testing.assert_allclose(large, jax.image.resize(small, shape, "cubic"), atol=1e-5)
     assert np.abs(small - images.normalise(coarse.content)).mean() > 0.1  # it had been painted
+
+
+def test_the_next_size_is_compiled_meanwhile_and_once(
+    params, content, style, caplog, monkeypatch
+) -> None:
+    """Each size once, the second in a thread; the picture is the one without a thread."""
+    recipe, hyper = preset("default", size=61, scales=(0.5, 1.0), steps=6, **SHALLOW)
+    plan = levels(content, style, recipe=recipe)
+    pictures, threads = [], []
+    for times in (1, 100):
+        monkeypatch.setattr(painting, "TIMES_THE_PIXELS", times)
+        jax.clear_caches()
+        caplog.clear()
+        with caplog.at_level(logging.DEBUG, "jax._src.interpreters.pxla"):
+            *_, chunk = paint(params, plan, recipe=recipe, hyper=hyper)
+        pictures.append(np.array(chunk.state.canvas))
+        lines = [each for each in caplog.records if "Compiling jit(_run_steps)" in each.message]
+        threads.append([str(each.threadName).startswith(THREADS_AHEAD) for each in lines])
+    assert threads == [[False, True], [False, False]]
+    np.testing.assert_array_equal(*pictures)
+
+
+def test_an_error_in_the_thread_reaches_the_caller() -> None:
+    def fail() -> None:
+        raise InputError("no such layer")
+
+    with pytest.raises(InputError, match="no such layer"):
+        begun(fail)()
 
 
 def test_stylize_takes_other_layers_without_numbers(params, content, style) -> None:
