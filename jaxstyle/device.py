@@ -49,9 +49,10 @@ def choose_devices(name: str | None, flags: DeviceFlags, *, say: Say) -> list[ja
       InputError: jax has no such device, or the other processes cannot be found.
     """
     join(flags.distributed)
-    device = choose_device(name, say=say)
     if not flags.several:
-        return [device]
+        call_in_this_thread()
+        return [choose_device(name, say=say)]
+    device = choose_device(name, say=say)
     devices = devices_for(device.platform, flags.most)
     there = len(jax.local_devices(backend=device.platform))
     if flags.most is not None and there < flags.most:
@@ -60,6 +61,14 @@ def choose_devices(name: str | None, flags: DeviceFlags, *, say: Say) -> list[ja
             f" {'is' if there == 1 else 'are'} {there}"
         )
     return devices
+
+
+def call_in_this_thread() -> None:
+    """Has the thread that calls a CPU do the call, where `room.keep_freed_memory` is of use.
+
+    Before jax looks for devices. One CPU alone: several would wait for each other.
+    """
+    jax.config.update("jax_cpu_enable_async_dispatch", False)  # type: ignore[no-untyped-call]
 
 
 def kind_of(devices: Sequence[jax.Device]) -> str:

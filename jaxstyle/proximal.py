@@ -21,8 +21,8 @@ import jax.numpy as jnp
 from jax import lax
 
 ITERATIONS = 8
-"""Of the dual, a step: it begins where the last step left it. Runs with 4 to 20 end at the same loss,
-to the 1 % by which rounding makes them differ."""
+"""Of the dual, a step: it begins where the last one left it. Runs with 4 to 20 of them end at the
+same loss, to the 1 % by which rounding makes runs differ."""
 
 Duals = tuple[jax.Array, jax.Array]
 """By pair of neighbours how they push each other, vertically and horizontally: (H, W, 3) each, at

@@ -18,7 +18,7 @@ from jaxstyle.checks import check_files
 from jaxstyle.errors import InputError
 from jaxstyle.interrupt import Interruption, works_ahead
 from jaxstyle.presets import PRESETS
-from jaxstyle.room import compile_leanly
+from jaxstyle.room import compile_leanly, keep_freed_memory
 from jaxstyle.texts import one_line, shown
 
 
@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if parsed.collect is not None:
                 return _collect(parsed.collect, as_json=parsed.json)
             compile_leanly()
+            keep_freed_memory()
             if parsed.sweep is not None:
                 return _sweep(parsed, interruption)
             return _run(parsed, interruption)

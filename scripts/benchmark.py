@@ -82,10 +82,14 @@ def work(program: str, size: tuple[int, int], weights: str) -> None:
 
     Answers with JSON lines: first its readiness, then the seconds and losses of the steps.
     """
-    from jaxstyle.room import compile_leanly
+    from jaxstyle.room import compile_leanly, keep_freed_memory
 
     if not program.startswith("torch"):
-        compile_leanly()  # as the command line does
+        compile_leanly()  # as the command line does, and what follows
+        keep_freed_memory()
+        from jaxstyle.device import call_in_this_thread
+
+        call_in_this_thread()
     from jaxstyle import load_weights
 
     began = time.perf_counter()

@@ -25,7 +25,7 @@ def test_two_neighbours_approach_and_never_pass(gap, expected, across) -> None:
     shape = (1, 2, 3) if across else (2, 1, 3)
     moved = jnp.array([[0.0] * 3, [gap] * 3]).reshape(shape)
     widths = jnp.array([[1.0] * 3, [3.0] * 3]).reshape(shape)
-    found = step(moved, widths, 0.6)
+    found = step(moved, widths, 0.6, times=3)
     np.testing.assert_allclose(found.reshape(2, 3)[:, 0], expected, atol=2e-3)
 
 
