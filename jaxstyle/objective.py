@@ -50,6 +50,7 @@ class Program(NamedTuple):
     pooling: str
     schedule: str
     tv_step: str = "gradient"
+    beta2: str = "constant"
     strips: bool = False
     """Whether features are computed in strips of rows, see `strips`."""
     rows: Rows | None = None
@@ -81,14 +82,10 @@ def resolve(recipe: Recipe, kernels: Kernels | Params) -> Program:
     Raises:
       InputError: the weights have no such layer, or two names mean the same one.
     """
-    return Program(
-        resolve_taps(recipe.content_layers, sorted(kernels)),
-        resolve_taps(recipe.style_layers, sorted(kernels)),
-        recipe.pooling,
-        recipe.schedule,
-        recipe.tv_step,
-        recipe.memory == "strips",
-    )
+    taps = recipe.content_layers, recipe.style_layers
+    content, style = (resolve_taps(each, sorted(kernels)) for each in taps)
+    same = {name: getattr(recipe, name) for name in ("pooling", "schedule", "tv_step", "beta2")}
+    return Program(content, style, **same, strips=recipe.memory == "strips")
 
 
 @partial(jax.jit, static_argnames=("program", "style_rows"))

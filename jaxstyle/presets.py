@@ -43,6 +43,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 steps=345,
                 schedule="hold-cosine",
                 tv_step="proximal",
+                beta2="increasing",
                 resampling="lanczos",
             ),
             Hyperparams(learning_rate=0.2, coarse_content=4.0),

@@ -20,6 +20,7 @@ INITS = ("content", "style", "noise")
 
 SCHEDULES = ("step", "cosine", "hold-cosine")
 TV_STEPS = ("gradient", "proximal")
+BETA2S = ("constant", "increasing")
 RESAMPLINGS = ("lanczos", "bilinear")
 
 Size = int | tuple[int, int]
@@ -98,6 +99,14 @@ class Recipe:
             "how a step takes the total variation: gradient, with the other terms; proximal, solved"
             " as it is after them, which needs fewer steps",
             choices=TV_STEPS,
+        ),
+    )
+    beta2: str = field(
+        default="constant",
+        metadata=_about(
+            "how long Adam remembers squared gradients: constant, beta2 = 0.999; increasing,"
+            " 1 - n^-0.8 at step n of a size, so that the first ones, far too large, are forgotten",
+            choices=BETA2S,
         ),
     )
     resampling: str = field(

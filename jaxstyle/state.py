@@ -14,6 +14,9 @@ from jaxstyle.proximal import Duals, no_duals
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 """Adam's constants: the book's, which are PyTorch's defaults."""
 
+BETA2_POWER = 0.8
+"""Of the beta2 that increases, 1 - n ** -power: Shazeer & Stern 2018, "Adafactor", section 7.2."""
+
 _ADAM = optax.scale_by_adam(b1=BETA1, b2=BETA2, eps=EPSILON)
 
 
@@ -77,7 +80,7 @@ def closed(state: State, *, step: int) -> State:
 
 
 def adam(
-    gradient: jax.Array, state: optax.ScaleByAdamState
+    gradient: jax.Array, state: optax.ScaleByAdamState, *, beta2: str = "constant"
 ) -> tuple[jax.Array, jax.Array, optax.ScaleByAdamState]:
     """Returns Adam's mean gradient, what it is divided by, and the next state.
 
@@ -86,9 +89,22 @@ def adam(
 
     The moments are optax's. Its bias corrections 1 - beta ** n are off by 1e-5 in float32 at first,
     enough for a run to leave the book's; here they are -expm1(n log beta), exact to rounding.
+
+    Args:
+      gradient: of any shape.
+      state: from `optax.scale_by_adam`.
+      beta2: "constant", BETA2; or "increasing", 1 - n ** -BETA2_POWER at step n. It begins with 0,
+        so its mean square needs no correction. A few hundred steps are no more than BETA2's memory,
+        in which the first gradients of a size, many times the later ones, keep all steps small.
     """
+    before = state.nu
     _, state = _ADAM.update(gradient, state)
     count = state.count.astype(gradient.dtype)
     mean = state.mu / -jnp.expm1(count * math.log(BETA1))
-    square = state.nu / -jnp.expm1(count * math.log(BETA2))
+    if beta2 == "constant":
+        square = state.nu / -jnp.expm1(count * math.log(BETA2))
+    else:
+        new = count**-BETA2_POWER
+        square = (1 - new) * before + new * jnp.square(gradient)
+        state = state._replace(nu=square)
     return mean, jnp.sqrt(square) + EPSILON, state

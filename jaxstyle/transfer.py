@@ -55,7 +55,7 @@ def _step(state: State, problem: Problem) -> tuple[State, Losses, jax.Array]:
 
     (_, terms), gradient = jax.value_and_grad(objective, has_aux=True)(state.canvas)
     rate = learning_rate(state.step, problem).astype(gradient.dtype)
-    mean, root, optimizer = adam(gradient, state.optimizer)
+    mean, root, optimizer = adam(gradient, state.optimizer, beta2=problem.program.beta2)
     canvas, duals = state.canvas - rate * (mean / root), state.duals
     if duals:
         height, weight = None if rows is None else rows.height, problem.hyper.tv_weight

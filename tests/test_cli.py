@@ -25,7 +25,7 @@ RUNNING_FLAGS = {"--device", "--quiet", "--json", "--version", "--help", "--plan
 RUNNING_FLAGS |= {"--devices", "--distributed"}
 RECIPE_FLAGS = {"--content-layers", "--style-layers", "--pooling", "--conv", "--memory"}
 RECIPE_FLAGS |= {"--size", "--scales", "--steps"}
-RECIPE_FLAGS |= {"--schedule", "--resampling", "--tv-step"}
+RECIPE_FLAGS |= {"--schedule", "--resampling", "--tv-step", "--beta2"}
 NUMBER_FLAGS = {"--content-weight", "--style-weight", "--tv-weight", "--learning-rate"}
 NUMBER_FLAGS |= {"--decay-every", "--decay-rate", "--coarse-content"}
 SWEEP_FLAGS = {"--sweep", "--sweep-file", "--shard", "--yes"}
@@ -79,6 +79,7 @@ def test_every_value_has_its_default_in_the_help() -> None:
         ("--learning-rate", "0.2"),
         ("--coarse-content", "4"),
         ("--tv-step", "proximal"),
+        ("--beta2", "increasing"),
         ("--decay-every", "50"),
         ("--decay-rate", "0.8"),
         ("--content-layers", "relu4_last"),

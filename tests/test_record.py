@@ -232,10 +232,11 @@ def test_whatever_a_record_holds_it_is_used_or_refused(changes: dict[str, Any]) 
 def test_a_setting_that_was_not_there_yet_leaves_all_as_it_was() -> None:
     """Whatever the default preset says of it today."""
     facts = some_record()
-    for name in ("tv_step", "coarse_content"):
+    for name in ("tv_step", "beta2", "coarse_content"):
         del facts["settings"][name]
     recipe, hyper, _, _ = record.restore(facts)
-    assert (recipe.tv_step, hyper.coarse_content) == ("gradient", 1.0)
+    assert (recipe.tv_step, recipe.beta2) == ("gradient", "constant")
+    assert hyper.coarse_content == 1.0
     assert (recipe, hyper) == record.restore(some_record())[:2]
 
 

@@ -52,6 +52,24 @@ def test_adam_equals_float64_to_rounding() -> None:
         assert relative_rms(unbiased_mean / root, expected) < 5e-7, step
 
 
+def test_beta2_that_increases_equals_float64_to_rounding() -> None:
+    """1 - n ** -0.8, from 0: the mean square is a mean from the first step on."""
+    random = np.random.default_rng(0)
+    start = jnp.zeros((5, 4, 3))
+    state = begin(start).optimizer
+    mean, square = np.zeros(start.shape), np.zeros(start.shape)
+    for step in range(1, 30):
+        gradient = random.normal(size=start.shape).astype(np.float32)
+        unbiased_mean, root, state = jax.jit(adam, static_argnames="beta2")(
+            gradient, state, beta2="increasing"
+        )
+        mean = 0.9 * mean + 0.1 * gradient.astype(np.float64)
+        new = step**-0.8
+        square = (1 - new) * square + new * gradient.astype(np.float64) ** 2
+        expected = mean / (1 - 0.9**step) / (np.sqrt(square) + 1e-8)
+        assert relative_rms(unbiased_mean / root, expected) < 1e-6, step
+
+
 def test_steps_apply_adam_and_the_schedule(problem, content) -> None:
     """One step at a time: the canvas moves by the learning rate times Adam's direction.
 
