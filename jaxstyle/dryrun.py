@@ -15,7 +15,7 @@ from jaxstyle.inputs import Settings
 from jaxstyle.levels import Level
 from jaxstyle.objective import Problem, make_problem
 from jaxstyle.state import State, begin, ready
-from jaxstyle.transfer import MOST_STEPS_A_CALL, SECONDS_A_CALL, _run_steps
+from jaxstyle.transfer import MOST_STEPS_A_CALL, SECONDS_A_CALL, compile_steps
 
 CALLS_TIMED = 3
 """The quickest counts: what else the machine does can only add to it."""
@@ -29,7 +29,7 @@ class Call(NamedTuple):
     problem: Problem
 
 
-def compile_steps(
+def compile_level(
     way: str, level: Level, kernels: Kernels, settings: Settings
 ) -> tuple[Any, Problem]:
     """Returns the program of a size, compiled, and its problem with shapes for arrays.
@@ -44,8 +44,7 @@ def compile_steps(
         *(kernels, canvas, canvas),
     )
     problem = dataclasses.replace(problem, first_step=level.first_step, steps=level.steps)
-    state = jax.eval_shape(lambda canvas: ready(begin(canvas), problem.program), canvas)
-    return _run_steps.lower(state, 1, problem).compile(), problem
+    return compile_steps(problem, level.content.shape), problem
 
 
 def memory_beside_kernels(program: Any, kernels: Kernels) -> int:
@@ -58,7 +57,7 @@ def memory_beside_kernels(program: Any, kernels: Kernels) -> int:
 def call_of(
     program: Any, problem: Problem, kernels: Kernels, picture: images.Picture, settings: Settings
 ) -> Call:
-    """Returns what is needed to do steps of `program`, from `compile_steps`, on a picture.
+    """Returns what is needed to do steps of `program`, from `compile_level`, on a picture.
 
     Its targets are 0, which takes as long as any others.
     """

@@ -81,13 +81,13 @@ def paint(
         problem = coming()
         if after is not None:
             coming = partial(made, after, like=problem.kernels)
-            if mesh is None and _is_small_beside(level, after):
-                coming = begun(partial(_compiled, coming, after))
         if 0 < level.first_step == int(state.step):
             state = enlarged(state.canvas, level.content.shape, step=level.first_step)
         for chunk in steps(problem, state, pause_every=pause_every):
             if not len(chunk.learning_rate):  # it was compiled
                 give_back()
+                if after is not None and mesh is None and _is_small_beside(level, after):
+                    coming = begun(partial(_compiled, coming, after))
             yield chunk
             state = chunk.state
 

@@ -35,12 +35,12 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "default": Preset(
             "ours: the book's objective and balance at the photo's own aspect ratio; first at half"
-            " size, then in full, with proximal steps: about `book`'s loss in a third of its time",
+            " size, then in full, by proximal steps: about `book`'s loss in half of its time",
             dataclasses.replace(
                 _BOOK,
                 size=450,
                 scales=(0.5, 1.0),
-                steps=345,
+                steps=255,
                 schedule="hold-cosine",
                 tv_step="proximal",
                 beta2="increasing",

@@ -140,14 +140,14 @@ def steps(problem: Problem, state: State, *, pause_every: int = 0) -> Iterator[C
             count = min(count, pause_every - done % pause_every)
 
 
-def compile_steps(problem: Problem, shape: tuple[int, ...]) -> None:
-    """Compiles what `steps` will call for canvases of a shape (H, W, 3); computes nothing.
+def compile_steps(problem: Problem, shape: tuple[int, ...]) -> Any:
+    """Returns the program that `steps` calls for canvases of a shape (H, W, 3), compiled.
 
-    On one device. What is compiled is kept by jax with the jitted function, so that the call finds
-    it, from whatever thread.
+    On one device. jax keeps it with the jitted function, so that later calls find it, from whatever
+    thread. Instead of arrays the problem may have their shapes.
     """
     state = jax.eval_shape(lambda: ready(begin(jnp.zeros(shape)), problem.program))
-    _run_steps.lower(state, 0, problem).compile()
+    return _run_steps.lower(state, 0, problem).compile()
 
 
 def _steps_a_call(count: int, seconds: float) -> int:

@@ -8,7 +8,7 @@ import jax
 
 from jaxstyle import compilation, images
 from jaxstyle.device import choose_device, device_room
-from jaxstyle.dryrun import Call, call_of, compile_steps, memory_beside_kernels, seconds_a_step
+from jaxstyle.dryrun import Call, call_of, compile_level, memory_beside_kernels, seconds_a_step
 from jaxstyle.inputs import Inputs, Say
 from jaxstyle.levels import Level, kernels_at
 from jaxstyle.need import WAYS, Sides, memory_of, memory_with
@@ -92,14 +92,14 @@ def _tried(inputs: Inputs, plan: list[Level], room: Room, note: Say) -> Trial:
         program = None
         if name == last.memory or timed == _sides(last.content):
             note(f"compiling {size_text(last.content.shape)}, {name}")
-            program, problem = compile_steps(name, last, kernels, settings)
+            program, problem = compile_level(name, last, kernels, settings)
             programs[name] = memory_beside_kernels(program, kernels)
         if not fits(timed, timed, recipe=recipe, way=name, room=room, started=True):
             continue
         small = _small(last, timed)
         if program is None or small is not last:
             note(f"compiling {size_text(timed)}, {name}, to time it")
-            program, problem = compile_steps(name, small, kernels, settings)
+            program, problem = compile_level(name, small, kernels, settings)
         calls[name] = call_of(program, problem, kernels, small.content, settings)
     note(f"timing steps of {size_text(timed)}")
     per_pixel = {

@@ -69,7 +69,7 @@ def test_every_value_has_its_default_in_the_help() -> None:
     [
         ("--size", "450"),
         ("--scales", "0.5,1"),
-        ("--steps", "345"),
+        ("--steps", "255"),
         ("--schedule", "hold-cosine"),
         ("--conv", "auto"),
         ("--pooling", "max"),

@@ -32,7 +32,7 @@ recipe, hyper = preset(name, conv=conv)
 kernels = prepare(slim_params(architecture, widths=FULL_WIDTHS), conv=conv, size=size)
 picture = np.broadcast_to(np.uint8(0), (*size, 3))
 level = Level(picture, picture, 0, 1)
-program, _ = dryrun.compile_steps(way, level, kernels, Settings(recipe, hyper, *[None] * 5))
+program, _ = dryrun.compile_level(way, level, kernels, Settings(recipe, hyper, *[None] * 5))
 said = dryrun.memory_beside_kernels(program, kernels)
 print(json.dumps([said, need.program_memory(size, recipe=recipe, way=way)]))
 """

@@ -1,13 +1,14 @@
 """`--plan` in this process, with a slim network: what it says, does, and leaves undone."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import EXAMPLES, SHALLOW_FLAGS
 
-from jaxstyle import dryrun, painting, plan, trial
+from jaxstyle import dryrun, plan, trial
 from jaxstyle.conv import prepare
 from jaxstyle.dryrun import Call
 from jaxstyle.run import main
@@ -40,7 +41,7 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.extend(calls)
         return {name: {"plain": 2.0, "strips": 3.0}[name] for name in calls}
 
-    monkeypatch.setattr(trial, "compile_steps", lambda *_: (None, None))
+    monkeypatch.setattr(trial, "compile_level", lambda *_: (None, None))
     monkeypatch.setattr(trial, "memory_beside_kernels", lambda *_: 10**9)
     monkeypatch.setattr(trial, "call_of", lambda *_: None)
     monkeypatch.setattr(trial, "seconds_a_step", seconds)
@@ -52,12 +53,14 @@ def test_both_ways_are_compiled_and_run_with_kernels_prepared_once(
 ) -> None:
     prepared = []
     monkeypatch.setattr(
-        painting, "prepare", lambda *args, **more: prepared.append(1) or prepare(*args, **more)
+        sys.modules["jaxstyle.levels"],
+        "prepare",
+        lambda *args, **more: prepared.append(1) or prepare(*args, **more),
     )
     code, out, err = ask("--size", "48")
     lines = out.splitlines()
     assert code == 0
-    assert lines[0].startswith("32x48, 345 steps; memory that can be used: ")
+    assert lines[0].startswith("32x48, 255 steps; memory that can be used: ")
     for line, way in zip(lines[2:], plan.WAYS, strict=False):
         assert line.startswith(way)
         assert "(compiler)" in line
