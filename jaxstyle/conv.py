@@ -26,8 +26,10 @@ FEWEST_CHANNELS = 16
 
 MOST_CHANNELS_F6 = 128
 LEAST_SAVING_F6 = 0.83
+LEAST_PIXELS_F6 = 50_000
 """F(6x6,3x3) instead of F(4x4,3x3) up to so many channels in, where its multiplications are
-at most so many times the other's: measured on two cores at 128x128 and 300x450."""
+at most so many times the other's, for images of at least so many pixels: measured on two cores. At
+150x225 steps took as long either way, and its program a third longer to compile."""
 
 
 class Direct(NamedTuple):
@@ -113,7 +115,10 @@ def _tile(name: str, shape: tuple[int, ...], conv: str, size: tuple[int, int] | 
     channels, outputs = shape[2:]
     if conv == "direct" or (conv == "auto" and min(channels, outputs) < FEWEST_CHANNELS):
         return 0
-    height, width = (max(1, side >> (block_of(name) - 1)) for side in size or (300, 450))
+    size = size or (300, 450)
+    if size[0] * size[1] < LEAST_PIXELS_F6:
+        return 4
+    height, width = (max(1, side >> (block_of(name) - 1)) for side in size)
     four, six = (winograd.products_per_channel(m, height, width) for m in (4, 6))
     return 6 if channels <= MOST_CHANNELS_F6 and six <= LEAST_SAVING_F6 * four else 4
 
