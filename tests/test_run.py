@@ -182,14 +182,14 @@ def test_divergence_saves_the_last_good_canvas(paint) -> None:
 
 def test_divergence_at_a_later_size_saves_the_end_of_the_one_before(paint, monkeypatch) -> None:
     paint("-o", "coarse.png", "--size", "24", "--steps", "2", "--content-weight", "4")
-    make_problem = painting.make_problem
+    whole_problem = painting.whole_problem
 
     def spoiled(*given, **settings):
-        problem = make_problem(*given, **settings)
+        problem = whole_problem(*given, **settings)
         hyper = dataclasses.replace(problem.hyper, tv_weight=jnp.float32(np.inf))
         return dataclasses.replace(problem, hyper=hyper) if problem.first_step else problem
 
-    monkeypatch.setattr(painting, "make_problem", spoiled)
+    monkeypatch.setattr(painting, "whole_problem", spoiled)
     code, out, err = paint("-o", "out.png", "--scales", "0.5,1", "--steps", "6", "--json")
     assert code == 1
     assert "the tv loss became NaN or infinite at step 3" in err
