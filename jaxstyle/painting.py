@@ -80,7 +80,7 @@ def paint(
     for level, after in itertools.zip_longest(todo, todo[1:]):
         problem = coming()
         if after is not None:
-            coming = partial(made, after, like=problem.kernels)
+            coming = partial(made, after, like=problem.kernels if mesh is None else None)
         if 0 < level.first_step == int(state.step):
             state = enlarged(state.canvas, level.content.shape, step=level.first_step)
         for chunk in steps(problem, state, pause_every=pause_every):
