@@ -30,7 +30,7 @@ Picture = NDArray[np.uint8]
 _T = TypeVar("_T")
 
 
-def load_picture(path: Path) -> Picture:
+def load_picture(path: Path | str) -> Picture:
     """Reads a picture file, upright, in sRGB, over white where it is transparent.
 
     Returns:
@@ -39,7 +39,7 @@ def load_picture(path: Path) -> Picture:
     Raises:
       InputError: no such file, not a picture, cut off, or more than `MOST_PIXELS` pixels.
     """
-    return _opened(path, lambda image: np.asarray(to_srgb(_upright(image))))
+    return _opened(Path(path), lambda image: np.asarray(to_srgb(_upright(image))))
 
 
 def read_text(path: Path) -> dict[str, str]:

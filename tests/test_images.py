@@ -318,7 +318,7 @@ def test_a_decompression_bomb_is_refused_and_the_limit_said(tmp_path: Path) -> N
 
 def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
-        images.load_picture(tmp_path / "none.png")
+        images.load_picture(str(tmp_path / "none.png"))
     with pytest.raises(InputError, match="is a folder"):
         images.load_picture(tmp_path)
 
