@@ -10,8 +10,8 @@ gradient of all other terms moves the canvas to z, as Adam says, and the next ca
 where `widths`, by value, are Adam's: its learning rate over the root of its mean square (the
 proximal step in the metric of Duchi, Hazan & Singer 2011, section 5). It is solved by its dual,
 one bounded number for every pair of neighbours (Chambolle 2004), with the accelerated gradient of
-Beck & Teboulle 2009, from where the step before
-has left it, and costs a twentieth of what the network does.
+Beck & Teboulle 2009, from where the step before has left it, and costs less than a twentieth of
+what the network does.
 
 Arrays are (H, W, 3).
 """

@@ -25,7 +25,8 @@ from jaxstyle.state import State, adam, begin, closed, ready
 MOST_STEPS_A_CALL = 64
 SECONDS_A_CALL = 1.0
 """How long one call on the device shall take about, so that an interruption is soon seen. Not less:
-every call has the system hand out all its memory anew, a quarter of a step's time at 300x450."""
+unless freed memory is kept (`room.keep_freed_memory`), the system hands it out anew for every call,
+which takes a quarter of a step's time at 300x450."""
 
 
 class Chunk(NamedTuple):
