@@ -71,6 +71,12 @@ def call_in_this_thread() -> None:
     jax.config.update("jax_cpu_enable_async_dispatch", False)  # type: ignore[no-untyped-call]
 
 
+def cpu_is_divided() -> bool:
+    """Whether jax was told to make several devices of the CPU."""
+    several: bool = jax.config.jax_num_cpu_devices > 1  # type: ignore[attr-defined]
+    return several or "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+
+
 def kind_of(devices: Sequence[jax.Device]) -> str:
     """Returns the kind of devices, and how many if there are several: "4 x cpu"."""
     count = f"{len(devices)} x " if len(devices) > 1 else ""

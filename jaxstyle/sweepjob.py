@@ -8,7 +8,7 @@ from typing import IO, Any, NamedTuple
 import jax
 
 from jaxstyle import compilation, files, images, record
-from jaxstyle.device import choose_device, of_the_system
+from jaxstyle.device import call_in_this_thread, choose_device, cpu_is_divided, of_the_system
 from jaxstyle.deviceflags import DeviceFlags
 from jaxstyle.grid import share
 from jaxstyle.inputs import Say
@@ -50,6 +50,8 @@ def run_sweep(job: SweepJob) -> None:
     """
     sweep = job.sweep
     join(job.devices.distributed)
+    if not job.devices.several and (job.devices.most == 1 or not cpu_is_divided()):
+        call_in_this_thread()
     device = choose_device(job.device, say=job.say)
     compilation.keep_programs()
     devices = devices_for(device.platform, job.devices.most)

@@ -12,6 +12,7 @@ from conftest import EXAMPLES, SHALLOW_FLAGS
 from PIL import Image
 
 from jaxstyle import images, record, rounds, sweepjob
+from jaxstyle.errors import InputError
 from jaxstyle.run import main
 
 FAST = ["--size", "48", "--scales", "1", "--steps", "4", *SHALLOW_FLAGS]
@@ -252,3 +253,28 @@ def test_the_sheet_shows_every_picture_where_it_belongs(run) -> None:
     corners = np.argwhere((sheet[:-199, :-299] == large[0, 0]).all(axis=-1))
     found = [(y, x) for y, x in corners if (sheet[y : y + 200, x : x + 300] == large).all()]
     assert len(found) == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "expected"),
+    [
+        ([], "", [True]),
+        (["--devices", "1"], "--xla_force_host_platform_device_count=8", [True]),
+        ([], "--xla_force_host_platform_device_count=8", []),
+        (["--devices", "2"], "", []),
+    ],
+)
+def test_one_cpu_alone_is_called_in_this_thread(
+    run, monkeypatch: pytest.MonkeyPatch, flags, environment, expected
+) -> None:
+    """Several devices of a CPU, each called by the one thread, would wait for each other."""
+    called: list[bool] = []
+
+    def refused(*_: object, **__: object) -> None:
+        raise InputError("no device is looked for here")
+
+    monkeypatch.setattr(sweepjob, "call_in_this_thread", lambda: called.append(True))
+    monkeypatch.setattr(sweepjob, "choose_device", refused)
+    monkeypatch.setenv("XLA_FLAGS", environment)
+    code, _, _ = run(*GRID, *flags, "-o", "out")
+    assert (code, called) == (2, expected)
