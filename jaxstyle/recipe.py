@@ -197,6 +197,8 @@ def validate(recipe: Recipe, hyper: Hyperparams) -> None:
     limits.check_whole("steps", recipe.steps)
     for name in ("content_weight", "style_weight", "tv_weight", "coarse_content"):
         limits.check_number(name, getattr(hyper, name))
+    coarse = float(hyper.content_weight) * float(hyper.coarse_content)
+    limits.check_number("content_weight times coarse_content", coarse)
     limits.check_number("learning_rate", hyper.learning_rate, above_zero=True)
     limits.check_number("decay_rate", hyper.decay_rate, above_zero=True, most=1.0)
     limits.check_whole("decay_every", hyper.decay_every)
