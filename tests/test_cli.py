@@ -170,7 +170,7 @@ def test_layers_are_read_with_and_without_weights() -> None:
         ("--learning-rate", "0", "learning_rate must be above 0"),
         ("--learning-rate", "fast", "must be a number, got 'fast'"),
         ("--tv-weight", "-1", "tv_weight must be 0 or more"),
-        ("--content-weight", "1e38", "content_weight times coarse_content must be 0 or more and at"),
+        ("--content-weight", "1e38", "content_weight times coarse_content must be 0 or more"),
         ("--tv-weight", "-inf", "tv"),
         ("--decay-rate", "2", "decay_rate must be above 0 and at most 1"),
         ("--decay-every", "0", "must be a whole number"),
