@@ -121,6 +121,18 @@ def trajectory(devices: int, **changes) -> dict:
     }
 
 
+def exact_steps(devices: int) -> float:
+    """Returns the difference that six steps in float64 make, relative RMS, from one device's."""
+    params = jax.tree.map(lambda x: x.astype(np.float64), slim_params("vgg19"))
+    size, found = (75, 50), []
+    for count in (1, devices):
+        problem = problem_of(params, size, count, steps=6, **SHALLOW)
+        *_, last = transfer.steps(problem, state.begin(canvas_of("strokes", size).astype(float)))
+        found.append(np.array(last.state.canvas))
+    assert {each.dtype for each in found} == {np.dtype(np.float64)}
+    return relative_rms(found[1], found[0])
+
+
 def goes_on(devices: int) -> bool:
     """Whether a run that goes on from the host's copy of a state ends with the same bits."""
     problem = problem_of(slim_params("vgg19"), (75, 50), devices, steps=4, **SHALLOW)
@@ -184,6 +196,7 @@ def main(kind: str) -> None:
     found["trajectory"] = {n: trajectory(n, scales=scales) for n in several}
     found["goes on"] = goes_on(several[-1])
     jax.config.update("jax_enable_x64", True)
+    found["exact steps"] = {n: exact_steps(n) for n in several}
     found["differences"] = [
         (size, architecture, n, differences(size, architecture, n, changes))
         for size, architecture, devices, changes in CASES[kind]

@@ -33,6 +33,11 @@ def test_losses_and_gradients_are_those_of_one_device(found) -> None:
         assert each["padding"] == 0
 
 
+def test_steps_in_float64_are_those_of_one_device(found) -> None:
+    """To 1e-12, the whole canvas: all that several devices may change is rounding."""
+    assert all(each < 1e-12 for each in found["exact steps"].values())
+
+
 def test_steps_are_those_of_one_device(found) -> None:
     """In float32, to 1e-5; who looks on sees the picture without padding.
 
