@@ -26,6 +26,8 @@ The map, from the ground up; a module imports only from those before it:
     weights     weight files: read, write, check
     pretrained  which weights: find, download, convert
     losses      Gram matrices, content, style, total variation
+    roots       square roots of covariances
+    styles      the style losses by name
     strips      the sums of big pictures, in strips of rows
     shards      the same with the rows on several devices
     processes   several processes as one program
