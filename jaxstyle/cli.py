@@ -176,7 +176,8 @@ def _add_start(group: Any) -> None:
     add(
         "--init",
         metavar="content|style|noise|PATH",
-        help="what the canvas is at first; PATH is a picture; default: content",
+        help="what the canvas is at first; PATH is a picture, from which the run goes on at full"
+        " size unless --scales is given; default: content",
     )
     add(
         "--seed",

@@ -59,9 +59,9 @@ def call_of(
 ) -> Call:
     """Returns what is needed to do steps of `program`, from `compile_level`, on a picture.
 
-    Its targets are 0, which takes as long as any others.
+    Its targets are 1, which takes as long as any others.
     """
-    targets = jax.tree.map(lambda each: jnp.zeros(each.shape, each.dtype), problem.targets)
+    targets = jax.tree.map(lambda each: jnp.ones(each.shape, each.dtype), problem.targets)
     numbers = jax.tree.map(
         lambda number, like: jnp.asarray(number, like.dtype), settings.hyper, problem.hyper
     )

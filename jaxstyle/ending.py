@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from jaxstyle.errors import DivergedError
 from jaxstyle.losses import Losses
+from jaxstyle.state import shown
 from jaxstyle.transfer import Chunk, losses_of
 
 
@@ -49,5 +50,5 @@ def last_good(painted: Painted) -> Good | None:
         return Good(good, losses_of(good, problem), done - 1)
     if painted.chunk.closing is not None:
         return painted.finished
-    canvas = np.asarray(state.canvas)
+    canvas = np.asarray(shown(state))
     return Good(canvas, losses_of(canvas, problem), done)

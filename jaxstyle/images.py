@@ -145,6 +145,14 @@ def resize(picture: Picture, size: tuple[int, int], *, resampling: str) -> Pictu
     return np.asarray(image)
 
 
+def resize_floats(picture: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Resizes a painted picture, float32 in [0, 1], to (H, W) by Lanczos, on 8 bits."""
+    if picture.shape[:2] == size:
+        return picture
+    resized = resize(as_picture(picture, name="picture"), size, resampling="lanczos")
+    return resized.astype(np.float32) / np.float32(255)
+
+
 def normalise(picture: NDArray[Any]) -> NDArray[np.float32]:
     """Returns the canvas of a picture: (picture - MEAN) / STD, all in float32.
 

@@ -1,5 +1,6 @@
 """All that a run reads before jax is imported: settings, pictures, weights."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
@@ -69,6 +70,8 @@ def read_settings(arguments: Arguments, *, say: Say) -> Settings:
         raise InputError(
             f"{arguments.from_picture} was begun from the picture {init}: name it with --init"
         )
+    if arguments.init is not None and init not in INITS and "scales" not in arguments.settings:
+        recipe = dataclasses.replace(recipe, scales=(1.0,))  # it goes on, in full
     seed = arguments.seed if arguments.seed is not None else others.get("seed", 0)
     return Settings(recipe, hyper, name, init, seed, _weights(arguments, earlier), earlier)
 

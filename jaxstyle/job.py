@@ -24,7 +24,7 @@ from jaxstyle.resuming import Start
 from jaxstyle.saving import encode, is_due, make_record, save, save_numbered, sha256
 from jaxstyle.shards import own_of
 from jaxstyle.starting import sizes_of
-from jaxstyle.state import State
+from jaxstyle.state import State, shown
 
 
 class Job(NamedTuple):
@@ -113,7 +113,7 @@ def _paint(job: Job, plan: list[Level], devices: list[jax.Device]) -> tuple[Pain
                 if chunk.closing is not None and np.isfinite(chunk.closing.total):
                     finished = Good(np.array(chunk.state.canvas), chunk.closing, done)
                 if is_due(chunk, arguments.save_every):
-                    _save_numbered(job, np.asarray(chunk.state.canvas), kind, done)
+                    _save_numbered(job, plan, np.asarray(shown(chunk.state)), kind, done)
                 if _is_interrupted(job) and is_sound(chunk):
                     break
                 keeper.see(chunk, finished)
@@ -122,10 +122,13 @@ def _paint(job: Job, plan: list[Level], devices: list[jax.Device]) -> tuple[Pain
     return Painted(chunk, finished, failure, watch.log_failed, clock.seconds), keeper
 
 
-def _save_numbered(job: Job, canvas: NDArray[np.float32], kind: str, done: int) -> None:
+def _save_numbered(
+    job: Job, plan: list[Level], canvas: NDArray[np.float32], kind: str, done: int
+) -> None:
     if job.writes:
         facts = make_record(job.inputs, kind, canvas, None, done)
-        save_numbered(canvas, job.output, facts, force=job.arguments.force, say=job.say)
+        size, force = plan[-1].content.shape[:2], job.arguments.force
+        save_numbered(canvas, job.output, facts, size=size, force=force, say=job.say)
 
 
 def _is_interrupted(job: Job) -> bool:

@@ -123,6 +123,8 @@ def _arrays(state: State, finished: Good | None) -> checkpoint.Arrays:
     named: dict[str, Any] = {"step": state.step, "canvas": state.canvas, "good": state.good}
     named |= {"count": adam.count, "mu": adam.mu, "nu": adam.nu}
     named |= dict(zip(DUALS, state.duals, strict=False))
+    if not isinstance(state.average, tuple):
+        named["average"] = state.average
     if finished is not None:
         named["finished"] = finished.canvas
     return {name: np.asarray(each) for name, each in named.items()}
@@ -144,7 +146,9 @@ def restore(start: Start) -> tuple[State, Good | None]:
     except (checkpoint.DamagedError, KeyError) as error:
         raise InputError(f"{start.path} was changed meanwhile: {error}") from None
     duals: Any = tuple(jnp.array(arrays[name]) for name in DUALS if name in arrays)
-    state = state._replace(optimizer=adam, good=jnp.array(arrays["good"]), duals=duals)
+    average = jnp.array(arrays["average"]) if "average" in arrays else ()
+    good = jnp.array(arrays["good"])
+    state = state._replace(optimizer=adam, good=good, duals=duals, average=average)
     if start.header.finished is None:
         return state, None
     losses, steps_done = start.header.finished

@@ -15,6 +15,9 @@ from jaxstyle.plan import way_of
 from jaxstyle.recipe import Hyperparams, Recipe
 from jaxstyle.room import Room, memory_left
 
+COARSEST = 64
+"""Pixels of the long side where a pyramid of "auto" scales begins, at least."""
+
 
 class Level(NamedTuple):
     """One size of a run: both pictures, uint8, and its share of the steps."""
@@ -52,14 +55,15 @@ def levels(content: Any, style: Any, *, recipe: Recipe, room: Room | None = None
     """
     pictures = (images.as_picture(content, name="content"), images.as_picture(style, name="style"))
     least = smallest_side(recipe.content_layers + recipe.style_layers)
+    scales = scales_of(recipe, pictures[0])
     sizes = {
         scale: [images.fitted_size(picture, recipe.size, scale) for picture in pictures]
-        for scale in recipe.scales
+        for scale in scales
     }
     for name, full_size in zip(("content", "style"), sizes[1], strict=True):
         images.check_large_enough(name, full_size, least)
     room = memory_left() if room is None else room
-    scales = [scale for scale in recipe.scales if min(map(min, sizes[scale])) >= least]
+    scales = [scale for scale in scales if min(map(min, sizes[scale])) >= least]
     return [
         Level(
             *_resized(pictures, sizes[scale], recipe.resampling),
@@ -68,19 +72,35 @@ def levels(content: Any, style: Any, *, recipe: Recipe, room: Room | None = None
             way_of(recipe, sizes[scale][0], sizes[scale][1], room),
             last=scale == 1,
         )
-        for scale, first_step, steps in _shares(scales, recipe.steps)
+        for scale, first_step, steps in _shares(scales, recipe.steps, recipe.steps_power)
         if steps
     ]
 
 
-def _shares(scales: Sequence[float], steps: int) -> list[tuple[float, int, int]]:
-    """Shares out the steps in proportion to the scales; the last has at least one.
+def scales_of(recipe: Recipe, content: images.Picture) -> tuple[float, ...]:
+    """Returns a recipe's scales, rising to 1.
+
+    "auto" is each half of the next, the first such that the canvas's long side is COARSEST pixels
+    or more, but less than twice that.
+    """
+    if not isinstance(recipe.scales, str):
+        return recipe.scales
+    long_side = max(images.fitted_size(content, recipe.size, 1.0))
+    halvings = max(0, (long_side // COARSEST).bit_length() - 1)
+    return tuple(0.5**halving for halving in range(halvings, -1, -1))
+
+
+def _shares(
+    scales: Sequence[float], steps: int, power: float
+) -> list[tuple[float, int, int]]:
+    """Shares out the steps in proportion to a power of the scales; the last has at least one.
 
     Returns:
       By scale: it, how many steps come before, and how many it has.
     """
-    parts = itertools.accumulate(scales[:-1], initial=0.0)
-    starts = [min(round(steps * part / sum(scales)), steps - 1) for part in parts]
+    shares = [scale**power for scale in scales]
+    parts = itertools.accumulate(shares[:-1], initial=0.0)
+    starts = [min(round(steps * part / sum(shares)), steps - 1) for part in parts]
     ends = [*starts[1:], steps]
     return [(each, a, b - a) for each, a, b in zip(scales, starts, ends, strict=True)]
 

@@ -44,7 +44,10 @@ def check_size(size: Any) -> None:
 
 
 def check_scales(scales: Any) -> None:
-    """Raises InputError unless scales are fractions that rise and end with 1."""
+    """Raises InputError unless scales are fractions that rise and end with 1, or "auto"."""
+    if isinstance(scales, str):
+        check_choice("scales", scales, ("auto",))
+        return
     _check_tuple("scales", scales, "numbers")
     for scale in scales:
         check_number("scales", scale, above_zero=True, most=1.0)
@@ -66,16 +69,27 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
         raise InputError(f"{name} {given} is none of {', '.join(choices)}{near}")
 
 
+def check_yes_or_no(name: str, value: Any) -> None:
+    """Raises InputError unless a value is True or False."""
+    if not isinstance(value, bool):
+        raise InputError(f"{name} must be True or False, got {reprlib.repr(value)}")
+
+
 def check_number(
-    name: str, value: Any, *, above_zero: bool = False, most: float = LARGEST_FLOAT32
+    name: str,
+    value: Any,
+    *,
+    least: float = 0.0,
+    above_zero: bool = False,
+    most: float = LARGEST_FLOAT32,
 ) -> None:
-    """Raises InputError unless a value is a finite number from 0, or above, to `most`."""
+    """Raises InputError unless a value is a finite number from `least`, or above 0, to `most`."""
     given = reprlib.repr(value)  # a number in a file may have thousands of digits
     if not _is_a(numbers.Real, value) or value != value or value in (math.inf, -math.inf):
         raise InputError(f"{name} must be a finite number, got {given}")
-    if value < 0 or (above_zero and value == 0) or value > most:
-        least = "above 0" if above_zero else "0 or more"
-        raise InputError(f"{name} must be {least} and at most {most:g}, got {given}")
+    if value < least or (above_zero and value == 0) or value > most:
+        lowest = "above 0" if above_zero else f"{least:g} or more"
+        raise InputError(f"{name} must be {lowest} and at most {most:g}, got {given}")
 
 
 def check_whole(name: str, value: Any) -> None:

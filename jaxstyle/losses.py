@@ -142,9 +142,8 @@ def _sum_abs(x: jax.Array) -> jax.Array:
 
 
 def weighted_losses(
-    content: Mapping[str, SquaredError],
-    canvas_grams: Mapping[str, jax.Array],
-    style_grams: Mapping[str, jax.Array],
+    content: Mapping[str, jax.Array],
+    style: Mapping[str, jax.Array],
     canvas: jax.Array,
     *,
     content_weights: Mapping[str, jax.Array | float],
@@ -155,19 +154,16 @@ def weighted_losses(
     """Returns every weighted term and the total; layers are summed, as in the book.
 
     Args:
-      content: by content layer, the squared error of the canvas's features.
-      canvas_grams: by style layer, the canvas's Gram matrix (C, C).
-      style_grams: by style layer, the style picture's.
+      content: by content layer, its loss.
+      style: by style layer, likewise.
       canvas: (H, W, 3), for the total variation.
       content_weights: by content layer, its weight times the content weight.
       style_weights: by style layer, likewise.
       tv_weight: of the total variation.
       height: how many rows of the canvas are the picture's, see `total_variation`.
     """
-    content_terms = [w * content_loss(content[k]) for k, w in content_weights.items()]
-    style_terms = [
-        w * style_loss(canvas_grams[k], style_grams[k]) for k, w in style_weights.items()
-    ]
+    content_terms = [weight * content[tap] for tap, weight in content_weights.items()]
+    style_terms = [weight * style[tap] for tap, weight in style_weights.items()]
     content_sum = jnp.sum(jnp.stack(content_terms))
     style_sum = jnp.sum(jnp.stack(style_terms))
     # its differences are found anew on the way back: kept, they took 24 bytes a pixel meanwhile

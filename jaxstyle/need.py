@@ -60,6 +60,9 @@ ROWS_AT_WORK = 72
 STATE = 4 * 12
 """Bytes a pixel of the canvas, the last good one, and Adam's two moments."""
 
+AVERAGE = 4 * 3
+"""Bytes a pixel of an average of canvases."""
+
 DUALS = 2 * 6 + 8
 """Bytes a pixel of what proximal steps hand on besides, and of what they need meanwhile."""
 
@@ -125,7 +128,7 @@ def need_of(
 
 def _used(working: int, content: Sides, parts: int = 1) -> int:
     """Returns the bytes of what is used at most at one time, besides what is imported."""
-    meanwhile = (STATE + DUALS + PICTURES) * math.prod(content) // parts
+    meanwhile = (STATE + DUALS + AVERAGE + PICTURES) * math.prod(content) // parts
     return max(COMPILING + meanwhile, KERNELS + working)
 
 
@@ -138,6 +141,7 @@ def _working_memory(program: int, content: Sides, style: Sides, *, way: str) -> 
 def program_memory(content: Sides, *, recipe: Recipe, way: str) -> int:
     """Returns the bytes that the compiler will say a step needs, state and targets included."""
     kept = STATE + (DUALS if recipe.tv_step == "proximal" else 0)
+    kept += AVERAGE if recipe.average else 0
     kept += sum(map(_map_bytes, recipe.content_layers))
     read = sum(map(_map_bytes, recipe.content_layers + recipe.style_layers))
     more = max(0, read - READ_BY_PRESETS) * (content[0] if way == "plain" else ROWS_AT_WORK)

@@ -16,11 +16,12 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from jaxstyle.conv import Kernels, Params
-from jaxstyle.layers import resolve_taps
-from jaxstyle.losses import Losses, Sums, gram, moments, squared_error, weighted_losses
+from jaxstyle.layers import block_of, resolve_taps
+from jaxstyle.losses import Losses, Sums, content_loss, moments, squared_error, weighted_losses
 from jaxstyle.recipe import Hyperparams, Recipe, field_names
 from jaxstyle.shards import Rows, copy_to_all, share_out, shared_features, shared_sums
 from jaxstyle.strips import strip_features, strip_sums
+from jaxstyle.styles import STYLE_LOSSES, style_distance
 from jaxstyle.vgg import features
 
 jax.tree_util.register_dataclass(
@@ -37,8 +38,10 @@ class Targets(NamedTuple):
 
     content: dict[str, jax.Array]
     """By content layer, the content's features (h, w, C)."""
-    style: dict[str, jax.Array]
-    """By style layer, the style's Gram matrix (C, C)."""
+    style: dict[str, Any]
+    """By style layer, what the style loss compares with, such as the style's Gram matrix."""
+    content_energy: dict[str, jax.Array]
+    """By content layer, the mean square of the content's features."""
 
 
 class Program(NamedTuple):
@@ -51,6 +54,10 @@ class Program(NamedTuple):
     schedule: str
     tv_step: str = "gradient"
     beta2: str = "constant"
+    style_loss: str = "gram"
+    balance: str = "book"
+    clip: bool = False
+    average: float = 0.0
     strips: bool = False
     """Whether features are computed in strips of rows, see `strips`."""
     rows: Rows | None = None
@@ -84,8 +91,9 @@ def resolve(recipe: Recipe, kernels: Kernels | Params) -> Program:
     """
     taps = recipe.content_layers, recipe.style_layers
     content, style = (resolve_taps(each, sorted(kernels)) for each in taps)
-    same = {name: getattr(recipe, name) for name in ("pooling", "schedule", "tv_step", "beta2")}
-    return Program(content, style, **same, strips=recipe.memory == "strips")
+    same = {name: getattr(recipe, name) for name in Program._fields if hasattr(recipe, name)}
+    same |= {"content_layers": content, "style_layers": style}
+    return Program(**same, strips=recipe.memory == "strips")
 
 
 @partial(jax.jit, static_argnames=("program", "style_rows"))
@@ -105,10 +113,26 @@ def make_targets(
     if program.rows is not None:
         maps_of = partial(shared_features, height=program.rows.height)
     sums = picture_sums(kernels, style, {}, program=program._replace(rows=style_rows))
+    maps = maps_of(kernels, content, taps=program.content_layers, pooling=program.pooling)
+    target_of = STYLE_LOSSES[program.style_loss].target_of
     return Targets(
-        maps_of(kernels, content, taps=program.content_layers, pooling=program.pooling),
-        {tap: gram(each) for tap, each in sums.style.items()},
+        maps,
+        {tap: target_of(each) for tap, each in sums.style.items()},
+        {tap: _mean_square(each, tap, content.shape, program) for tap, each in maps.items()},
     )
+
+
+def _mean_square(
+    feature_map: jax.Array, tap: str, picture: tuple[int, ...], program: Program
+) -> jax.Array:
+    """Returns the mean square of a map's values, at least the smallest number above 0.
+
+    Rows below the picture are zero, and do not count.
+    """
+    height = picture[0] if program.rows is None else program.rows.height
+    values = (height >> (block_of(tap) - 1)) * feature_map.shape[1] * feature_map.shape[2]
+    tiny = jnp.finfo(feature_map.dtype).tiny
+    return jnp.maximum(jnp.sum(jnp.square(feature_map)) / values, tiny)
 
 
 def picture_sums(
@@ -200,20 +224,35 @@ def canvas_losses(canvas: jax.Array, problem: Problem) -> Losses:
 
     If the problem is on several devices, so is the canvas, see `shards.share_out`.
     """
-    hyper, program = problem.hyper, problem.program
-    sums = picture_sums(problem.kernels, canvas, problem.targets.content, program=program)
-    weights = zip(program.content_layers, hyper.content_layer_weights, strict=True)
-    style_weights = zip(program.style_layers, hyper.style_layer_weights, strict=True)
+    hyper, program, targets = problem.hyper, problem.program, problem.targets
+    sums = picture_sums(problem.kernels, canvas, targets.content, program=program)
+    content = {tap: content_loss(each) for tap, each in sums.content.items()}
+    if program.balance == "relative":
+        content = {tap: each / targets.content_energy[tap] for tap, each in content.items()}
+    compare = partial(style_distance, style_loss=program.style_loss, balance=program.balance)
     return weighted_losses(
-        sums.content,
-        {tap: gram(each) for tap, each in sums.style.items()},
-        problem.targets.style,
+        content,
+        {tap: compare(each, targets.style[tap]) for tap, each in sums.style.items()},
         canvas,
-        content_weights={tap: weight * hyper.content_weight for tap, weight in weights},
-        style_weights={tap: weight * hyper.style_weight for tap, weight in style_weights},
+        content_weights=_layer_weights(
+            program.content_layers, hyper.content_layer_weights, hyper.content_weight, program
+        ),
+        style_weights=_layer_weights(
+            program.style_layers, hyper.style_layer_weights, hyper.style_weight, program
+        ),
         tv_weight=hyper.tv_weight,
         height=None if program.rows is None else program.rows.height,
     )
+
+
+def _layer_weights(
+    layers: tuple[str, ...], weights: tuple[Any, ...], whole: Any, program: Program
+) -> dict[str, Any]:
+    """Returns by layer its weight in the loss; in relative balance they add up to `whole`."""
+    if program.balance == "relative":
+        tiny = jnp.finfo(jnp.float32).tiny  # of weights that are all 0
+        whole = whole / jnp.maximum(sum(jnp.asarray(each) for each in weights), tiny)
+    return {layer: weight * whole for layer, weight in zip(layers, weights, strict=True)}
 
 
 def learning_rate(step: jax.Array | int, problem: Problem) -> jax.Array:

@@ -5,6 +5,7 @@ it. `stylize` drains it.
 """
 
 import contextlib
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -82,7 +83,8 @@ def paint(
         if after is not None:
             coming = partial(made, after, like=problem.kernels if mesh is None else None)
         if 0 < level.first_step == int(state.step):
-            state = enlarged(state.canvas, level.content.shape, step=level.first_step)
+            canvas, shape = state.canvas, level.content.shape
+            state = enlarged(canvas, shape, step=level.first_step, clip=recipe.clip)
         for chunk in steps(problem, state, pause_every=pause_every):
             if not len(chunk.learning_rate):  # it was compiled
                 give_back()
@@ -150,7 +152,8 @@ def stylize(
       style: likewise, of any size.
       recipe: the settings that decide the program; `preset("default")` if not given.
       hyper: the settings that decide the numbers; likewise.
-      init: what the canvas is at first: "content", "style", "noise", or a picture like `content`.
+      init: what the canvas is at first: "content", "style", "noise", or a picture like `content`,
+        with which the default's recipe paints at full size alone.
       seed: of the noise.
       report: called after every few steps, and once before the first of each size. The arrays of
         a chunk's state are used up by the next steps: keep a copy, `np.array(chunk.state.canvas)`.
@@ -168,6 +171,8 @@ def stylize(
     if hyper is None and recipe is not None:  # the default's numbers, for this recipe's layers
         layers = {"content_layers": recipe.content_layers, "style_layers": recipe.style_layers}
         recipe, hyper = change(recipe, default_hyper, **layers)
+    if recipe is None and not isinstance(init, str):  # it goes on, in full
+        default_recipe = dataclasses.replace(default_recipe, scales=(1.0,))
     recipe, hyper = recipe or default_recipe, hyper or default_hyper
     validate(recipe, hyper)
     _check_params(params)

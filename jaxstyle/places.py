@@ -78,7 +78,8 @@ class Place:
         """Returns the state before the first step of the size of that number, from 0."""
         self.level_began = len(self.rows)
         level = self.plan[size]
-        return enlarged(self.canvas, level.content.shape, step=level.first_step)
+        shape, clip = level.content.shape, self.setting.recipe.clip
+        return enlarged(self.canvas, shape, step=level.first_step, clip=clip)
 
     def take(self, rows: NDArray[np.float32], seconds: float) -> None:
         """Takes note of a call's good steps, a row of losses and learning rate for each."""

@@ -12,7 +12,7 @@ from typing import Any
 from jaxstyle import limits
 from jaxstyle.errors import InputError
 
-POOLINGS = ("max", "avg")
+POOLINGS = ("max", "avg", "l2")
 CONVS = ("auto", "direct", "winograd")
 MEMORIES = ("auto", "plain", "strips")
 INITS = ("content", "style", "noise")
@@ -20,7 +20,10 @@ INITS = ("content", "style", "noise")
 
 SCHEDULES = ("step", "cosine", "hold-cosine")
 TV_STEPS = ("gradient", "proximal")
+STYLE_LOSSES = ("gram", "covariance", "wasserstein", "mean-std", "gram+mean-std")
+BALANCES = ("book", "relative")
 BETA2S = ("constant", "increasing")
+MOST_AVERAGE = 0.9999
 RESAMPLINGS = ("lanczos", "bilinear")
 
 Size = int | tuple[int, int]
@@ -45,7 +48,31 @@ class Recipe:
         metadata=_about("layers that hold the style, with weights or not", metavar="LAYERS")
     )
     pooling: str = field(
-        default="max", metadata=_about("how the network halves its maps", choices=POOLINGS)
+        default="max",
+        metadata=_about(
+            "how the network halves its maps: max; avg and l2, smoother, scaled so that the maps"
+            " stay as strong",
+            choices=POOLINGS,
+        ),
+    )
+    style_loss: str = field(
+        default="gram",
+        metadata=_about(
+            "what of the style's features is compared: gram, second moments; covariance, these"
+            " about the mean, and the mean; wasserstein, the distance between the normal"
+            " distributions that have both; mean-std, each channel's mean and deviation;"
+            " gram+mean-std",
+            choices=STYLE_LOSSES,
+        ),
+    )
+    balance: str = field(
+        default="book",
+        metadata=_about(
+            "book: the textbook's units, a layer's loss depends on how strong its features are;"
+            " relative: every layer's loss is a part of its target's own energy, and a weight means"
+            " the same for all pictures, networks and numbers of layers",
+            choices=BALANCES,
+        ),
     )
     conv: str = field(
         default="auto",
@@ -69,20 +96,28 @@ class Recipe:
             metavar="N|HxW",
         )
     )
-    scales: tuple[float, ...] = field(
+    scales: tuple[float, ...] | str = field(
         default=(1.0,),
         metadata=_about(
             "sizes to paint at one after another, as fractions of --size, the last being 1;"
-            " those too small for the layers are left out",
-            metavar="FRACTIONS",
+            " those too small for the layers are left out; auto: each half of the next, the first"
+            " with a long side of 64 to 127 pixels",
+            metavar="FRACTIONS|auto",
         ),
     )
     steps: int = field(
         metadata=_about(
-            "optimiser steps in all, shared among the --scales that are painted in proportion to"
-            " these: 300 at 0.5,1 are 100 and 200",
+            "optimiser steps in all, shared among the --scales that are painted, see --steps-power",
             metavar="N",
         )
+    )
+    steps_power: float = field(
+        default=1.0,
+        metadata=_about(
+            "a size's share of the --steps is its scale to this power: of 300 steps at 0.5,1 the"
+            " first has 100 with 1, half with 0, 200 with -1, where steps are cheap",
+            metavar="X",
+        ),
     )
     schedule: str = field(
         default="step",
@@ -107,6 +142,21 @@ class Recipe:
             "how long Adam remembers squared gradients: constant, beta2 = 0.999; increasing,"
             " 1 - n^-0.8 at step n of a size, so that the first ones, far too large, are forgotten",
             choices=BETA2S,
+        ),
+    )
+    clip: bool = field(
+        default=False,
+        metadata=_about(
+            "whether every step ends in colours that a file can hold, from black to white",
+            metavar="yes|no",
+        ),
+    )
+    average: float = field(
+        default=0.0,
+        metadata=_about(
+            "show, save and take to the next size an average of a size's canvases instead of the"
+            " last: how much of it each step keeps, such as 0.9; 0 is the last canvas alone",
+            metavar="X",
         ),
     )
     resampling: str = field(
@@ -192,9 +242,13 @@ def validate(recipe: Recipe, hyper: Hyperparams) -> None:
     for each in dataclasses.fields(Recipe):
         if "choices" in each.metadata:
             limits.check_choice(each.name, getattr(recipe, each.name), each.metadata["choices"])
+        elif each.type is bool:
+            limits.check_yes_or_no(each.name, getattr(recipe, each.name))
     limits.check_size(recipe.size)
     limits.check_scales(recipe.scales)
     limits.check_whole("steps", recipe.steps)
+    limits.check_number("steps_power", recipe.steps_power, least=-4.0, most=4.0)
+    limits.check_number("average", recipe.average, most=MOST_AVERAGE)
     for name in ("content_weight", "style_weight", "tv_weight", "coarse_content"):
         limits.check_number(name, getattr(hyper, name))
     coarse = float(hyper.content_weight) * float(hyper.coarse_content)

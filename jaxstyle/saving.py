@@ -28,11 +28,20 @@ def is_due(chunk: Chunk, every: int) -> bool:
 
 
 def save_numbered(
-    canvas: NDArray[np.float32], output: Path, facts: record.Record, *, force: bool, say: Say
+    canvas: NDArray[np.float32],
+    output: Path,
+    facts: record.Record,
+    *,
+    size: tuple[int, int],
+    force: bool,
+    say: Say,
 ) -> None:
-    """Saves a canvas, numbered, beside the output; where that fails, warns and goes on."""
+    """Saves a canvas, numbered, beside the output; where that fails, warns and goes on.
+
+    It is enlarged to `size`, (H, W), so that all numbered pictures of a run are of one size.
+    """
     path = numbered(output, facts["steps_done"])
-    data = encode(path, canvas, facts)
+    data = encode(path, canvas, facts, size=size)
     try:
         with unbreakable():
             files.write_whole(path, data, overwrite=force or _is_one_of(path, [sha256(data)]))
@@ -62,9 +71,21 @@ def make_record(
     return facts
 
 
-def encode(path: Path, canvas: jax.Array | NDArray[np.float32], facts: record.Record) -> bytes:
-    """Returns a canvas as the kind of file that a path asks for, with its record if it has one."""
-    return images.encode(images.denormalise(canvas), path.suffix.lower(), record.to_text(facts))
+def encode(
+    path: Path,
+    canvas: jax.Array | NDArray[np.float32],
+    facts: record.Record,
+    *,
+    size: tuple[int, int] | None = None,
+) -> bytes:
+    """Returns a canvas as the kind of file that a path asks for, with its record if it has one.
+
+    If `size`, (H, W), is given, the picture is resized to it.
+    """
+    picture = images.denormalise(canvas)
+    if size is not None:
+        picture = images.resize_floats(picture, size)
+    return images.encode(picture, path.suffix.lower(), record.to_text(facts))
 
 
 def sha256(data: bytes) -> str:

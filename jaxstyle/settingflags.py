@@ -4,7 +4,15 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from jaxstyle.texts import read_layers, read_number, read_numbers, read_size, read_whole, shown
+from jaxstyle.texts import (
+    read_layers,
+    read_number,
+    read_scales,
+    read_size,
+    read_whole,
+    read_yes_or_no,
+    shown,
+)
 
 
 def layer_settings(name: str, value: Any) -> dict[str, Any]:
@@ -17,11 +25,13 @@ def layer_settings(name: str, value: Any) -> dict[str, Any]:
 
 def add_setting(group: Any, each: dataclasses.Field[Any], default: Any) -> None:
     """Adds the flag of a field to a group of an argument parser; its help says the default."""
+    alone: dict[str, Any] = {"nargs": "?", "const": True} if each.type is bool else {}
     group.add_argument(
         f"--{each.name.replace('_', '-')}",
         type=converter(each),
         metavar=each.metadata.get("metavar") or "|".join(each.metadata["choices"]),
         help=f"{each.metadata['help']}; default: {shown(default)}",
+        **alone,
     )
 
 
@@ -29,9 +39,14 @@ def converter(each: dataclasses.Field[Any]) -> Callable[[str], Any]:
     """Returns what reads a field's value from the command line, by the field's name or type."""
     by_name = {
         "size": read_size,
-        "scales": read_numbers,
+        "scales": read_scales,
         "content_layers": read_layers,
         "style_layers": read_layers,
     }
-    by_type: dict[Any, Callable[[str], Any]] = {int: read_whole, float: read_number, str: str}
+    by_type: dict[Any, Callable[[str], Any]] = {
+        int: read_whole,
+        float: read_number,
+        str: str,
+        bool: read_yes_or_no,
+    }
     return by_name.get(each.name) or by_type[each.type]

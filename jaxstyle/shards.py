@@ -171,7 +171,7 @@ def shared_sums(
       image: (H, W, 3), normalised, padded.
       content: by content layer, the content's features (h, w, C), from `shared_features`.
       style_layers: plain names, as are the keys of `content`.
-      pooling: "max" or "avg".
+      pooling: "max", "avg" or "l2".
       height: how many of the rows are the picture's.
     """
     taps = tuple(dict.fromkeys([*content, *style_layers]))

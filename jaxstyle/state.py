@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from jaxstyle import images
 from jaxstyle.objective import Program
 from jaxstyle.proximal import Duals, no_duals
 
@@ -34,6 +35,8 @@ class State(NamedTuple):
     """Whether a loss or the gradient was not finite; from then on nothing changes."""
     duals: Duals | tuple[()] = ()
     """Of proximal steps, see `ready`."""
+    average: jax.Array | tuple[()] = ()
+    """Of this size's canvases, if the program shows that, see `averaged`."""
 
 
 def begin(canvas: ArrayLike, *, step: int | jax.Array = 0) -> State:
@@ -45,13 +48,43 @@ def begin(canvas: ArrayLike, *, step: int | jax.Array = 0) -> State:
 
 
 def ready(state: State, program: Program) -> State:
-    """Returns the state with all that this program's steps hand on: the duals of proximal ones."""
-    if program.tv_step != "proximal" or state.duals:
-        return state
-    return state._replace(duals=no_duals(state.canvas))
+    """Returns the state with all that this program's steps hand on: duals, an average."""
+    if program.tv_step == "proximal" and not state.duals:
+        state = state._replace(duals=no_duals(state.canvas))
+    if program.average and isinstance(state.average, tuple):
+        state = state._replace(average=state.canvas.copy())
+    return state
 
 
-def enlarged(canvas: ArrayLike, shape: tuple[int, ...], *, step: int | jax.Array) -> State:
+def shown(state: State) -> jax.Array:
+    """Returns the canvas that a state shows: the average, if there is one."""
+    return state.canvas if isinstance(state.average, tuple) else state.average
+
+
+def averaged(
+    average: jax.Array, canvas: jax.Array, count: jax.Array, *, decay: float
+) -> jax.Array:
+    """Returns the average of a size's canvases after step `count` of it, counted from 1.
+
+    The exponential moving average of all canvases, the first one included, corrected for its
+    start: a canvas weighs `decay` times as much as the next (crowsonkb's style-transfer-pytorch).
+    """
+    new = (1 - decay) / -jnp.expm1((count + 1) * math.log(decay))
+    return average + new.astype(canvas.dtype) * (canvas - average)
+
+
+LOWEST, HIGHEST = (0 - images.MEAN) / images.STD, (1 - images.MEAN) / images.STD
+"""Black and white, normalised."""
+
+
+def displayable(canvas: jax.Array) -> jax.Array:
+    """Returns the canvas (H, W, 3) with every value clipped to black at least, white at most."""
+    return jnp.clip(canvas, jnp.asarray(LOWEST, canvas.dtype), jnp.asarray(HIGHEST, canvas.dtype))
+
+
+def enlarged(
+    canvas: ArrayLike, shape: tuple[int, ...], *, step: int | jax.Array, clip: bool = False
+) -> State:
     """Returns the state in which the next size begins, from the canvas that the last one left.
 
     The canvas is interpolated cubically; Adam begins anew. Its moments, resized, were worse: their
@@ -59,8 +92,10 @@ def enlarged(canvas: ArrayLike, shape: tuple[int, ...], *, step: int | jax.Array
     photo's own detail, added to the canvas, did not help: total variation takes it out again.
     """
     canvas = jnp.asarray(canvas)
-    same = canvas.shape == shape
-    return begin(canvas if same else jax.image.resize(canvas, shape, "cubic"), step=step)
+    if canvas.shape != shape:
+        canvas = jax.image.resize(canvas, shape, "cubic")
+        canvas = displayable(canvas) if clip else canvas
+    return begin(canvas, step=step)
 
 
 def closed(state: State, *, step: int) -> State:

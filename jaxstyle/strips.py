@@ -80,7 +80,7 @@ def strip_sums(
       image: (H, W, 3), normalised.
       content: by content layer, the content's features (h, w, C).
       style_layers: plain names, as are the keys of `content`.
-      pooling: "max" or "avg".
+      pooling: "max", "avg" or "l2".
       rows: about how many rows a strip shall have, in each block.
     """
     found, _ = _through_blocks(

@@ -16,6 +16,8 @@ def shown(value: Any) -> str:
     if isinstance(value, tuple):
         separator = "x" if all(isinstance(each, int) for each in value) else ","
         return separator.join(map(shown, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -66,9 +68,18 @@ def read_seconds(text: str) -> float:
     return value
 
 
-def read_numbers(text: str) -> tuple[float, ...]:
-    """Reads numbers with commas between them."""
+def read_scales(text: str) -> tuple[float, ...] | str:
+    """Reads numbers with commas between them, or auto."""
+    if text == "auto":
+        return text
     return tuple(read_number(part) for part in text.split(","))
+
+
+def read_yes_or_no(text: str) -> bool:
+    """Reads yes or no."""
+    if text not in ("yes", "no"):
+        raise argparse.ArgumentTypeError(f"must be yes or no, got {text!r}")
+    return text == "yes"
 
 
 def read_size(text: str) -> Size:

@@ -20,7 +20,7 @@ from jaxstyle.objective import Problem, canvas_losses, learning_rate
 from jaxstyle.processes import same
 from jaxstyle.proximal import proximal_step
 from jaxstyle.shards import as_seen, of_several_processes, share_out_all
-from jaxstyle.state import State, adam, begin, closed, ready
+from jaxstyle.state import State, adam, averaged, begin, closed, displayable, ready
 
 MOST_STEPS_A_CALL = 64
 SECONDS_A_CALL = 1.0
@@ -48,7 +48,7 @@ class Chunk(NamedTuple):
 
 def _step(state: State, problem: Problem) -> tuple[State, Losses, jax.Array]:
     """One update, or none if the loss or its gradient is not finite; and the losses before it."""
-    rows = problem.program.rows
+    program, rows = problem.program, problem.program.rows
 
     def objective(canvas: jax.Array) -> tuple[jax.Array, Losses]:
         terms = canvas_losses(canvas, problem)
@@ -56,11 +56,18 @@ def _step(state: State, problem: Problem) -> tuple[State, Losses, jax.Array]:
 
     (_, terms), gradient = jax.value_and_grad(objective, has_aux=True)(state.canvas)
     rate = learning_rate(state.step, problem).astype(gradient.dtype)
-    mean, root, optimizer = adam(gradient, state.optimizer, beta2=problem.program.beta2)
+    mean, root, optimizer = adam(gradient, state.optimizer, beta2=program.beta2)
     canvas, duals = state.canvas - rate * (mean / root), state.duals
     if duals:
         height, weight = None if rows is None else rows.height, problem.hyper.tv_weight
         canvas, duals = proximal_step(canvas, rate / root, duals, weight, height=height)
+    if program.clip:
+        canvas = displayable(canvas)
+    average = state.average
+    if not isinstance(average, tuple):
+        average = averaged(average, canvas, optimizer.count, decay=program.average)
+        ends = state.step + 1 == problem.first_step + problem.steps
+        canvas = jnp.where(ends, average, canvas)  # a size leaves what it shows
     # a gradient whose square overflows would stop the canvas for good, without a word
     finite = jnp.isfinite(terms.total) & jnp.isfinite(optimizer.nu).all() & ~state.failed
     moved = State(
@@ -70,6 +77,7 @@ def _step(state: State, problem: Problem) -> tuple[State, Losses, jax.Array]:
         state.canvas,
         state.failed,
         duals,
+        average,
     )
     stopped = state._replace(failed=jnp.array(True))
     return jax.tree.map(partial(jnp.where, finite), moved, stopped), terms, rate

@@ -31,7 +31,7 @@ def features(
       kernels: from `conv.prepare`.
       image: (H, W, 3), normalised.
       taps: names such as "relu4_2", "conv5_1" or "relu4_last".
-      pooling: "max" or "avg", 2x2 with stride 2; of an odd side the last row or column is lost.
+      pooling: "max", "avg" or "l2", 2x2 with stride 2; of an odd side the last row or column is lost.
 
     Returns:
       By the names given: (h, w, C) with h = H // 2 ** (block - 1), w likewise.
@@ -63,7 +63,7 @@ class VGG(nn.Module):
 
     Attributes:
       widths: how many channels each convolution returns, by name.
-      pooling: "max" or "avg".
+      pooling: "max", "avg" or "l2".
     """
 
     widths: Mapping[str, int]
@@ -73,7 +73,7 @@ class VGG(nn.Module):
     def __call__(self, images: jax.Array, taps: Sequence[str]) -> dict[str, jax.Array]:
         """Returns by tap the feature maps (N, h, w, C) of normalised images (N, H, W, 3)."""
         plain = {tap: resolve_tap(tap, sorted(self.widths)) for tap in _as_taps(taps)}
-        pool = _one_of({"max": nn.max_pool, "avg": nn.avg_pool}, self.pooling)
+        pool = _one_of(_FLAX_POOLS, self.pooling)
         found = {}
         x = images
         for conv in up_to_deepest(self.widths, plain.values()):
@@ -197,10 +197,45 @@ def _weave(quarters: list[jax.Array], shape: tuple[int, ...]) -> jax.Array:
 max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
+AVG_SCALE, L2_SCALE = 1.56, 0.78
+"""What average and L2 pools are multiplied by, so that maps stay about as strong as with the
+maximum, for which the weights were trained. 0.78: crowsonkb's style-transfer-pytorch."""
+
+
 def avg_pool(x: jax.Array) -> jax.Array:
-    """Returns the means of 2x2 windows; (N, H, W, C) to (N, H // 2, W // 2, C)."""
+    """Returns AVG_SCALE times the means of 2x2 windows; (N, H, W, C) to (N, H // 2, W // 2, C)."""
     a, b, c, d = _quarters(x)
-    return (a + b + c + d) / 4
+    return (AVG_SCALE / 4) * (a + b + c + d)
 
 
-POOLS: dict[str, Pool] = {"max": max_pool, "avg": avg_pool}
+@jax.custom_vjp
+def l2_pool(x: jax.Array) -> jax.Array:
+    """Returns L2_SCALE times the root of the sum of squares of 2x2 windows, as `avg_pool`.
+
+    Where all four are 0, so is the gradient.
+    """
+    return L2_SCALE * jnp.sqrt(sum(jnp.square(each) for each in _quarters(x)))
+
+
+def _l2_pool_forward(x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    y = l2_pool(x)
+    return y, (x, y)
+
+
+def _l2_pool_backward(saved: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array]:
+    x, y = saved
+    factor = jnp.where(y > 0, L2_SCALE**2 * gradient / jnp.where(y > 0, y, 1), 0)
+    return (_weave([factor * each for each in _quarters(x)], x.shape),)
+
+
+l2_pool.defvjp(_l2_pool_forward, _l2_pool_backward)
+
+POOLS: dict[str, Pool] = {"max": max_pool, "avg": avg_pool, "l2": l2_pool}
+
+_FLAX_POOLS: dict[str, Pool] = {
+    "max": nn.max_pool,
+    "avg": lambda x, *window, **more: AVG_SCALE * nn.avg_pool(x, *window, **more),
+    "l2": lambda x, *window, **more: (
+        L2_SCALE * 2 * jnp.sqrt(nn.avg_pool(jnp.square(x), *window, **more))
+    ),
+}

@@ -12,17 +12,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from conftest import SHALLOW, relative_rms, slim_params
-from test_strips import BOOK, EARLY, MXNET, QUICK, canvas_of
+from test_strips import BOOK, EARLY, MXNET, PAINTER, QUICK, canvas_of
 
 import jaxstyle
 from jaxstyle import shards, state, transfer
 from jaxstyle.conv import prepare
 from jaxstyle.layers import block_of, required_conv_names
-from jaxstyle.objective import Problem, Targets, canvas_losses, make_problem, resolve
+from jaxstyle.objective import Problem, canvas_losses, make_problem, make_targets, resolve
 from jaxstyle.presets import preset
 
 CASES = {
-    "quick": [((75, 50), "vgg16", (8,), BOOK)],
+    "quick": [
+        ((75, 50), "vgg16", (8,), BOOK),
+        ((37, 33), "vgg16", (2,), {**PAINTER, "style_loss": "covariance"}),
+    ],
     "thorough": [
         ((75, 50), "vgg19", (2, 4, 8), BOOK),
         ((301, 33), "vgg16", (2, 4, 8), {**MXNET, "pooling": "avg"}),
@@ -30,6 +33,9 @@ CASES = {
         ((33, 130), "vgg19", (2, 8), BOOK),
         ((128, 40), "vgg19", (8,), MXNET),
         ((37, 33), "vgg16", (2, 4), EARLY),
+        ((75, 50), "vgg19", (2, 8), {**PAINTER, "style_loss": "covariance", "pooling": "l2"}),
+        ((75, 50), "vgg19", (2, 4), {**PAINTER, "style_loss": "wasserstein"}),
+        ((75, 50), "vgg19", (4,), {**PAINTER, "style_loss": "gram+mean-std"}),
     ],
 }
 """Size, network, how many devices, settings."""
@@ -165,10 +171,10 @@ def compiled(devices: int) -> dict:
         return jax.tree.map(struct, tree)
 
     canvas = np.zeros((512, 512, 3), np.float32)
-    grams = {k: np.zeros((kernels[f"conv{k[4:]}"].bias.size,) * 2) for k in program.style_layers}
-    targets = Targets({"relu4_4": np.zeros((64, 64, 512))}, grams)
-    hyper = jax.tree.map(np.float32, preset("book")[1])
-    data = {"kernels": kernels, "targets": jax.tree.map(np.float32, targets), "hyper": hyper}
+    alone = functools.partial(make_targets, program=program._replace(rows=None))
+    targets = jax.eval_shape(alone, kernels, canvas, canvas)
+    hyper = jax.tree.map(np.float32, preset("default")[1])
+    data = {"kernels": kernels, "targets": targets, "hyper": hyper}
     problem = Problem(**on_devices(data), program=program, steps=1)
     begun = jax.eval_shape(lambda c: state.ready(state.begin(c), program), canvas)
     lowered = transfer._run_steps.lower(on_devices(begun), 1, problem).compile()

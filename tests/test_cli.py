@@ -185,7 +185,7 @@ def test_layers_are_read_with_and_without_weights() -> None:
         ("--content-layers", "relu3_1,", "unknown layer ''"),
         ("--style-layers", "rely3_1", "did you mean relu3_1?"),
         ("--style-layers", "conv3_5", "unknown layer 'conv3_5'"),
-        ("--pooling", "maxx", "pooling 'maxx' is none of max, avg; did you mean max?"),
+        ("--pooling", "maxx", "pooling 'maxx' is none of max, avg, l2; did you mean max?"),
         ("--schedule", "cosin", "did you mean cosine?"),
         ("--resampling", "lanczo", "did you mean lanczos?"),
         ("--device", "gpuu", "'gpuu' is none of cpu, gpu, tpu; did you mean gpu?"),
@@ -229,7 +229,7 @@ def test_texts_for_the_screen_are_one_line() -> None:
 
 def test_presets_on_the_screen_can_be_typed_again() -> None:
     """What --list-presets shows is what the flags read."""
-    readers = {"size": texts.read_size, "scales": texts.read_numbers}
+    readers = {"size": texts.read_size, "scales": texts.read_scales}
     for preset in PRESETS.values():
         for values in (preset.recipe, preset.hyper):
             for each in dataclasses.fields(values):
@@ -247,7 +247,7 @@ def test_presets_on_the_screen_can_be_typed_again() -> None:
 @given(text=st.text(alphabet="0123456789xX.,:-+enaif _\n", max_size=12) | st.text(max_size=6))
 @pytest.mark.parametrize(
     "reader",
-    [texts.read_size, texts.read_whole, texts.read_seed, texts.read_numbers, texts.read_layers],
+    [texts.read_size, texts.read_whole, texts.read_seed, texts.read_scales, texts.read_layers],
 )
 def test_readers_read_or_refuse_any_text(reader: Any, text: str) -> None:
     try:

@@ -146,7 +146,7 @@ def test_a_table_has_a_run_in_every_row() -> None:
         ("--sweep tv-weight 1 x", "--sweep tv-weight, value 2 of 2: must be a number, got 'x'"),
         ("--sweep decay-rate 2", "value 1 of 1: decay_rate must be above 0 and at most 1"),
         ("--sweep seed -1", "value 1 of 1: must be a whole number from 0"),
-        ("--sweep pooling max avgg", "value 2 of 2: pooling 'avgg' is none of max, avg; did"),
+        ("--sweep pooling max avgg", "value 2 of 2: pooling 'avgg' is none of max, avg, l2; did"),
         ("--sweep content-layers relu3_5", "value 1 of 1: unknown layer 'relu3_5'"),
         ("--sweep preset bok", "value 1 of 1: unknown preset 'bok'"),
         ("--sweep init noize", "value 1 of 1: noize does not exist"),

@@ -95,6 +95,63 @@ def test_last_layer_is_resolved_by_architecture() -> None:
         assert resolve(recipe, prepare(slim_params(architecture))).content_layers == (last,)
 
 
+def test_relative_losses_equal_numpy(params, content, style) -> None:
+    """Content 2 * (3 d + d') / 4 of mean squares by the photo's own; style 5 * (d + 2 d') / 3."""
+    changes = {"content_layers": ("relu2_1", "relu3_1"), "content_layer_weights": (3.0, 1.0)}
+    changes |= {"style_layers": ("relu1_1", "relu2_2"), "style_layer_weights": (1.0, 2.0)}
+    changes |= {"balance": "relative", "content_weight": 2.0, "style_weight": 5.0}
+    problem = problem_of(params, content, style, tv_weight=0.0, **changes)
+    canvas = images.normalise(images.resize(style, content.shape[:2], resampling="lanczos"))
+    found = canvas_losses(canvas, problem)
+    photo, painting, painted = (
+        numpy_features(params, each, np.max)
+        for each in (images.normalise(content), images.normalise(style), canvas)
+    )
+
+    def second_moment(feature_map):
+        flat = feature_map.reshape(-1, feature_map.shape[-1])
+        return flat.T @ flat / len(flat)
+
+    def parts(made, wanted):
+        return np.sum((made - wanted) ** 2) / np.sum(wanted**2)
+
+    content_parts = [parts(painted[tap], photo[tap]) for tap in changes["content_layers"]]
+    style_parts = [
+        parts(second_moment(painted[tap]), second_moment(painting[tap]))
+        for tap in changes["style_layers"]
+    ]
+    assert float(found.content) == pytest.approx(2 * np.dot([0.75, 0.25], content_parts), rel=1e-5)
+    assert float(found.style) == pytest.approx(5 * np.dot([1, 2], style_parts) / 3, rel=1e-5)
+
+
+def test_relative_losses_do_not_depend_on_the_scale_of_the_network(params, content, style) -> None:
+    """All ReLUs are three times as strong if the first layer and all biases are."""
+    stronger = {
+        name: {"kernel": layer["kernel"] * (3 if name == "conv1_1" else 1), "bias": 3 * layer["bias"]}
+        for name, layer in params.items()
+    }
+    canvas = images.normalise(images.resize(style, content.shape[:2], resampling="lanczos"))
+    for style_loss in ("gram", "covariance", "wasserstein", "mean-std", "gram+mean-std"):
+        changes = {"balance": "relative", "style_loss": style_loss}
+        losses = [
+            canvas_losses(canvas, problem_of(each, content, style, **changes))
+            for each in (params, stronger)
+        ]
+        np.testing.assert_allclose(losses[1], losses[0], rtol=2e-3, err_msg=style_loss)
+
+
+@pytest.mark.parametrize("colour", [0, 128, 255])
+@pytest.mark.parametrize("style_loss", ["covariance", "wasserstein", "mean-std", "gram+mean-std"])
+def test_a_flat_photo_and_a_flat_style_have_finite_gradients(params, colour, style_loss) -> None:
+    flat = np.full((40, 36, 3), colour, np.uint8)
+    for pictures in ((flat, flat), (flat[::2], 255 - flat)):
+        problem = problem_of(params, *pictures, balance="relative", style_loss=style_loss)
+        canvas = images.normalise(pictures[0])
+        value, gradient = jax.value_and_grad(lambda x, p=problem: canvas_losses(x, p).total)(canvas)
+        assert np.isfinite(value)
+        assert np.isfinite(gradient).all()
+
+
 def test_layer_that_the_weights_lack(params, content, style) -> None:
     with pytest.raises(InputError, match=r"vgg19 up to conv5_1.* have no layer relu5_2"):
         problem_of(params, content, style, content_layers=("relu5_2",))

@@ -16,6 +16,7 @@ from jaxstyle.levels import Level, levels
 from jaxstyle.painting import first_canvas, paint, stylize
 from jaxstyle.presets import preset
 
+SHALLOW_CONTENT = {"content_layers": SHALLOW["content_layers"]}
 PHOTO = np.zeros((400, 600, 3), np.uint8)
 PAINTING = np.zeros((480, 360, 3), np.uint8)
 
@@ -36,6 +37,24 @@ def test_both_long_sides_become_the_size_and_steps_are_shared_by_it() -> None:
     ]
     starts_and_steps = [level[2:] for level in plan(size=400, scales=(0.25, 0.5, 1.0), steps=700)]
     assert starts_and_steps == [(0, 100), (100, 200), (300, 400)]
+
+
+@pytest.mark.parametrize(
+    ("size", "long_sides"),
+    [(127, [127]), (128, [64, 128]), (448, [112, 224, 448]), ((100, 600), [75, 150, 300, 600])],
+)
+def test_auto_scales_halve_down_to_64_pixels_or_more(size, long_sides) -> None:
+    found = plan(size=size, scales="auto", steps=1000, style_layers=("relu1_1",), **SHALLOW_CONTENT)
+    assert [max(content) for content, *_ in found] == long_sides
+
+
+@pytest.mark.parametrize(
+    ("power", "steps"), [(1, [100, 200]), (0, [150, 150]), (-1, [200, 100]), (-0.5, [176, 124])]
+)
+def test_steps_are_shared_by_a_power_of_the_scale(power, steps) -> None:
+    """At -0.5: 300 times the root of 2, by that and 1, is 175.7."""
+    found = plan(size=300, scales=(0.5, 1.0), steps=300, steps_power=power)
+    assert [each[3] for each in found] == steps
 
 
 def test_content_weighs_more_at_coarse_sizes_alone() -> None:

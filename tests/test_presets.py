@@ -165,7 +165,7 @@ def test_values_at_the_ends_of_their_ranges_are_taken(name: str, value: Any) -> 
 
 
 def test_the_misspelt_are_told_what_was_meant() -> None:
-    with pytest.raises(InputError, match="'maxx' is none of max, avg; did you mean max"):
+    with pytest.raises(InputError, match="'maxx' is none of max, avg, l2; did you mean max"):
         preset(pooling="maxx")
     with pytest.raises(InputError, match=r"'rely3_1'.*did you mean relu3_1"):
         preset(style_layers=["rely3_1"])

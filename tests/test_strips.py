@@ -15,6 +15,7 @@ from jaxstyle.presets import preset
 QUICK = {"xla_backend_optimization_level": 0}
 """Compiles float64 convolutions in a thirtieth of the time."""
 
+PAINTER = {"name": "book", "balance": "relative", "content_layers": ("relu3_1", "relu4_2")}
 BOOK, MXNET = {"name": "book"}, {"name": "book-mxnet"}
 EARLY = {"content_layers": ("conv1_1", "relu1_2"), "style_layers": ("relu2_2",)}
 FIRST = {"content_layers": ("relu1_1",), "style_layers": ("conv1_2",)}
@@ -54,6 +55,9 @@ def losses_and_gradient(params, size, **changes):
         ((301, 33), "vgg19", 64, {**MXNET, "pooling": "avg"}),
         ((64, 48), "vgg19", 4, {"name": "default"}),
         ((64, 48), "vgg19", 500, EARLY),
+        ((45, 38), "vgg19", 8, {**PAINTER, "style_loss": "covariance", "pooling": "l2"}),
+        ((45, 38), "vgg19", 8, {**PAINTER, "style_loss": "wasserstein"}),
+        ((45, 38), "vgg16", 8, {**PAINTER, "style_loss": "gram+mean-std"}),
         ((64, 48), "vgg16", 22, {**FIRST, "conv": "winograd"}),
         pytest.param((64, 48), "vgg16", 22, {**BOOK, "conv": "winograd"}, marks=pytest.mark.slow),
     ],

@@ -14,7 +14,7 @@ from jaxstyle.conv import Direct
 from jaxstyle.errors import DivergedError
 from jaxstyle.objective import canvas_losses, learning_rate
 from jaxstyle.proximal import no_duals, proximal_step
-from jaxstyle.state import adam, begin, enlarged
+from jaxstyle.state import adam, begin, enlarged, shown
 from jaxstyle.transfer import losses_of, steps
 
 
@@ -84,6 +84,55 @@ def test_steps_apply_adam_and_the_schedule(problem, content) -> None:
         moves = [np.asarray(each) - canvas for each in (chunk.state.canvas, moved)]
         assert relative_rms(*moves) < 1e-3
         canvas = np.array(chunk.state.canvas)
+
+
+def test_clipped_steps_stay_between_black_and_white(params, content, style) -> None:
+    """At a learning rate that leads far outside, which without clipping it does."""
+    low, high = images.normalise(np.array([[[0] * 3], [[255] * 3]], np.uint8))
+    outside = []
+    for clip in (False, True):
+        problem = problem_of(params, content, style, steps=3, learning_rate=0.5, clip=clip)
+        _, chunk = run(problem, images.normalise(content))
+        canvas = np.asarray(chunk.state.canvas)
+        outside.append(float(np.mean((canvas < low - 1e-6) | (canvas > high + 1e-6))))
+    assert outside[0] > 0.1
+    assert outside[1] == 0
+
+
+def test_a_size_enlarged_beyond_white_is_clipped() -> None:
+    """A cubic overshoots at the edge of black and white; enough that it does without clipping."""
+    canvas = np.repeat(images.normalise(np.uint8([[[0] * 3, [255] * 3]])), 4, axis=1)
+    high = images.normalise(np.uint8([[[255] * 3]])).max()
+    free, clipped = (
+        np.asarray(enlarged(canvas, (2, 32, 3), step=0, clip=clip).canvas) for clip in (False, True)
+    )
+    assert free.max() > high + 0.01
+    assert clipped.max() <= high + 1e-6
+
+
+@pytest.mark.parametrize("pause_every", [1, 3])
+def test_an_average_is_shown_and_left_at_the_end(params, content, style, pause_every) -> None:
+    """Each canvas weighs 0.8 times as much as the next; in float64, of the steps' own canvases."""
+    given = {"steps": 6, "learning_rate": 0.05}
+    plain = problem_of(params, content, style, **given)
+    start = images.normalise(content)
+    canvases = [start.astype(np.float64)]
+    for chunk in steps(plain, begin(start), pause_every=1):
+        if len(chunk.learning_rate):
+            canvases.append(np.array(chunk.state.canvas, np.float64))
+    weights = 0.8 ** np.arange(6, -1, -1)
+    expected = np.tensordot(weights / weights.sum(), canvases, 1)
+    problem = problem_of(params, content, style, average=0.8, **given)
+    for chunk in steps(problem, begin(start), pause_every=pause_every):
+        done = int(chunk.state.step)
+        if done in (1, 3) and len(chunk.learning_rate):
+            weights = 0.8 ** np.arange(done, -1, -1)
+            so_far = np.tensordot(weights / weights.sum(), canvases[: done + 1], 1)
+            assert relative_rms(shown(chunk.state), so_far) < 1e-5
+    assert relative_rms(chunk.state.canvas, expected) < 1e-5
+    losses = canvas_losses(chunk.state.canvas, problem)
+    np.testing.assert_allclose(chunk.closing, losses, rtol=1e-5)
+    assert relative_rms(canvases[-1], expected) > 1e-3
 
 
 def test_a_larger_size_goes_on_from_the_canvas_with_a_new_adam() -> None:

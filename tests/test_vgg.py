@@ -30,8 +30,18 @@ def numpy_features(params, image, pool) -> dict[str, np.ndarray]:
     return found
 
 
+def scaled_mean(windows, axis):
+    return 1.56 * windows.mean(axis)
+
+
+def scaled_root(windows, axis):
+    return 0.78 * np.sqrt(np.square(windows).sum(axis))
+
+
 @pytest.mark.parametrize("architecture", ["vgg16", "vgg19"])
-@pytest.mark.parametrize(("pooling", "pool"), [("max", np.max), ("avg", np.mean)])
+@pytest.mark.parametrize(
+    ("pooling", "pool"), [("max", np.max), ("avg", scaled_mean), ("l2", scaled_root)]
+)
 @pytest.mark.parametrize("shape", [(16, 16), (37, 50)])
 def test_features_equal_numpy(architecture, pooling, pool, shape) -> None:
     params = slim_params(architecture)
@@ -44,7 +54,7 @@ def test_features_equal_numpy(architecture, pooling, pool, shape) -> None:
         assert relative_rms(found[tap], expected[last if tap == "relu4_last" else tap]) < 1e-6
 
 
-@pytest.mark.parametrize("pooling", ["max", "avg"])
+@pytest.mark.parametrize("pooling", ["max", "avg", "l2"])
 def test_flax_module_is_the_same_network(params, pooling) -> None:
     image = np.random.default_rng(3).normal(size=(33, 21, 3)).astype(np.float32)
     module = VGG(widths_of(params), pooling=pooling)
@@ -108,14 +118,15 @@ def test_max_pool_gradient_equals_a_loop_over_windows() -> None:
 
 
 def test_avg_pool_by_hand() -> None:
+    """1.56 times the mean of 1, 2, 3 and 6; the odd column is lost."""
     x = jnp.array([[1.0, 2, 7], [3, 6, 7]])[None, :, :, None]
-    assert avg_pool(x).ravel().tolist() == [3]
+    assert avg_pool(x).ravel().tolist() == pytest.approx([1.56 * 3])
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"pooling": "maxx"}, "pooling 'maxx' is none of max, avg"),
+        ({"pooling": "maxx"}, "pooling 'maxx' is none of max, avg, l2"),
         ({"taps": []}, "taps must be a sequence of layer names"),
         ({"taps": "relu1_1"}, "taps must be a sequence of layer names"),
         ({"image": np.zeros((1, 20, 20, 3), np.float32)}, "for a batch use jax.vmap"),
