@@ -25,6 +25,9 @@ The map, from the ground up; a module imports only from those before it:
     faults      what can be wrong with the parameters of a VGG
     weights     weight files: read, write, check
     pretrained  which weights: find, download, convert
+    distances   how near pictures are to each other
+    judgeweights the judge's network: fetched, converted, kept
+    judge       what it finds of a result
     losses      Gram matrices, content, style, total variation
     roots       square roots of covariances
     styles      the style losses by name

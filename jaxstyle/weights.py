@@ -8,7 +8,7 @@ in half or single precision, and the attributes `format_version`, `architecture`
 import io
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -91,6 +91,17 @@ def read_weights(path: Path) -> Arrays:
     if faults:
         raise InputError(f"{path} is not a usable VGG weight file: {'; '.join(faults)}")
     return cast(Arrays, found)
+
+
+def arrays_in_h5(data: bytes, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+    """Returns arrays of an HDF5 file of any layout, by their names in it.
+
+    Raises:
+      KeyError: one is not there.
+      OSError: it is no HDF5 file.
+    """
+    with h5py.File(io.BytesIO(data), "r") as file:
+        return {name: np.asarray(file[name]) for name in names}
 
 
 def _in_float32(array: NDArray[Any]) -> NDArray[Any]:

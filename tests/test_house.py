@@ -20,6 +20,7 @@ ORDER = [
     *("errors", "layers", "limits", "recipe", "room", "need", "plan", "presets", "texts", "files"),
     *("colours", "images", "winograd", "conv", "vgg"),
     *("torchpickle", "torchfile", "faults", "download", "weights", "pretrained"),
+    *("distances", "judgeweights", "judge"),
     *("losses", "roots", "styles", "strips", "shards", "processes", "objective"),
     *("proximal", "state", "transfer", "levels", "interrupt", "ahead", "painting", "compilation"),
     *("record", "checkpoint"),
