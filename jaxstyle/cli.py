@@ -48,6 +48,7 @@ class Arguments:
     sweep: SweepFlags | None = None
     """If given, `content` and `style` may be empty paths, as they come from the sweep."""
     collect: Path | None = None
+    judge: bool = False
     checkpoints: CheckpointFlags = dataclasses.field(default_factory=CheckpointFlags)
     devices: DeviceFlags = dataclasses.field(default_factory=DeviceFlags)
 
@@ -206,5 +207,12 @@ def _add_running(group: Any) -> None:
         action="store_true",
         help="print memory and time that the run would take, and the largest size that fits, and"
         " leave; default: paint",
+    )
+    add(
+        "--judge",
+        action="store_true",
+        help="say of every result how far it is from the painting's style and from the photo's"
+        " content, as a network finds that no run optimises (fetched with pip the first time,"
+        " 55 MB); in sweeps two more columns; default: no",
     )
     add("--version", action="version", version=f"jaxstyle {__version__}")

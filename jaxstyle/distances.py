@@ -44,11 +44,20 @@ def at_size(name: str, picture: Picture, size: int = SIZE) -> Picture:
     Raises:
       InputError: with its name, if it is too narrow then.
     """
+    return images.resize(picture, size_to_judge(name, picture, size), resampling="lanczos")
+
+
+def size_to_judge(name: str, picture: Picture, size: int = SIZE) -> tuple[int, int]:
+    """Returns (H, W) of a picture with a long side of `size` pixels.
+
+    Raises:
+      InputError: with its name, if it is too narrow then.
+    """
     height, width = picture.shape[:2]
     factor = size / max(height, width)
     fitted = round(height * factor), round(width * factor)
     images.check_large_enough(name, fitted, LEAST_SIDE)
-    return images.resize(picture, fitted, resampling="lanczos")
+    return fitted
 
 
 def style_distance(result: Maps, style: Maps) -> float:

@@ -9,6 +9,7 @@ from jaxstyle import files, images, record
 from jaxstyle.checks import check_encodable, check_numbered
 from jaxstyle.cli import Arguments
 from jaxstyle.errors import InputError
+from jaxstyle.judgeweights import read_judge
 from jaxstyle.layers import resolve_taps, smallest_side
 from jaxstyle.plan import check_fits
 from jaxstyle.presets import change, preset
@@ -45,6 +46,8 @@ class Inputs(NamedTuple):
     params: Arrays
     facts: record.Record
     """Of the files: base names and sha256 of content, style, init if it is one, and weights."""
+    judge: Arrays | None = None
+    """The parameters of the judge's network, where a single run's result shall be judged."""
 
 
 def read_settings(arguments: Arguments, *, say: Say) -> Settings:
@@ -116,7 +119,9 @@ def read_inputs(arguments: Arguments, output: Path, *, say: Say, stream: TextIO 
     if settings.earlier is not None:
         for line in record.differences(settings.earlier, facts["weights"]["sha256"]):
             say(line)
-    return Inputs(settings, content, style, init, weight_file, params, facts)
+    wanted = arguments.judge and not arguments.plan
+    judge = read_judge({"content": [content], "style": [style]}, say=say) if wanted else None
+    return Inputs(settings, content, style, init, weight_file, params, facts, judge)
 
 
 def check_sizes(

@@ -13,8 +13,10 @@ from jaxstyle.cli import Arguments
 from jaxstyle.device import choose_devices, kind_of, of_the_system
 from jaxstyle.ending import Good, Painted, is_sound, last_good
 from jaxstyle.errors import DivergedError
+from jaxstyle.images import load_picture
 from jaxstyle.inputs import Inputs, Say, run_record
 from jaxstyle.interrupt import Interruption
+from jaxstyle.judge import judge_of
 from jaxstyle.keeping import Keeper, restore
 from jaxstyle.levels import Level
 from jaxstyle.painting import paint
@@ -56,6 +58,8 @@ class Outcome(NamedTuple):
     exit_code: int
     is_told: bool = True
     """Whether this is the process that says so."""
+    judged: dict[str, float] | None = None
+    """What the judge finds, if it was asked."""
 
 
 def run_job(job: Job) -> Outcome:
@@ -77,9 +81,20 @@ def run_job(job: Job) -> Outcome:
         job.say(_first_line(devices, job.inputs, plan))
     with jax.default_device(own_of(devices)), job.interruption.noted_only():
         try:
-            return _finish(job, *_paint(job, plan, devices), devices)
+            return _judged(job, _finish(job, *_paint(job, plan, devices), devices))
         except jax.errors.JaxRuntimeError as error:
             raise of_the_system(error) from None
+
+
+def _judged(job: Job, outcome: Outcome) -> Outcome:
+    """Adds what the judge finds of the picture on disk, and says it."""
+    inputs = job.inputs
+    if inputs.judge is None or outcome.path is None:
+        return outcome
+    result = load_picture(outcome.path)
+    judged = judge_of(inputs.judge)(result, inputs.content, inputs.style)
+    job.say(", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in judged.items()))
+    return outcome._replace(judged=judged)
 
 
 def _silent(job: Job) -> Job:

@@ -9,8 +9,9 @@ A result is better where its style distance is lower at no higher content distan
 proves nothing, as a copy of the painting has the one and the photo itself the other.
 """
 
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -26,12 +27,13 @@ from jaxstyle.distances import (
     content_distance,
     e_statistic,
     luma_ssim,
-    main_axes,
     self_similarity_distance,
     style_distance,
 )
 from jaxstyle.images import Picture
 from jaxstyle.vgg import features
+
+Judge = Callable[[Picture, Picture, Picture], dict[str, float]]
 
 
 class Standard(NamedTuple):
@@ -41,8 +43,6 @@ class Standard(NamedTuple):
     """The photo at the judge's size, (H, W, 3) uint8."""
     content_maps: Maps
     style_maps: Maps
-    axes: Maps
-    """Of the E statistic, (C, k) by style tap."""
 
 
 class Verdict(NamedTuple):
@@ -76,25 +76,55 @@ def standard(kernels: Kernels, content: Picture, style: Picture, *, size: int = 
       InputError: a picture is too narrow.
     """
     content, style = at_size("content", content, size), at_size("style", style, size)
-    maps = _maps(kernels, content)
-    return Standard(content, maps, _maps(kernels, style), main_axes(maps))
+    return Standard(content, _maps(kernels, content), _maps(kernels, style))
 
 
-def verdict(kernels: Kernels, result: Picture, pair: Standard) -> Verdict:
-    """Returns what the judge finds of a result, (H, W, 3) uint8 of any size."""
-    result = images.resize(result, _size_of(pair.content), resampling="lanczos")
+def verdict(kernels: Kernels, result: Picture, pair: Standard, *, axes: Maps) -> Verdict:
+    """Returns all that the judge finds of a result.
+
+    Args:
+      kernels: from `judge_kernels`.
+      result: (H, W, 3) uint8, of any size.
+      pair: from `standard`.
+      axes: of the E statistic, from `distances.main_axes` of the photo's maps.
+    """
+    result = _like(pair.content, result)
     maps = _maps(kernels, result)
     return Verdict(
         style_distance(maps, pair.style_maps),
         content_distance(maps, pair.content_maps),
         self_similarity_distance(maps, pair.content_maps),
         luma_ssim(result, pair.content),
-        e_statistic(maps, pair.style_maps, pair.axes),
+        e_statistic(maps, pair.style_maps, axes),
     )
 
 
-def _size_of(picture: Picture) -> tuple[int, int]:
-    return picture.shape[0], picture.shape[1]
+def judge_of(params: Params) -> Judge:
+    """Returns a function of result, photo and painting to the two main distances, by name.
+
+    All are pictures (H, W, 3) uint8 of any size. What was found of the last pair is kept, for the
+    next result of it.
+    """
+    kernels = judge_kernels(params)
+    last: list[Any] = []
+
+    def judge(result: Picture, content: Picture, style: Picture) -> dict[str, float]:
+        if not last or last[0] is not content or last[1] is not style:
+            last[:] = content, style, standard(kernels, content, style)
+        pair: Standard = last[2]
+        maps = _maps(kernels, _like(pair.content, result))
+        return {
+            "style_distance": style_distance(maps, pair.style_maps),
+            "content_distance": content_distance(maps, pair.content_maps),
+        }
+
+    return judge
+
+
+def _like(content: Picture, result: Picture) -> Picture:
+    """Returns a result at the photo's size."""
+    size = content.shape[0], content.shape[1]
+    return images.resize(result, size, resampling="lanczos")
 
 
 def _maps(kernels: Kernels, picture: Picture) -> dict[str, Map]:

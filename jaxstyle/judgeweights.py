@@ -9,14 +9,16 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jaxstyle import files, images
+from jaxstyle.distances import size_to_judge
 from jaxstyle.errors import InputError
+from jaxstyle.images import Picture
 from jaxstyle.layers import required_conv_names
 from jaxstyle.weights import Arrays, arrays_in_h5, read_weights, weight_bytes
 
@@ -56,6 +58,22 @@ def judge_params(*, say: Say) -> Arrays:
             return found if found is not None else _fetched(path, say)
     except DownloadError as error:
         raise InputError(f"the judge's network: {error}") from None
+
+
+def read_judge(pictures: Mapping[str, Sequence[Picture]], *, say: Say) -> Arrays:
+    """Returns the parameters of the judge's network for pictures that it can judge.
+
+    Args:
+      pictures: what it will see, by what they are: "content" and "style".
+      say: as for `judge_params`.
+
+    Raises:
+      InputError: as `judge_params` does, and if a picture is too narrow.
+    """
+    for name, several in pictures.items():
+        for picture in several:
+            size_to_judge(f"judge's {name}", picture)
+    return judge_params(say=say)
 
 
 def cached_path() -> Path:

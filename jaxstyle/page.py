@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from jaxstyle.curves import chart, small_charts
-from jaxstyle.sweepfolder import TERMS, Entry, picture_path, samples_of
+from jaxstyle.sweepfolder import JUDGED, TERMS, Entry, judged_of, picture_path, samples_of
 
 MOST_SAMPLES = 4
 """Of contents, and of styles, at the page's head."""
@@ -23,7 +23,8 @@ def page(folder: Path, entries: Sequence[Entry]) -> bytes:
       entries: its runs, see `summary.gather`.
     """
     names = list(dict.fromkeys(name for each in entries for name, _ in each["labels"]))
-    heads = ["picture", *names, *TERMS, "total by step", "seconds", "device", "status"]
+    judged = JUDGED if any(map(judged_of, entries)) else ()
+    heads = ["picture", *names, *TERMS, *judged, "total by step", "seconds", "device", "status"]
     charts = small_charts(entries)
     failed = sum(each["failure"] is not None for each in entries)
     text = Template(resources.files("jaxstyle").joinpath("page.html").read_text("utf-8"))
@@ -34,7 +35,7 @@ def page(folder: Path, entries: Sequence[Entry]) -> bytes:
         samples=_samples(folder, entries),
         chart=chart(entries),
         heads="".join(f"<th><button>{html.escape(each)}</button></th>" for each in heads),
-        rows="\n".join(_row(*each, names) for each in zip(entries, charts, strict=True)),
+        rows="\n".join(_row(*each, names, judged) for each in zip(entries, charts, strict=True)),
     ).encode("utf-8", "replace")
 
 
@@ -62,7 +63,7 @@ def _sample(caption: str, path: Path, folder: Path) -> str:
     return f'<figure><img src="{source}" alt="{said}"><figcaption>{said}</figcaption></figure>'
 
 
-def _row(entry: Entry, small_chart: str, names: Sequence[str]) -> str:
+def _row(entry: Entry, small_chart: str, names: Sequence[str], judged: Sequence[str]) -> str:
     labels, run = dict(entry["labels"]), entry["run"]
     file = html.escape(quote(str(picture_path(Path(), entry["name"]))))
     picture = f'<a href="{file}"><img loading="lazy" src="{file}" alt=""></a>'
@@ -72,6 +73,7 @@ def _row(entry: Entry, small_chart: str, names: Sequence[str]) -> str:
         _cell(entry["number"], picture),
         *(_cell(labels.get(name, ""), html.escape(labels.get(name, ""))) for name in names),
         *(_cell(*[_number(run["losses"][term])] * 2) for term in TERMS),
+        *(_cell(*[_number(judged_of(entry).get(name))] * 2) for name in judged),
         _cell(total, small_chart),
         _cell(entry["seconds"], f"{entry['seconds']:.1f}"),
         _cell(html.escape(entry["device"]), html.escape(entry["device"])),

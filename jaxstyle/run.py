@@ -88,7 +88,9 @@ def _run(arguments: cli.Arguments, interruption: Interruption) -> int:
     alone = arguments.devices.distributed is None
     outcome = run_job(job) if alone else _run_with_others(run_job, job)
     if outcome.is_told:
-        _print_outcome(outcome.path, outcome.seconds, outcome.record, as_json=arguments.json)
+        judged = {} if outcome.judged is None else {"judged": outcome.judged}
+        facts = outcome.record | judged
+        _print_outcome(outcome.path, outcome.seconds, facts, as_json=arguments.json)
     return outcome.exit_code
 
 

@@ -12,7 +12,7 @@ from jaxstyle.interrupt import unbreakable
 from jaxstyle.page import page
 from jaxstyle.recipe import Hyperparams, Recipe, field_names
 from jaxstyle.sheet import contact_sheet
-from jaxstyle.sweepfolder import TERMS, Entry, names_in, picture_path, read_entry
+from jaxstyle.sweepfolder import JUDGED, TERMS, Entry, judged_of, names_in, picture_path, read_entry
 from jaxstyle.texts import shown
 
 SETTINGS = ("preset", "init", "seed", *field_names(Recipe), *field_names(Hyperparams))
@@ -20,8 +20,9 @@ COLUMNS = (
     *("number", "file", "status", "content", "style", "weights"),
     *SETTINGS,
     *(f"{term}_loss" for term in TERMS),
-    *("painted_size", "steps_done", "seconds", "device"),
 )
+ENDING = ("painted_size", "steps_done", "seconds", "device")
+"""Of the table's columns; before them those of the judge, if it was asked about any run."""
 
 
 def gather(folder: Path, names: Iterable[str] | None = None) -> list[Entry]:
@@ -74,6 +75,7 @@ def overview(entries: Sequence[Entry]) -> list[dict[str, Any]]:
             "file": picture_path(Path(), each["name"]).name,
             "labels": dict(each["labels"]),
             **{key: each[key] for key in ("number", "failure", "seconds")},
+            **({"judged": judged_of(each)} if judged_of(each) else {}),
             **each["run"],
         }
         for each in entries
@@ -83,7 +85,8 @@ def overview(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 def table(entries: Sequence[Entry]) -> bytes:
     """Returns a CSV file with a row for every run: settings, final losses, where and how long."""
     text = io.StringIO(newline="")
-    rows = csv.DictWriter(text, COLUMNS)
+    judged = JUDGED if any(map(judged_of, entries)) else ()
+    rows = csv.DictWriter(text, (*COLUMNS, *judged, *ENDING))
     rows.writeheader()
     rows.writerows(_row(each) for each in entries)
     return text.getvalue().encode("utf-8", "surrogateescape")
@@ -100,6 +103,7 @@ def _row(entry: Entry) -> dict[str, Any]:
         **{name: run[name]["name"] for name in ("content", "style", "weights")},
         **settings,
         **{name: "nan" if value is None else f"{value:.9g}" for name, value in losses.items()},
+        **{name: f"{value:.9g}" for name, value in judged_of(entry).items()},
         "painted_size": run["painted_size"],
         "steps_done": run["steps_done"],
         "seconds": entry["seconds"],

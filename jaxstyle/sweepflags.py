@@ -83,6 +83,8 @@ def take_sweep_flags(parsed: dict[str, Any], *, distributed: bool) -> SweepFlags
     others = {name: parsed.pop(name) for name in names}
     if parsed["collect"] is not None and (axes or file is not None):
         raise InputError("--collect only gathers what is there: leave --sweep and --sweep-file out")
+    if parsed["collect"] is not None and parsed["judge"]:
+        raise InputError("--collect only gathers what is there: what was judged is in the records")
     if axes and file is not None:
         raise InputError("--sweep and --sweep-file contradict each other: give one of them")
     if others["shard"] is not None and distributed:

@@ -21,6 +21,9 @@ SUMMARIES = ("sweep.csv", "sheet.png", "index.html")
 TERMS = ("content", "style", "tv", "total")
 """Of the losses, as in `losses.Losses`."""
 
+JUDGED = ("style_distance", "content_distance")
+"""What the judge finds, where it was asked; in a record under "judged"."""
+
 Entry = dict[str, Any]
 """What a run's record says."""
 
@@ -103,7 +106,19 @@ def write_run(folder: Path, name: str, picture: bytes, entry: Entry, *, overwrit
     if overwrite:
         path.unlink(missing_ok=True)  # it is of the picture that is about to go
     files.write_whole(picture_path(folder, name), picture, overwrite=overwrite)
-    files.write_whole(path, json.dumps(entry, sort_keys=True).encode(), overwrite=True)
+    write_record(folder, name, entry)
+
+
+def write_record(folder: Path, name: str, entry: Entry) -> None:
+    """Writes a run's record, in place of the one that is there."""
+    data = json.dumps(entry, sort_keys=True).encode()
+    files.write_whole(record_path(folder, name), data, overwrite=True)
+
+
+def judged_of(entry: Entry) -> dict[str, float]:
+    """Returns what the judge found of a run, by name; empty if it was not asked."""
+    judged = entry.get("judged")
+    return judged if isinstance(judged, dict) and set(judged) == set(JUDGED) else {}
 
 
 def names_in(folder: Path) -> list[str]:

@@ -12,6 +12,7 @@ from jaxstyle.cli import Arguments
 from jaxstyle.errors import InputError
 from jaxstyle.grid import Run, expand, place_of
 from jaxstyle.inputs import Inputs, Say, Settings, check_sizes, read_settings
+from jaxstyle.judgeweights import read_judge
 from jaxstyle.layers import resolve_taps
 from jaxstyle.pretrained import WeightFile, find_weights
 from jaxstyle.recipe import INITS
@@ -36,6 +37,8 @@ class Sweep(NamedTuple):
     force: bool
     runs: list[Planned]
     """All of the grid, not only this process's share."""
+    judge: Arrays | None
+    """The parameters of the judge's network, if the results shall be judged."""
 
 
 def read_sweep(arguments: Arguments, *, say: Say, stream: TextIO | None) -> Sweep:
@@ -67,8 +70,9 @@ def read_sweep(arguments: Arguments, *, say: Say, stream: TextIO | None) -> Swee
     _check_is_no_input(folder, runs)
     if not arguments.force:
         _check_free(folder, planned)
+    judge = _read_judge(planned, say) if arguments.judge else None
     _warn(runs, settings, say)
-    return Sweep(flags, folder, arguments.force, planned)
+    return Sweep(flags, folder, arguments.force, planned, judge)
 
 
 def is_done(sweep: Sweep, planned: Planned) -> bool:
@@ -141,6 +145,15 @@ def _plan(
         whole = {**facts, "settings": all_settings, "versions": versions}
         found.append(Planned(run, inputs, record.fingerprint(whole)))
     return found
+
+
+def _read_judge(planned: Sequence[Planned], say: Say) -> Arrays:
+    inputs = [each.inputs for each in planned]
+    pictures = {
+        "content": list({id(each.content): each.content for each in inputs}.values()),
+        "style": list({id(each.style): each.style for each in inputs}.values()),
+    }
+    return read_judge(pictures, say=say)
 
 
 def _check_is_no_input(folder: Path, runs: Sequence[Run]) -> None:

@@ -13,12 +13,22 @@ from jaxstyle.deviceflags import DeviceFlags
 from jaxstyle.grid import share
 from jaxstyle.inputs import Say
 from jaxstyle.interrupt import Interruption, unbreakable
+from jaxstyle.judge import Judge, judge_of
 from jaxstyle.levels import levels
 from jaxstyle.places import Result, Setting
-from jaxstyle.processes import agree, devices_for, join
+from jaxstyle.processes import agree, devices_for, is_first, join
 from jaxstyle.rounds import paint_settings
 from jaxstyle.saving import make_record
-from jaxstyle.sweepfolder import Entry, make_folder, sample_path, write_run
+from jaxstyle.sweepfolder import (
+    Entry,
+    judged_of,
+    make_folder,
+    picture_path,
+    read_entry,
+    sample_path,
+    write_record,
+    write_run,
+)
 from jaxstyle.sweepinputs import Planned, Sweep, is_done
 from jaxstyle.sweepprogress import SweepDisplay
 
@@ -36,6 +46,8 @@ class SweepJob(NamedTuple):
     interruption: Interruption
     say: Say
     stream: IO[str] | None
+    judge: Judge | None = None
+    """Where the results shall be judged; `run_sweep` makes it."""
 
 
 def run_sweep(job: SweepJob) -> None:
@@ -62,12 +74,15 @@ def run_sweep(job: SweepJob) -> None:
     _save_samples(sweep)
     if job.stream is not None:
         job.say(_first_line(devices, mine, todo))
-    if not todo:
-        return
     first = jax.local_devices(backend=device.platform)[0]
     with jax.default_device(first), job.interruption.noted_only():
         try:
-            _paint(job, todo, devices)
+            if sweep.judge is not None:
+                job = job._replace(judge=judge_of(sweep.judge))
+            if is_first():
+                _judge_those_there(job, mine, todo)
+            if todo:
+                _paint(job, todo, devices)
         except jax.errors.JaxRuntimeError as error:
             raise of_the_system(error) from None
 
@@ -87,6 +102,22 @@ def _save_samples(sweep: Sweep) -> None:
                 small = images.resize(picture, size, resampling="lanczos")
                 data = images.encode((small / 255).astype("float32"), ".png", {})
                 files.write_whole(path, data, overwrite=True)
+
+
+def _judge_those_there(job: SweepJob, mine: Sequence[Planned], todo: Sequence[Planned]) -> None:
+    """Adds what the judge finds to the records that lack it, of an earlier call without one."""
+    if job.judge is None:
+        return
+    folder, numbers = job.sweep.folder, {each.run.number for each in todo}
+    for each in mine:
+        name = each.run.name
+        entry = None if each.run.number in numbers else read_entry(folder, name)
+        if job.interruption.received or entry is None or judged_of(entry):
+            continue
+        result = images.load_picture(picture_path(folder, name))
+        entry["judged"] = job.judge(result, each.inputs.content, each.inputs.style)
+        with unbreakable():
+            write_record(folder, name, entry)
 
 
 def _paint(job: SweepJob, todo: Sequence[Planned], devices: Sequence[jax.Device]) -> None:
@@ -127,7 +158,7 @@ def _pixel_steps(settings: Sequence[Setting]) -> list[int]:
 
 
 def _save(job: SweepJob, planned: Planned, result: Result) -> None:
-    """Writes a result's picture and record; says so if it failed."""
+    """Writes a result's picture and record, with what the judge finds; says so if it failed."""
     name = planned.run.name
     facts = make_record(
         planned.inputs, result.device.device_kind, result.picture, result.losses, result.steps_done
@@ -135,6 +166,9 @@ def _save(job: SweepJob, planned: Planned, result: Result) -> None:
     facts["losses"] = {key: _finite(value) for key, value in facts["losses"].items()}
     data = images.encode(result.picture, ".png", record.to_text(facts))
     entry = _entry(planned, result, facts, hashlib.sha256(data).hexdigest())
+    if job.judge is not None:
+        picture = images.as_picture(result.picture, name=name)
+        entry["judged"] = job.judge(picture, planned.inputs.content, planned.inputs.style)
     if result.failure is not None:
         job.say(f"{name}: {result.failure}; its last good picture is kept")
     with unbreakable():

@@ -220,7 +220,7 @@ def read_pairs(path: Path) -> list[Pair]:
 
 def judged(jobs: Sequence[Job], kernels: Kernels, parsed: argparse.Namespace) -> Iterator[Row]:
     """Paints what is to be painted and judges it; what fails is said and left out."""
-    now: tuple[Any, judge.Standard] | None = None
+    now: tuple[Any, judge.Standard, distances.Maps] | None = None
     for job in jobs:
         seconds = None
         if job.flags is not None:
@@ -230,8 +230,9 @@ def judged(jobs: Sequence[Job], kernels: Kernels, parsed: argparse.Namespace) ->
         what = job.pair.content, job.pair.style
         if now is None or now[0] != what:
             content, style = map(images.load_picture, what)
-            now = what, judge.standard(kernels, content, style, size=parsed.size)
-        found = judge.verdict(kernels, images.load_picture(job.path), now[1])
+            pair = judge.standard(kernels, content, style, size=parsed.size)
+            now = what, pair, distances.main_axes(pair.content_maps)
+        found = judge.verdict(kernels, images.load_picture(job.path), now[1], axes=now[2])
         yield Row(job.pair, job.label, job.path, found, seconds)
 
 

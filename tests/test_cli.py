@@ -21,7 +21,8 @@ from jaxstyle.run import main
 HEAVY = ("jax", "jaxlib", "numpy", "PIL", "flax", "optax", "h5py", "requests")
 FILE_FLAGS = {"--content", "--style", "--output", "--force", "--log", "--save-every"}
 START_FLAGS = {"--preset", "--list-presets", "--from", "--weights", "--init", "--seed"}
-RUNNING_FLAGS = {"--device", "--quiet", "--json", "--version", "--help", "--plan"}
+RUNNING_FLAGS = {"--device", "--quiet", "--json", "--version", "--help"}
+RUNNING_FLAGS |= {"--plan", "--judge"}
 RUNNING_FLAGS |= {"--devices", "--distributed"}
 RECIPE_FLAGS = {"--content-layers", "--style-layers", "--pooling", "--conv", "--memory"}
 RECIPE_FLAGS |= {"--size", "--scales", "--steps"}
