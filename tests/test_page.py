@@ -106,6 +106,30 @@ def test_labels_and_keys(folder) -> None:
     assert text.count("NaN at step 2") == 1
 
 
+def test_what_the_judge_found_has_columns_to_sort_by(folder) -> None:
+    """Of the four runs two were judged; the others' cells are empty, and come last."""
+    for name, values in (("style=b", (0.25, 1.5)), ("style=a", (0.125, 2.0))):
+        path = sweepfolder.record_path(folder, name)
+        each = json.loads(path.read_text())
+        each["judged"] = dict(zip(sweepfolder.JUDGED, values, strict=True))
+        path.write_text(json.dumps(each))
+    entries = gather(folder)
+    summarise(folder, entries)
+    text = (folder / "index.html").read_text()
+    heads = re.findall("<th><button>([^<]*)</button></th>", text)
+    place = heads.index("style_distance")
+    assert heads[place - 1 : place + 3] == [
+        *("total", "style_distance", "content_distance", "total by step")
+    ]
+    reader = Reader()
+    reader.feed(text)
+    assert reader.keys[place :: len(heads)] == ["0.25", "0.125", "", ""]
+    assert reader.keys[place + 1 :: len(heads)] == ["1.5", "2", "", ""]
+    rows = (folder / "sweep.csv").read_text().splitlines()
+    assert "total_loss,style_distance,content_distance,painted_size" in rows[0]
+    assert ",0.25,1.5,40x60," in rows[1]
+
+
 def test_what_another_process_finishes_meanwhile_is_in_the_summaries(folder, monkeypatch) -> None:
     record = sweepfolder.record_path(folder, "style=a")
     hidden = record.rename(folder / "later")

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import EXAMPLES, SHALLOW_FLAGS
+from conftest import EXAMPLES, SHALLOW_FLAGS, slim_params
 from PIL import Image
 
-from jaxstyle import images, record, rounds, sweepjob
+from jaxstyle import images, judgeweights, record, rounds, sweepjob, weights
 from jaxstyle.errors import InputError
+from jaxstyle.judge import judge_of
 from jaxstyle.run import main
 
 FAST = ["--size", "48", "--scales", "1", "--steps", "4", *SHALLOW_FLAGS]
@@ -228,6 +229,122 @@ def test_json_says_all(run) -> None:
         "style-weight=10000.png",
     ]
     assert found["results"][0]["losses"] == record.read(Path("out/style-weight=1000.png"))["losses"]
+
+
+@pytest.fixture
+def judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Puts a slim network into the judge's place in the cache."""
+    monkeypatch.setenv("JAXSTYLE_CACHE", str(tmp_path / "cache"))
+    params = slim_params("vgg16", seed=1)
+    judgeweights.cached_path().parent.mkdir()
+    data = weights.weight_bytes(params, source="", source_sha256="", licence="")
+    judgeweights.cached_path().write_bytes(data)
+    return judge_of(params)
+
+
+def expected_of(judge, path: Path) -> dict[str, float]:
+    """What the judge finds of a picture file, as the table has it."""
+    pictures = [images.load_picture(each) for each in (path, "photo.png", "painting.png")]
+    return {name: float(f"{value:.9g}") for name, value in judge(*pictures).items()}
+
+
+def judged_rows() -> dict[str, dict[str, float]]:
+    names = ("style_distance", "content_distance")
+    return {row["file"]: {name: float(row[name]) for name in names} for row in rows_of()}
+
+
+def test_judged_in_the_table_and_kept(run, judge) -> None:
+    """Two settings without the judge; then three with it, of which one is painted; collected."""
+    two = ["--sweep", "style-weight", "1e3", "1e5", "-o", "out"]
+    run(*two)
+    header = Path("out/sweep.csv").read_text().splitlines()[0]
+    page = Path("out/index.html").read_bytes()
+    assert "distance" not in header
+    before = times()
+    three = ["--sweep", "style-weight", "1e3", "1e5", "1e6", "-o", "out", "--judge"]
+    code, out, _ = run(*three, "--json")
+    assert code == 0
+    assert {name: times()[name] for name in before} == before
+    columns = Path("out/sweep.csv").read_text().splitlines()[0]
+    assert columns == header.replace("total_loss,", "total_loss,style_distance,content_distance,")
+    found = judged_rows()
+    assert len(found) == 3
+    for name, values in found.items():
+        assert values == pytest.approx(expected_of(judge, Path("out", name)), rel=1e-6)
+        assert values["content_distance"] > 0
+    shown = {each["file"]: each["judged"] for each in json.loads(out)["results"]}
+    assert all(shown[name] == pytest.approx(found[name], rel=1e-8) for name in found)
+    judgeweights.cached_path().unlink()
+    Path("out/sweep.csv").unlink()
+    assert main(["--collect", "out"]) == 0
+    assert judged_rows() == found
+    run(*two)  # without the judge, what it found is still there
+    assert judged_rows() == {name: found[name] for name in before}
+    for path in Path("out/records").glob("*.json"):
+        entry = json.loads(path.read_text())
+        del entry["judged"]
+        path.write_text(json.dumps(entry, sort_keys=True))
+    run(*two)
+    assert Path("out/index.html").read_bytes() == page
+
+
+def test_an_interrupted_sweep_keeps_what_was_judged(run, judge, monkeypatch) -> None:
+    original = sweepjob._save
+
+    def save_and_interrupt(job, planned, result) -> None:
+        original(job, planned, result)
+        os.kill(os.getpid(), 2)
+
+    flags = [*GRID[:4], "-o", "out", "--judge"]
+    with monkeypatch.context() as patch:
+        patch.setattr(sweepjob, "_save", save_and_interrupt)
+        assert run(*flags)[0] == 130
+    (first,) = judged_rows().items()
+    monkeypatch.setattr(sweepjob, "_judge_those_there", lambda *given: None)
+    assert run(*flags)[0] == 0
+    assert judged_rows()[first[0]] == first[1]
+    assert len(judged_rows()) == 2
+
+
+def test_a_single_run_is_judged_too(run, judge) -> None:
+    code, out, err = run("-o", "alone.png", "--judge", "--json", "--quiet")
+    assert code == 0
+    found = json.loads(out)["judged"]
+    assert found == pytest.approx(expected_of(judge, Path("alone.png")), rel=1e-6)
+    style, content = found.values()
+    assert f"style distance {style:.3f}, content distance {content:.3f}" in err
+    plain = run("-o", "plain.png", "--json")[1]
+    assert "judged" not in json.loads(plain)
+    assert Path("plain.png").read_bytes() == Path("alone.png").read_bytes()
+
+
+@pytest.mark.parametrize("flags", [[], GRID[:4]])
+def test_a_judge_that_cannot_be_had_is_known_before_painting(
+    run, judge, monkeypatch, tmp_path: Path, flags
+) -> None:
+    judgeweights.cached_path().unlink()
+    nothing = tmp_path / "python"
+    nothing.write_text("#!/bin/sh\necho 'python: No module named pip' >&2; exit 1\n")
+    nothing.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(nothing))
+    code, out, err = run(*flags, "-o", "out" if flags else "out.png", "--judge")
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1].startswith("jaxstyle: error: the judge's network cannot be")
+    assert not Path("out").exists()
+    assert not Path("out.png").exists()
+
+
+def test_a_picture_too_narrow_for_the_judge_is_refused(run, judge) -> None:
+    """At 320 pixels of its long side it would be 11 high."""
+    Image.new("RGB", (600, 20)).save("painting.png")
+    code, _, err = run("-o", "out.png", "--judge", "--size", "600")
+    assert code == 2
+    assert "the judge's style picture, 11x320 at this size, is too small" in err
+
+
+def test_collect_does_not_judge(capfd) -> None:
+    assert main(["--collect", "out", "--judge"]) == 2
+    assert "what was judged is in the records" in capfd.readouterr().err
 
 
 def test_a_table_with_styles_of_any_size(run) -> None:
