@@ -14,6 +14,7 @@ Exit codes: 0 done; 1 a run failed; 2 bad input.
 import argparse
 import csv
 import json
+import math
 import os
 import shlex
 import statistics
@@ -83,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for row in judged(jobs, kernels, parsed):
             table.add(row)
         for line in summary(table.rows):
-            print(line if not parsed.json else json.dumps({"summary": line}), flush=True)
+            print(json.dumps(line) if parsed.json else told_summary(line), flush=True)
         if parsed.sheet is not None:
             files.write_whole(parsed.sheet, sheet(table.rows), overwrite=True)
     except InputError as error:
@@ -115,6 +116,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--flags", action="append", metavar='"FLAG ..."', help="how to paint each pair; repeatable")
     add("--label", action="append", metavar="TEXT", help="of each --flags; default: the flags")
     add("-o", "--output", type=Path, metavar="DIR", help="where what is painted is kept")
+    add("--force", action="store_true", help="paint over files that exist; default: refuse")
     add("--size", type=int, default=distances.SIZE, help="pixels that the judge sees; default: 320")
     add("--json", action="store_true", help="a line of JSON for every picture")
     add("--sheet", type=Path, metavar="PATH.png", help="also draw all pictures on one sheet")
@@ -158,11 +160,19 @@ def jobs_of(parsed: argparse.Namespace) -> list[Job]:
         jobs = [Job(pair, label, path, None) for label, path in results]
     else:
         jobs = _jobs_of_pairs(read_pairs(parsed.pairs), parsed)
-    for job in jobs:
-        for path in (job.pair.content, job.pair.style, *([job.path] if job.flags is None else [])):
-            check_is_file(path)
     if not jobs:
         raise InputError(f"{parsed.pairs} names no result: give --flags to paint its pairs")
+    results = [job.path for job in jobs if job.flags is None]
+    for path in dict.fromkeys([*(path for job in jobs for path in job.pair[1:3]), *results]):
+        check_is_file(path)
+        picture = images.load_picture(path)
+        if path not in results:
+            distances.size_to_judge(str(path), picture, parsed.size)
+    for job in jobs:
+        if job.flags is not None and job.path.exists() and not parsed.force:
+            raise InputError(
+                f"{job.path} exists: choose another folder, or --force to overwrite it"
+            )
     return jobs
 
 
@@ -291,28 +301,43 @@ def as_text(row: Row) -> str:
     return f"{numbers}{seconds:>9}  {row.pair.name}: {row.label}"
 
 
-def summary(rows: Sequence[Row]) -> list[str]:
-    """Returns for each label the median ratios to the other programs' results of the same pairs."""
-    references = {
-        (row.pair.content, row.pair.style): row.verdict for row in rows if row.seconds is None
-    }
+def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Returns for each label of painted pictures medians over its pairs.
+
+    They are of the seconds, and, where there are other programs' results of some of the pairs
+    (`references` says of how many), of the ratios of both distances to those of these results.
+    """
+    references = {row.pair[1:3]: row.verdict for row in rows if row.seconds is None}
     painted = [row for row in rows if row.seconds is not None]
     lines = []
     for label in dict.fromkeys(row.label for row in painted):
         mine = [row for row in painted if row.label == label]
-        told = f"median {statistics.median(row.seconds or 0.0 for row in mine):.1f} s"
-        pairs = [
-            (row.verdict, references[row.pair.content, row.pair.style])
-            for row in mine
-            if (row.pair.content, row.pair.style) in references
+        seconds = statistics.median(row.seconds or 0.0 for row in mine)
+        line = {"label": label, "pairs": len(mine), "median_seconds": round(seconds, 2)}
+        found = [
+            (row.verdict, references[row.pair[1:3]]) for row in mine if row.pair[1:3] in references
         ]
-        if pairs:
-            style = statistics.median(a.style_distance / b.style_distance for a, b in pairs)
-            content = statistics.median(a.content_distance / b.content_distance for a, b in pairs)
-            told += f", style {style:.3f} and content {content:.3f} of the reference results'"
-            told += f" (medians of {len(pairs)})"
-        lines.append(f"{label}: {told}")
+        line["references"] = len(found)
+        for name in ("style_distance", "content_distance") if found else ():
+            ratios = [_ratio(getattr(ours, name), getattr(other, name)) for ours, other in found]
+            line[f"{name}_ratio"] = statistics.median(ratios)
+        lines.append(line)
     return lines
+
+
+def _ratio(value: float, reference: float) -> float:
+    """Infinite where the reference is the photo or the painting itself."""
+    return value / reference if reference else math.inf
+
+
+def told_summary(line: dict[str, Any]) -> str:
+    """Returns a line of the summary as text."""
+    told = f"{line['label']}: {line['pairs']} pairs, median {line['median_seconds']:.1f} s"
+    if line["references"]:
+        style, content = line["style_distance_ratio"], line["content_distance_ratio"]
+        told += f"; of {line['references']} reference results' distances, by the median: style"
+        told += f" {style:.3f}, content {content:.3f}"
+    return told
 
 
 def sheet(rows: Sequence[Row]) -> bytes:

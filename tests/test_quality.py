@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import re
 import shutil
 import sys
 from pathlib import Path
@@ -112,11 +111,42 @@ def test_pairs_are_painted_with_each_flags_and_compared(run, slim_file: Path) ->
     assert all(row["seconds"] > 0 for row in rows[1:5])
     assert images.load_picture(Path("out/second-2.png")).shape == (32, 48, 3)
     for row, label, mine in zip(rows[5:], "ab", rows[1:3], strict=True):
-        ratio = mine["style_distance"] / rows[0]["style_distance"]
-        assert row["summary"].startswith(f"{label}: median ")
-        found = re.search(r"style ([\d.]+) and content ([\d.]+) of the", row["summary"])
-        assert found is not None
-        assert float(found[1]) == pytest.approx(ratio, abs=6e-4)
+        assert (row["label"], row["pairs"], row["references"]) == (label, 2, 1)
+        for name in ("style_distance", "content_distance"):
+            assert row[f"{name}_ratio"] == pytest.approx(mine[name] / rows[0][name], rel=1e-9)
+    code, _, err = run(*given)
+    assert code == 2
+    assert "out/first-1.png exists: choose another folder, or --force" in err
+
+
+def test_medians_and_ratios_by_hand(quality) -> None:
+    first, second, third = (
+        quality.Pair(name, Path(name), Path("s"), None) for name in ("a", "b", "c")
+    )
+    facts = [
+        (first, "other", (0.2, 1.0), None),
+        (second, "other", (0.4, 2.0), None),
+        (first, "x", (0.1, 1.5), 4.0),
+        (second, "x", (0.1, 2.0), 6.0),
+        (third, "x", (9.0, 9.0), 20.0),
+        (third, "y", (9.0, 9.0), 7.0),
+    ]
+    rows = [
+        quality.Row(pair, label, Path("p"), quality.judge.Verdict(*both, 0, 0, 0), seconds)
+        for pair, label, both, seconds in facts
+    ]
+    x, y = quality.summary(rows)
+    assert x == {
+        "label": "x",
+        "pairs": 3,
+        "median_seconds": 6.0,
+        "references": 2,
+        "style_distance_ratio": pytest.approx(0.375),
+        "content_distance_ratio": pytest.approx(1.25),
+    }
+    assert y == {"label": "y", "pairs": 1, "median_seconds": 7.0, "references": 0}
+    assert quality.told_summary(x).endswith("by the median: style 0.375, content 1.250")
+    assert quality.told_summary(y) == "y: 1 pairs, median 7.0 s"
 
 
 def test_bad_input_is_one_line_and_exit_code_2(run) -> None:
@@ -125,11 +155,13 @@ def test_bad_input_is_one_line_and_exit_code_2(run) -> None:
     Path("good.csv").write_text("content,style\nphoto.png,painting.png\n")
     Path("empty.csv").write_text("content,style\nphoto.png,\n")
     Path("notes.png").write_text("my notes")
+    Image.new("RGB", (900, 20)).save("narrow.png")
     paint = ["--flags", "--steps 1", "-o", "out"]
     cases = {
         ("--content", "photo.png", "turned.png"): "give --content, --style and pictures",
         (*ONE, "none.png"): "none.png does not exist",
         (*ONE, "notes.png"): "notes.png is not a picture",
+        (*ONE[:3], "narrow.png", "turned.png"): "narrow.png picture, 7x320 at this size, is too",
         (*ONE, "turned.png", "--pairs", "good.csv"): "--pairs names all pictures",
         (*ONE, "turned.png", "--flags", "x"): "are for --pairs",
         (*ONE, "turned.png", "--size", "9"): "--size 9 is too small",
