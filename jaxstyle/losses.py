@@ -98,6 +98,11 @@ def gram(m: Moments) -> jax.Array:
     return m.outer_sum / (m.positions * m.outer_sum.shape[0])
 
 
+def energy(m: Moments) -> jax.Array:
+    """Returns the mean square of the features, a scalar."""
+    return jnp.trace(m.outer_sum) / (m.positions * m.outer_sum.shape[0])
+
+
 def content_loss(error: SquaredError) -> jax.Array:
     """Returns the mean squared difference of the content features (the paper: half the sum)."""
     return error.sum / error.values

@@ -17,7 +17,7 @@ from jax.typing import ArrayLike
 
 from jaxstyle.conv import Kernels, Params
 from jaxstyle.layers import block_of, resolve_taps
-from jaxstyle.losses import Losses, Sums, content_loss, moments, squared_error, weighted_losses
+from jaxstyle.losses import Losses, Sums, content_loss, energy, moments, squared_error, weighted_losses
 from jaxstyle.recipe import Hyperparams, Recipe, field_names
 from jaxstyle.shards import Rows, copy_to_all, share_out, shared_features, shared_sums
 from jaxstyle.strips import strip_features, strip_sums
@@ -33,6 +33,10 @@ HELD = 2 / 3
 settle soonest; the cosine then takes out the noise of large steps."""
 
 
+LEAST_ENERGY = 1e-15
+"""By which features' squared errors are divided at least: those of black pictures may all be 0."""
+
+
 class Targets(NamedTuple):
     """What the canvas shall come to resemble."""
 
@@ -42,6 +46,8 @@ class Targets(NamedTuple):
     """By style layer, what the style loss compares with, such as the style's Gram matrix."""
     content_energy: dict[str, jax.Array]
     """By content layer, the mean square of the content's features."""
+    style_energy: dict[str, jax.Array]
+    """By content layer, the mean square of the style's features."""
 
 
 class Program(NamedTuple):
@@ -112,27 +118,31 @@ def make_targets(
     maps_of: Any = strip_features if program.strips else features
     if program.rows is not None:
         maps_of = partial(shared_features, height=program.rows.height)
-    sums = picture_sums(kernels, style, {}, program=program._replace(rows=style_rows))
+    taps = tuple(dict.fromkeys(program.style_layers + program.content_layers))
+    of_style = program._replace(rows=style_rows, style_layers=taps)
+    sums = picture_sums(kernels, style, {}, program=of_style).style
     maps = maps_of(kernels, content, taps=program.content_layers, pooling=program.pooling)
     target_of = STYLE_LOSSES[program.style_loss].target_of
     return Targets(
         maps,
-        {tap: target_of(each) for tap, each in sums.style.items()},
+        {tap: target_of(sums[tap]) for tap in program.style_layers},
         {tap: _mean_square(each, tap, content.shape, program) for tap, each in maps.items()},
+        {tap: _energy(energy(sums[tap])) for tap in program.content_layers},
     )
 
 
 def _mean_square(
     feature_map: jax.Array, tap: str, picture: tuple[int, ...], program: Program
 ) -> jax.Array:
-    """Returns the mean square of a map's values, at least the smallest number above 0.
-
-    Rows below the picture are zero, and do not count.
-    """
+    """Returns the mean square of a map's values; rows below the picture are zero, and not counted."""
     height = picture[0] if program.rows is None else program.rows.height
     values = (height >> (block_of(tap) - 1)) * feature_map.shape[1] * feature_map.shape[2]
-    tiny = jnp.finfo(feature_map.dtype).tiny
-    return jnp.maximum(jnp.sum(jnp.square(feature_map)) / values, tiny)
+    return _energy(jnp.sum(jnp.square(feature_map)) / values)
+
+
+def _energy(mean_square: jax.Array) -> jax.Array:
+    """Returns a mean square by which can be divided, also where all features are 0."""
+    return jnp.maximum(mean_square, LEAST_ENERGY)
 
 
 def picture_sums(
@@ -228,7 +238,10 @@ def canvas_losses(canvas: jax.Array, problem: Problem) -> Losses:
     sums = picture_sums(problem.kernels, canvas, targets.content, program=program)
     content = {tap: content_loss(each) for tap, each in sums.content.items()}
     if program.balance == "relative":
-        content = {tap: each / targets.content_energy[tap] for tap, each in content.items()}
+        content = {
+            tap: each * _content_factor(tap, targets, hyper.content_power)
+            for tap, each in content.items()
+        }
     compare = partial(style_distance, style_loss=program.style_loss, balance=program.balance)
     return weighted_losses(
         content,
@@ -243,6 +256,16 @@ def canvas_losses(canvas: jax.Array, problem: Problem) -> Losses:
         tv_weight=hyper.tv_weight,
         height=None if program.rows is None else program.rows.height,
     )
+
+
+def _content_factor(tap: str, targets: Targets, power: jax.Array | float) -> jax.Array:
+    """Returns what makes a layer's squared error a part of the photo's own energy.
+
+    And that times the ratio of the photo's to the painting's energy to a power: a canvas takes over
+    the energy of the painting, so a weak photo's error is large by itself.
+    """
+    own, painting = targets.content_energy[tap], targets.style_energy[tap]
+    return (own / painting) ** power / own
 
 
 def _layer_weights(

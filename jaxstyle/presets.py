@@ -26,27 +26,56 @@ _BOOK = Recipe(
     steps=500,
     resampling="bilinear",
 )
+_PAINTER = Recipe(
+    content_layers=("relu3_1", "relu4_1"),
+    style_layers=("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"),
+    pooling="l2",
+    style_loss="covariance",
+    balance="relative",
+    size=448,
+    scales="auto",
+    steps=140,
+    steps_power=-1.0,
+    schedule="hold-cosine",
+    tv_step="proximal",
+    beta2="increasing",
+    clip=True,
+)
+_PAINTER_NUMBERS = Hyperparams(
+    content_weight=0.31,
+    style_weight=1.0,
+    tv_weight=0.1,
+    learning_rate=0.1,
+    content_power=1.5,
+    content_layer_weights=(1.0, 1.0),
+)
 _CONV_TAPS: dict[str, Any] = {
     "content_layers": ("conv4_last",),
     "style_layers": ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"),
 }
 
+_WEIGHTS: Mapping[str, dict[str, float]] = {
+    balance: {name: getattr(hyper, name) for name in ("content_weight", "style_weight", "tv_weight")}
+    for balance, hyper in (("book", Hyperparams()), ("relative", _PAINTER_NUMBERS))
+}
+
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "default": Preset(
-            "ours: the book's objective and balance at the photo's own aspect ratio; first at half"
-            " size, then in full, by proximal steps: about `book`'s loss in half of its time",
-            dataclasses.replace(
-                _BOOK,
-                size=450,
-                scales=(0.5, 1.0),
-                steps=255,
-                schedule="hold-cosine",
-                tv_step="proximal",
-                beta2="increasing",
-                resampling="lanczos",
-            ),
-            Hyperparams(learning_rate=0.2, coarse_content=4.0),
+            "ours: covariances and means of the style, relative to its own; coarse to fine, most"
+            " steps where they are cheap; the photo's shapes in the painting's strokes",
+            _PAINTER,
+            _PAINTER_NUMBERS,
+        ),
+        "draft": Preset(
+            "the default's picture, rougher, in about half of its time: to try pictures and weights",
+            dataclasses.replace(_PAINTER, steps=60),
+            _PAINTER_NUMBERS,
+        ),
+        "fine": Preset(
+            "the default's picture, closer to the style, in about four times its time: to keep",
+            dataclasses.replace(_PAINTER, steps=600),
+            _PAINTER_NUMBERS,
         ),
         "book": Preset(
             "Dive into Deep Learning, Neural Style Transfer, the PyTorch listing: 300x450 whatever"
@@ -71,7 +100,8 @@ def preset(name: str = "default", **changes: Any) -> tuple[Recipe, Hyperparams]:
       name: a key of `PRESETS`.
       **changes: new values for fields of `Recipe` or `Hyperparams`. New layers weigh 1 each
         unless their weights are given too; a decay setting chooses the step schedule unless
-        `schedule` is given.
+        `schedule` is given; another balance, in which weights have other units, brings the
+        content, style and tv weight of `book` or `default` unless they are given.
 
     Raises:
       InputError: no such preset or field, or a value out of its range.
@@ -98,6 +128,9 @@ def change(recipe: Recipe, hyper: Hyperparams, **changes: Any) -> tuple[Recipe, 
             changes = {f"{kind}_layer_weights": (1.0,) * len(layers), **changes}
     if {"decay_every", "decay_rate"} & changes.keys():
         changes = {"schedule": "step", **changes}
+    balance = changes.get("balance", recipe.balance)
+    if isinstance(balance, str) and balance != recipe.balance:
+        changes = {**_WEIGHTS.get(balance, {}), **changes}
     recipe = dataclasses.replace(recipe, **_of(Recipe, changes))
     hyper = dataclasses.replace(hyper, **_of(Hyperparams, changes))
     validate(recipe, hyper)

@@ -211,6 +211,15 @@ class Hyperparams:
             metavar="X",
         ),
     )
+    content_power: float = field(
+        default=0.0,
+        metadata=_about(
+            "in relative balance, how much a photo that is strong beside the painting weighs: a"
+            " content layer's loss times the ratio of both pictures' energies there to this power;"
+            " 0: not",
+            metavar="X",
+        ),
+    )
     content_layer_weights: tuple[float, ...] = field(default=(1.0,), metadata={})
     style_layer_weights: tuple[float, ...] = field(default=(1.0,) * 5, metadata={})
 
@@ -251,6 +260,7 @@ def validate(recipe: Recipe, hyper: Hyperparams) -> None:
     limits.check_number("average", recipe.average, most=MOST_AVERAGE)
     for name in ("content_weight", "style_weight", "tv_weight", "coarse_content"):
         limits.check_number(name, getattr(hyper, name))
+    limits.check_number("content_power", hyper.content_power, most=4.0)
     coarse = float(hyper.content_weight) * float(hyper.coarse_content)
     limits.check_number("content_weight times coarse_content", coarse)
     limits.check_number("learning_rate", hyper.learning_rate, above_zero=True)
