@@ -10,33 +10,34 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-_product = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
+product = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
+"""Of matrices in full float32, on accelerators too."""
 
 
-def square_root(matrix: jax.Array) -> jax.Array:
-    """Returns the square root of a positive semidefinite matrix (C, C), by its eigenvectors."""
+def strongest(matrix: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
+    """Returns the largest eigenvalues (count,) of a symmetric (C, C); their vectors (C, count)."""
     values, vectors = jnp.linalg.eigh(matrix)
-    return _product(vectors * jnp.sqrt(jnp.maximum(values, 0)), vectors.T)
+    return values[-count:], vectors[:, -count:]
 
 
 @jax.custom_vjp
-def root_trace(covariance: jax.Array, root: jax.Array) -> jax.Array:
-    """Returns tr (A K A)^1/2 for a positive definite K (C, C) and a symmetric A (C, C).
+def root_trace(covariance: jax.Array, stds: jax.Array) -> jax.Array:
+    """Returns tr (D K D)^1/2 for a positive definite K (R, R) and D = diag(stds), stds (R,) > 0.
 
-    With K = L L^T and the polar factor U of A L it is tr U^T A L, and its gradient with respect to
-    K is A (A K A)^-1/2 A / 2 = A U L^-1 / 2. A has no gradient. The square root of A K A itself
-    would need twice the digits: a direction a thousandth as strong as the strongest, not rare in a
-    network, is a millionth there, and lost in float32 beside the rounding of the largest.
+    With K = L L^T and the polar factor U of D L it is tr U^T D L, and its gradient with respect to
+    K is D (D K D)^-1/2 D / 2 = D U L^-1 / 2; `stds` have none. The square root of D K D itself
+    would need twice the digits: what is a thousandth of the strongest direction, and that is not
+    rare in a network, is a millionth there, and lost in float32 beside the rounding of the largest.
     """
-    return _root_trace(covariance, root)[0]
+    return _root_trace(covariance, stds)[0]
 
 
-def _root_trace(covariance: jax.Array, root: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _root_trace(covariance: jax.Array, stds: jax.Array) -> tuple[jax.Array, jax.Array]:
     factor = _cholesky(covariance)
-    product = _product(root, factor)
-    polar = _polar(product)
-    turned = lax.linalg.triangular_solve(factor, _product(root, polar), lower=True)
-    return jnp.sum(polar * product), (turned + turned.T) / 4
+    scaled = stds[:, None] * factor
+    polar = _polar(scaled)
+    turned = lax.linalg.triangular_solve(factor, stds[:, None] * polar, lower=True)
+    return jnp.sum(polar * scaled), (turned + turned.T) / 4
 
 
 def _root_trace_backward(gradient: jax.Array, cotangent: jax.Array) -> tuple[jax.Array, None]:
@@ -47,7 +48,7 @@ root_trace.defvjp(_root_trace, _root_trace_backward)
 
 
 def _cholesky(covariance: jax.Array) -> jax.Array:
-    """Returns L (C, C); where rounding left none, that of a matrix with more on its diagonal."""
+    """Returns L (R, R); where rounding left none, that of a matrix with more on its diagonal."""
     unit = jnp.trace(covariance) * jnp.eye(covariance.shape[0], dtype=covariance.dtype)
 
     def failed(state: tuple[jax.Array, jax.Array]) -> jax.Array:
@@ -64,12 +65,16 @@ def _cholesky(covariance: jax.Array) -> jax.Array:
 
 
 def _polar(matrix: jax.Array) -> jax.Array:
-    """Returns the orthogonal polar factor of (C, C), by products alone."""
+    """Returns the orthogonal polar factor of (R, R), by products alone.
+
+    Directions weaker than 1.5e-4 of all together come out shorter than 1: they are damped, never
+    amplified, and a matrix of whatever condition does no harm.
+    """
     scales = jnp.asarray(SCALES, matrix.dtype)
 
     def step(i: int, x: jax.Array) -> jax.Array:
         x = scales[i] * x
-        return 1.5 * x - 0.5 * _product(x, _product(x.T, x))
+        return 1.5 * x - 0.5 * product(x, product(x.T, x))
 
     norm = jnp.sqrt(jnp.sum(jnp.square(matrix)))
     polar: jax.Array = lax.fori_loop(0, len(SCALES), step, matrix / norm)
@@ -83,10 +88,10 @@ def _scales(least: float) -> tuple[float, ...]:
     to the same value, and the least grows by 2.6 a step instead of 1.5.
     """
     scales = []
-    while least < 0.999:
+    while least < 0.9999:
         scales.append((3 / (1 + least + least**2)) ** 0.5)
         least = scales[-1] * least * (3 - (scales[-1] * least) ** 2) / 2
     return tuple(scales)
 
 
-SCALES = _scales(1e-4)
+SCALES = _scales(1.5e-4)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxstyle.losses import Moments, gram, style_loss
-from jaxstyle.roots import root_trace, square_root
+from jaxstyle.roots import product, root_trace, strongest
 
 TINY = 1e-15
 """No energy or floor is less: it keeps a style without any features from dividing by zero, and the
@@ -59,15 +59,15 @@ class CovarianceTarget(NamedTuple):
 
 
 class WassersteinTarget(NamedTuple):
-    """What "wasserstein" keeps of a style."""
+    """What "wasserstein" keeps of a style: its covariance along the R directions that it has."""
 
     mean: jax.Array
-    root: jax.Array
-    """(C, C): the square root of the regularised covariance."""
-    trace: jax.Array
-    """Of the regularised covariance."""
+    directions: jax.Array
+    """(C, R): eigenvectors of the covariance."""
+    stds: jax.Array
+    """(R,): the square roots of its eigenvalues, regularised."""
     floor: jax.Array
-    """What is added to the diagonals of both covariances."""
+    """What regularises: it is added to the variance along each direction, the canvas's too."""
     energy: jax.Array
 
 
@@ -153,27 +153,36 @@ def _both_parts(m: Moments, target: tuple[GramTarget, MeanStdTarget]) -> tuple[P
 
 
 def _wasserstein_target(m: Moments) -> WassersteinTarget:
+    """Returns a target, with as many directions as so many positions can have."""
     mean, covariance, power = _statistics(m)
-    floor = 1e-4 * jnp.trace(covariance) / mean.size
+    channels = mean.size
+    rank = min(channels, max(m.positions - 1, 1)) if isinstance(m.positions, int) else channels
+    floor = 1e-4 * jnp.trace(covariance) / channels
     floor = jnp.maximum(jnp.maximum(floor, 1e-6 * power), TINY)
-    covariance = _regularised(covariance, floor, power)
-    root = square_root(covariance)
-    return WassersteinTarget(mean, root, jnp.trace(covariance), floor, jnp.maximum(power, TINY))
+    values, directions = strongest(covariance, rank)
+    stds = jnp.sqrt(jnp.maximum(values, 0) + floor + _rounding(m))
+    return WassersteinTarget(mean, directions, stds, floor, jnp.maximum(power, TINY))
 
 
 def _wasserstein_parts(m: Moments, target: WassersteinTarget) -> tuple[Part, ...]:
-    mean, covariance, power = _statistics(m)
-    covariance = _regularised(covariance, target.floor, power)
-    shared = root_trace(covariance, target.root)
-    spread = (jnp.trace(covariance) + target.trace - 2 * shared) / mean.size
+    """Compares Gaussians, see `STYLE_LOSSES`.
+
+    Where the style has no variance, nothing but the canvas's own counts: the formula needs no root
+    there, and the matrices of a small style picture are small.
+    """
+    mean, covariance, _ = _statistics(m)
+    directions, rank = target.directions, target.stds.size
+    along = product(directions.T, product(covariance, directions))
+    floor = target.floor + _rounding(m)
+    shared = root_trace(along + floor * jnp.eye(rank, dtype=along.dtype), target.stds)
+    variances = jnp.trace(covariance) + rank * floor + jnp.sum(jnp.square(target.stds))
+    spread = (variances - 2 * shared) / mean.size
     return (Part(_mean_square(mean - target.mean) + spread, target.energy),)
 
 
-def _regularised(covariance: jax.Array, floor: jax.Array, power: jax.Array) -> jax.Array:
-    """Returns the covariance with the floor, and with what its rounding may have taken from it."""
-    channels = covariance.shape[0]
-    rounding = 4 * float(np.finfo(covariance.dtype).eps) * channels * power
-    return covariance + (floor + rounding) * jnp.eye(channels, dtype=covariance.dtype)
+def _rounding(m: Moments) -> jax.Array:
+    """Returns how much of a variance rounding may have taken: next to nothing in float64."""
+    return 2 * float(np.finfo(m.sum.dtype).eps) * jnp.trace(m.outer_sum) / m.positions
 
 
 def _statistics(m: Moments) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -195,3 +204,17 @@ STYLE_LOSSES: Mapping[str, StyleLoss] = MappingProxyType(
         "gram+mean-std": StyleLoss(_both_targets, _both_parts),
     }
 )
+"""By name. In the book's balance they are, all in units of features f, |.|^2 a sum of squares:
+
+- "gram": |S - S_A|^2 / C^4, in f^4; `losses.style_loss` of `losses.gram`, to the bit.
+- "covariance": |K - K_A|^2 / C^4, in f^4, and |m - m_A|^2 / C^2, in f^2. The energies of a flat or
+  of a centred style are at least 1e-4 of what they would be of S.
+- "wasserstein": (|m - m_A|^2 + tr K + tr K_A - 2 tr (K_A^1/2 K K_A^1/2)^1/2) / C, in f^2: per
+  channel, the squared distance of two Gaussians (Dowson & Landau 1982). Along the directions that
+  the style has, 1e-4 of the mean of K_A's diagonal (at least 1e-6 of that of S_A) is added to both
+  variances. Energy tr S_A / C.
+- "mean-std": (|m - m_A|^2 + |s - s_A|^2) / C, in f^2, s^2 = diag K + 1e-5 of the mean of S_A's
+  diagonal: the batch normalisation statistics of Li, Wang, Liu & Hou 2017. Energy tr S_A / C.
+- "gram+mean-std": gram + 10 mean-std, as Galerne, Raad, Lezama & Morel have it (1e3 / C^2 to 1e4),
+  there with Caffe's weights, whose features are larger. In the relative balance one to one.
+"""
