@@ -94,4 +94,10 @@ def _scales(least: float) -> tuple[float, ...]:
     return tuple(scales)
 
 
+# Twelve steps. Measured on the embedded VGG-16's covariances, photo and noise against a painting,
+# 300 pixels, beside float64: value within 1e-4 of tr S_A, gradient in the features within 1.4 %;
+# of a photo of 64 pixels 2e-3 and 2.4 %. From 1e-3 ten steps would do, with 3e-3 and 5 to 9 %.
+# A value and gradient take 120 ms of one core for 512 directions, 19 for 256, 4 for 39. eigh alone
+# takes 50 to 65 on two cores, and roots of D K D by it are rounding below 3e-4 of the largest. Only
+# the blocks of the stronger and of the weaker half would cost a third, and be off by up to 17 %.
 SCALES = _scales(1.5e-4)
