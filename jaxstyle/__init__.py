@@ -23,6 +23,8 @@ The map, from the ground up; a module imports only from those before it:
     torchfile   torchvision's .pth files, read without torch
     download    one file into the cache, resumed and checked
     faults      what can be wrong with the parameters of a VGG
+    activations how large they are, and how to scale them
+    conventions what a first layer takes: Caffe's and Keras' networks made ours
     weights     weight files: read, write, check
     pretrained  which weights: find, download, convert
     distances   how near pictures are to each other

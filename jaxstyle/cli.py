@@ -170,9 +170,9 @@ def _add_start(group: Any) -> None:
     add(
         "--weights",
         metavar="auto|embedded|vgg19|PATH",
-        help="the network: embedded is the VGG-16 that comes along; vgg19 is the book's, downloaded"
-        " the first time (575 MB); PATH is an .h5 or torchvision's .pth file; default: auto, VGG-19"
-        " if it is on this machine already, else embedded",
+        help="the network: embedded is Oxford's VGG-19, which comes along; vgg19 is torchvision's,"
+        " downloaded the first time (575 MB); PATH is an .h5 or torchvision's .pth file; default:"
+        " auto, torchvision's if it is on this machine already, else embedded",
     )
     add(
         "--init",

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import os
+import re
 import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -136,3 +137,26 @@ def cache_folder() -> Path:
 
     named = os.environ.get("JAXSTYLE_CACHE")
     return Path(named) if named else Path(platformdirs.user_cache_dir("jaxstyle", appauthor=False))
+
+
+def check_named_hash(path: Path) -> None:
+    """Checks a file's sha256 against the start of it in its name, as torch.hub does.
+
+    Raises:
+      InputError: the name carries one, as in vgg19-dcbb9e9d.pth, and the file has another.
+    """
+    start = hash_in_name(path)
+    try:
+        damaged = start and not sha256(path).startswith(start)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    if damaged:
+        raise InputError(
+            f"{path} is damaged: its sha256 does not begin with {start}; delete it and get it again"
+        )
+
+
+def hash_in_name(path: Path) -> str | None:
+    """Returns the start of a sha256 that a file's name carries, as torch.hub's files do."""
+    match = re.fullmatch(r".*-([0-9a-f]{8,64})\.pth", path.name)
+    return match[1] if match else None

@@ -16,6 +16,12 @@ from jaxstyle.errors import InputError, did_you_mean
 CONVOLUTIONS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 """How many 3x3 convolutions each of the five blocks has; a 2x2 pool lies between blocks."""
 
+KERAS_ENDINGS = {
+    "kernel": ("_W_1:0", "_W:0", "/kernel:0", "/kernel"),
+    "bias": ("_b_1:0", "_b:0", "/bias:0", "/bias"),
+}
+"""How Keras' versions have named a layer's arrays, after the layer's name."""
+
 DEEPEST_NEEDED = "conv5_1"
 """A weight file may end here: the deepest layer that any preset reads."""
 
@@ -40,6 +46,31 @@ def torchvision_indices(architecture: str) -> dict[str, int]:
     """Returns each convolution's index in torchvision's `features`, counting ReLUs and pools."""
     names = conv_names(architecture)
     return {name: 2 * i + block_of(name) - 1 for i, name in enumerate(names)}
+
+
+def torchvision_places(architecture: str) -> dict[str, tuple[str, str]]:
+    """Returns torchvision's name of every array with ours: layer and key."""
+    return {
+        f"features.{index}.{theirs}": (conv, ours)
+        for conv, index in torchvision_indices(architecture).items()
+        for ours, theirs in (("kernel", "weight"), ("bias", "bias"))
+    }
+
+
+def keras_places() -> dict[str, tuple[str, str]]:
+    """Returns where Keras' files have the arrays of any VGG, with our names: layer and key.
+
+    Old files have them at block1_conv1/block1_conv1_W_1:0, later ones at
+    block1_conv1/block1_conv1/kernel:0.
+    """
+    names = sorted({name for each in CONVOLUTIONS for name in conv_names(each)})
+    return {
+        f"{theirs}/{theirs}{ending}": (name, key)
+        for name in names
+        for theirs in [name.replace("conv", "block").replace("_", "_conv")]
+        for key, endings in KERAS_ENDINGS.items()
+        for ending in endings
+    }
 
 
 def tap_names() -> list[str]:

@@ -7,22 +7,25 @@ from typing import NamedTuple, TextIO
 from urllib.parse import urlsplit
 
 from jaxstyle import files
+from jaxstyle.conventions import is_oxfords
 from jaxstyle.errors import InputError
 from jaxstyle.layers import architecture_of
 from jaxstyle.weights import (
     Arrays,
     check_weight_path,
-    hash_in_name,
     read_weights,
     weight_bytes,
 )
 
-EMBEDDED = "vgg16-hed"
+EMBEDDED = "vgg19-oxford"
 VGG19 = "vgg19"
 VGG19_URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
 VGG19_MEGABYTES = 575
 TORCHVISION_LICENCE = "BSD-3-Clause (torchvision)"
-HOW_TO_GET_VGG19 = f"--weights vgg19 downloads the book's VGG-19 ({VGG19_MEGABYTES} MB, once)"
+OXFORD_LICENCE = "CC BY 4.0 (Oxford VGG)"
+HOW_TO_GET_VGG19 = (
+    f"--weights vgg19 downloads torchvision's, as in the book ({VGG19_MEGABYTES} MB, once)"
+)
 
 Say = Callable[[str], None]
 
@@ -36,7 +39,7 @@ class WeightFile(NamedTuple):
 
     path: Path
     name: str
-    """"vgg16-hed", "vgg19", or the file's own name."""
+    """"vgg19-oxford", "vgg19", or the file's own name."""
     note: str = ""
     """Why this one, and how to get a better one; may be empty."""
 
@@ -45,9 +48,9 @@ def load_weights(weights: str | Path = "auto") -> Arrays:
     """Returns the parameters of a pretrained VGG, float32, by layer.
 
     Args:
-      weights: "embedded" (the VGG-16 that comes along), "vgg19" (torchvision's, downloaded the
-        first time), "auto" (VGG-19 if it is on this machine already, else embedded), or the path
-        of an .h5 or .pth file.
+      weights: "embedded" (Oxford's VGG-19, which comes along), "vgg19" (torchvision's, downloaded
+        the first time), "auto" (that one if it is on this machine already, else embedded), or the
+        path of an .h5 or .pth file.
 
     Raises:
       InputError: no such file, or not a usable weight file.
@@ -149,7 +152,7 @@ def _fetched_vgg19(url: str, path: Path, say: Say, stream: TextIO | None) -> Wei
     from jaxstyle.download import download
 
     say(f"downloading {url} ({VGG19_MEGABYTES} MB) to {path.parent}")
-    download(url, path, sha256_start=hash_in_name(path) or "", stream=stream)
+    download(url, path, sha256_start=files.hash_in_name(path) or "", stream=stream)
     say(f"converting {path.name}")
     try:
         converted = convert(path, overwrite=True)
@@ -170,15 +173,17 @@ def convert(source: Path, target: Path | None = None, *, overwrite: bool = False
     """Converts torchvision's .pth file of a VGG-16 or VGG-19 into a weight file.
 
     Args:
-      source: the .pth file.
-      target: the weight file; by default vgg16.h5 or vgg19.h5 in the user's cache.
+      source: the .pth file; one of Caffe's networks is folded, see `conventions.made_ours`.
+      target: the weight file; by default vgg16.h5 or vgg19.h5 in the user's cache, which are
+        torchvision's, so that Caffe's networks need a target.
       overwrite: whether a file that is there may be replaced.
 
     Returns:
       The weight file's path.
 
     Raises:
-      InputError: the source is not such a file, or the target's name or folder cannot be.
+      InputError: the source is not such a file, the target's name or folder cannot be, or Caffe's
+        network has none.
       FileExistsError: the target is there and `overwrite` is false.
       OSError: the target cannot be written.
     """
@@ -187,6 +192,9 @@ def convert(source: Path, target: Path | None = None, *, overwrite: bool = False
         files.check_suffix("the weight file", target, files.HDF5_SUFFIXES)
         files.check_writable(target.parent)
     params = read_weights(source)
+    oxford = is_oxfords(params["conv1_1"]["kernel"])
+    if oxford and target is None:
+        raise InputError(f"{source} is Oxford's VGG, not torchvision's: name the result with -o")
     target = target or files.cache_folder() / f"{architecture_of(params)}.h5"
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target} exists")
@@ -194,7 +202,7 @@ def convert(source: Path, target: Path | None = None, *, overwrite: bool = False
         params,
         source=source.name,
         source_sha256=files.sha256(source),
-        licence=TORCHVISION_LICENCE,
+        licence=OXFORD_LICENCE if oxford else TORCHVISION_LICENCE,
     )
     _write(target, data, overwrite=overwrite)
     return target

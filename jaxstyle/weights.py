@@ -2,30 +2,41 @@
 
 A weight file has one group per layer, `conv1_1/kernel` (3, 3, in, out) and `conv1_1/bias` (out,),
 in half or single precision, and the attributes `format_version`, `architecture` ("vgg16" or
-"vgg19"), `source`, `source_sha256` and `licence`. In memory all is float32.
+"vgg19"), `source`, `source_sha256` and `licence`. In version 2 a kernel may be of single bytes,
+each the place of its value in `conv1_1/table` (256,). In memory all is float32.
 """
 
 import io
 import os
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxstyle import files
+from jaxstyle import conventions, files
 from jaxstyle.errors import InputError
-from jaxstyle.faults import KEYS, LARGEST_ARRAY, Found, param_faults
-from jaxstyle.layers import CONVOLUTIONS, architecture_of, conv_names, torchvision_indices
+from jaxstyle.faults import KEYS, LARGEST_ARRAY, TABLE, Found, param_faults
+from jaxstyle.layers import (
+    CONVOLUTIONS,
+    architecture_of,
+    conv_names,
+    keras_places,
+    torchvision_places,
+)
 from jaxstyle.torchfile import read_torch_file
 from jaxstyle.torchpickle import quote
 
-FORMAT_VERSION = 1
+FORMAT_VERSIONS = (1, 2)
+"""The second has kernels of single bytes; without such a kernel the first is written."""
+
+CAFFE_FILES = ("vgg16-00b39a1b.pth", "vgg19-d01eb7cb.pth")
+"""Oxford's VGGs, converted from Caffe for PyTorch; their names carry hashes, which are checked."""
 
 Arrays = dict[str, dict[str, NDArray[np.float32]]]
+Stored = dict[str, dict[str, NDArray[Any]]]
 
 
 def weight_bytes(
@@ -39,7 +50,7 @@ def weight_bytes(
     """Returns a weight file as bytes; the same arguments give the same bytes.
 
     Args:
-      params: by layer "kernel" and "bias".
+      params: by layer "kernel" and "bias"; a kernel of uint8 comes with a "table" and stays so.
       source: the name of the file they come from.
       source_sha256: of that file.
       licence: of that file.
@@ -49,18 +60,15 @@ def weight_bytes(
       InputError: `read_weights` would refuse the file.
     """
     architecture = architecture_of(params)
-    dtypes = dict(zip(KEYS, (dtype, "float32"), strict=True))
     with np.errstate(over="ignore"):  # what half precision cannot hold becomes a fault
-        arrays = {
-            name: {key: np.asarray(layer[key], dtypes[key]) for key in KEYS if key in layer}
-            for name, layer in sorted(params.items())
-        }
-    faults = param_faults(architecture, arrays)
+        arrays = {name: _stored(layer, dtype) for name, layer in sorted(params.items())}
+    tables = any(TABLE in layer for layer in arrays.values())
+    faults = param_faults(architecture, arrays, tables=tables)
     if faults:
         raise InputError(f"these parameters cannot be saved as {dtype}: {'; '.join(faults)}")
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
-        file.attrs["format_version"] = FORMAT_VERSION
+        file.attrs["format_version"] = FORMAT_VERSIONS[tables]
         texts = {
             "architecture": architecture,
             "source": source,
@@ -75,22 +83,60 @@ def weight_bytes(
     return buffer.getvalue()
 
 
+def _stored(layer: Mapping[str, NDArray[Any]], dtype: str) -> dict[str, NDArray[Any]]:
+    """Returns a layer's arrays as they are stored; a kernel of bytes that has a table stays so."""
+    dtypes = {"kernel": "uint8" if TABLE in layer else dtype, TABLE: "float32", "bias": "float32"}
+    return {key: np.asarray(layer[key], kind) for key, kind in dtypes.items() if key in layer}
+
+
+def with_tables_read(params: Mapping[str, Mapping[str, NDArray[Any]]]) -> Arrays:
+    """Returns parameters in float32, each kernel of bytes as the values in its table."""
+
+    def kernel(layer: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        values = layer[TABLE][layer["kernel"]] if TABLE in layer else layer["kernel"]
+        return np.asarray(values, np.float32)
+
+    return {
+        name: {"kernel": kernel(layer), "bias": np.asarray(layer["bias"], np.float32)}
+        for name, layer in params.items()
+    }
+
+
 def read_weights(path: Path) -> Arrays:
-    """Returns the parameters in an .h5 weight file or in torchvision's .pth file.
+    """Returns the parameters in an .h5 weight file, torchvision's, Caffe's .pth or Keras' .h5 file.
+
+    Those of Caffe and Keras are made to take what torchvision's take, see `conventions.made_ours`.
 
     Raises:
-      InputError: not such a file, or layers missing, unknown, misshapen or not finite: all named.
+      InputError: not such a file; or layers missing, unknown, misshapen or not finite: all named;
+        or weights of another convention or scale.
     """
     check_weight_path(path)
     if path.suffix.lower() in files.TORCH_SUFFIXES:
-        check_named_hash(path)
-        architecture, found = _found_in_torch(read_torch_file(path))
+        files.check_named_hash(path)
+        contents = _found_in_torch(read_torch_file(path))
     else:
-        architecture, found = _found_in_h5(path)
-    faults = param_faults(architecture, found)
-    if faults:
-        raise InputError(f"{path} is not a usable VGG weight file: {'; '.join(faults)}")
-    return cast(Arrays, found)
+        contents = _found_in_h5(path)
+    faults = param_faults(contents.architecture, contents.found, tables=contents.tables)
+    if not faults:
+        params = with_tables_read(cast(Stored, contents.found))
+        oxford = contents.keras or path.name in CAFFE_FILES
+        try:
+            return conventions.made_ours(params, oxford=oxford)
+        except InputError as error:
+            faults = [str(error)]
+    raise InputError(f"{path} is not a usable VGG weight file: {'; '.join(faults)}")
+
+
+class _Contents(NamedTuple):
+    """What a weight file holds, not checked yet."""
+
+    architecture: str
+    found: Found
+    tables: bool = False
+    """Whether kernels may be of bytes."""
+    keras: bool = False
+    """Whether it was named by Keras."""
 
 
 def arrays_in_h5(data: bytes, names: Iterable[str]) -> dict[str, NDArray[Any]]:
@@ -110,19 +156,25 @@ def _in_float32(array: NDArray[Any]) -> NDArray[Any]:
         return array.astype(np.float32) if array.dtype.kind == "f" else array
 
 
-def _found_in_h5(path: Path) -> tuple[str, Found]:
+def _found_in_h5(path: Path) -> _Contents:
     try:
         # Where a file system has no locks, reading needs none.
         with h5py.File(path, "r", locking="best-effort") as file:
+            keras = _found_in_keras(path, file)
+            if keras:
+                return keras
             version = file.attrs.get("format_version", "none")
-            if str(version) != str(FORMAT_VERSION):
+            if str(version) not in map(str, FORMAT_VERSIONS):
                 raise InputError(
-                    f"{path} has weight format {quote(str(version))}, not {FORMAT_VERSION}:"
-                    " scripts/convert_weights.py makes such files"
+                    f"{path} has weight format {quote(str(version))}, not"
+                    f" {' or '.join(map(str, FORMAT_VERSIONS))}: scripts/convert_weights.py makes"
+                    " such files"
                 )
             stored = file.attrs.get("architecture", architecture_of(file))
             architecture = stored.decode() if isinstance(stored, bytes) else str(stored)
-            return architecture, {name: _layer(file, name) for name in file}
+            tables = str(version) == str(FORMAT_VERSIONS[1])
+            found = {name: _layer(file, name) for name in file}
+            return _Contents(architecture, found, tables)
     except InputError:
         raise
     except Exception as error:  # h5py raises whatever a broken file makes it
@@ -131,41 +183,57 @@ def _found_in_h5(path: Path) -> tuple[str, Found]:
         ) from None
 
 
+def _found_in_keras(path: Path, file: h5py.File) -> _Contents | None:
+    """Returns what Keras stored, under our names; None if this is no file of Keras'.
+
+    Raises:
+      InputError: it is one of Keras 3, in which layers have numbers, not names.
+    """
+    if "format_version" in file.attrs:
+        return None
+    if "layers" in file:
+        raise InputError(
+            f"{path} is a Keras 3 file (.weights.h5), whose layers have no names of their own: save"
+            " the network with model.save('vgg19.h5') instead"
+        )
+    group = file.get("model_weights", file)
+    found: dict[str, dict[str, NDArray[Any] | None]] = {}
+    for place, (conv, key) in keras_places().items():
+        if place in group:
+            layer, _, name = place.rpartition("/")
+            found.setdefault(conv, {})[key] = _array(group[layer], name)
+    return _Contents(architecture_of(found), found, keras=True) if found else None
+
+
 def _layer(file: h5py.File, name: str) -> dict[str, NDArray[Any] | None] | None:
     known = any(name in conv_names(architecture) for architecture in CONVOLUTIONS)
     layer = file.get(name) if known else None  # what no VGG has is only named, so not read
-    return {key: _array(layer, key) for key in layer} if isinstance(layer, h5py.Group) else None
+    if not isinstance(layer, h5py.Group):
+        return None
+    # what no layer has is only named as well
+    return {key: _array(layer, key) if key in (*KEYS, TABLE) else None for key in layer}
 
 
 def _array(layer: h5py.Group, key: str) -> NDArray[Any] | None:
     """Reads an array; None if it cannot be one of a VGG, so that no file fills the memory."""
     dataset = layer.get(key)
-    if key not in KEYS or not isinstance(dataset, h5py.Dataset):
+    if not isinstance(dataset, h5py.Dataset):
         return None
     elsewhere = dataset.external or dataset.is_virtual
     fits = dataset.size is not None and dataset.size <= LARGEST_ARRAY
     return _in_float32(np.asarray(dataset)) if fits and not elsewhere else None
 
 
-def _found_in_torch(tensors: Mapping[str, NDArray[Any]]) -> tuple[str, Found]:
+def _found_in_torch(tensors: Mapping[str, NDArray[Any]]) -> _Contents:
     """Names torchvision's tensors; kernels from (out, in, 3, 3) to (3, 3, in, out)."""
-    places = {architecture: _torch_names(architecture) for architecture in CONVOLUTIONS}
+    places = {architecture: torchvision_places(architecture) for architecture in CONVOLUTIONS}
     architecture = max(places, key=lambda each: len(places[each].keys() & tensors.keys()))
     found: dict[str, dict[str, NDArray[Any] | None]] = {}
     for name, value in tensors.items():
         conv, key = places[architecture].get(name, (name, ""))
         array = value.transpose(2, 3, 1, 0) if key == "kernel" and value.ndim == 4 else value
         found.setdefault(conv, {})[key] = _in_float32(array)
-    return architecture, found
-
-
-def _torch_names(architecture: str) -> dict[str, tuple[str, str]]:
-    """Returns torchvision's name of every array with ours: layer and key."""
-    return {
-        f"features.{index}.{theirs}": (conv, ours)
-        for conv, index in torchvision_indices(architecture).items()
-        for ours, theirs in (("kernel", "weight"), ("bias", "bias"))
-    }
+    return _Contents(architecture, found)
 
 
 def check_weight_path(path: Path) -> None:
@@ -176,26 +244,3 @@ def check_weight_path(path: Path) -> None:
             f"the weight file {path} {what}; --weights takes auto, embedded, vgg19 or a path"
         )
     files.check_suffix("the weight file", path, files.HDF5_SUFFIXES + files.TORCH_SUFFIXES)
-
-
-def check_named_hash(path: Path) -> None:
-    """Checks a file's sha256 against the start of it in its name, as torch.hub does.
-
-    Raises:
-      InputError: the name carries one, as in vgg19-dcbb9e9d.pth, and the file has another.
-    """
-    start = hash_in_name(path)
-    try:
-        damaged = start and not files.sha256(path).startswith(start)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
-    if damaged:
-        raise InputError(
-            f"{path} is damaged: its sha256 does not begin with {start}; delete it and get it again"
-        )
-
-
-def hash_in_name(path: Path) -> str | None:
-    """Returns the start of a sha256 that a file's name carries, as torch.hub's files do."""
-    match = re.fullmatch(r".*-([0-9a-f]{8,64})\.pth", path.name)
-    return match[1] if match else None

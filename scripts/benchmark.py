@@ -10,7 +10,7 @@
 Prints one JSON line per row. What is compared runs in processes of its own that take turns, a few
 steps each, so that whatever else the machine does meets all of them; ratios are medians over the
 turns. Step times are for random weights of VGG-19's widths unless --weights says otherwise, times
-to a loss for the embedded VGG-16. `--against torch` needs torch (`pip install -e '.[reference]'`).
+to a loss for the embedded VGG-19. `--against torch` needs torch (`pip install -e '.[reference]'`).
 """
 
 import argparse

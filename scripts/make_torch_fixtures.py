@@ -58,7 +58,8 @@ def slim_state(counts: tuple[int, ...]) -> "OrderedDict[str, torch.Tensor]":
     """Returns a VGG's state dict whose every value tells where it lies.
 
     features.K.weight[o, i, y, x] is 10000 K + 1000 o + 100 i + 10 y + x and features.K.bias[o] is
-    -(10 K + o), all of which float32 holds exactly.
+    -(10 K + o), all divided by 2 ** 21, so that activations neither vanish nor explode; float32
+    holds it exactly.
 
     Args:
       counts: how many convolutions each block has.
@@ -73,8 +74,9 @@ def slim_state(counts: tuple[int, ...]) -> "OrderedDict[str, torch.Tensor]":
     for place, layer in enumerate(layers):
         if isinstance(layer, torch.nn.Conv2d):
             o, i, y, x = torch.meshgrid(*map(torch.arange, layer.weight.shape), indexing="ij")
-            layer.weight.data = (10000 * place + 1000 * o + 100 * i + 10 * y + x).float()
-            layer.bias.data = -(10 * place + torch.arange(len(layer.bias))).float()
+            whole = 10000 * place + 1000 * o + 100 * i + 10 * y + x
+            layer.weight.data = whole.float() / 2**21
+            layer.bias.data = -(10 * place + torch.arange(len(layer.bias))).float() / 2**21
     classifier = torch.nn.Sequential(torch.nn.Linear(7, 5), torch.nn.ReLU(), torch.nn.Linear(5, 4))
     parts = OrderedDict(features=torch.nn.Sequential(*layers), classifier=classifier)
     state: OrderedDict[str, torch.Tensor] = torch.nn.Sequential(parts).state_dict()

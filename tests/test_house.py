@@ -19,7 +19,8 @@ FILES = sorted(PACKAGE.glob("*.py"))
 ORDER = [
     *("errors", "layers", "limits", "recipe", "room", "need", "plan", "presets", "texts", "files"),
     *("colours", "images", "winograd", "conv", "vgg"),
-    *("torchpickle", "torchfile", "faults", "download", "weights", "pretrained"),
+    *("torchpickle", "torchfile", "faults", "activations", "conventions"),
+    *("download", "weights", "pretrained"),
     *("distances", "judgeweights", "judge"),
     *("losses", "roots", "styles", "strips", "shards", "processes", "objective"),
     *("proximal", "state", "transfer", "levels", "interrupt", "ahead", "painting", "compilation"),

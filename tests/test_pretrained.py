@@ -28,7 +28,7 @@ TORCH_VGG19 = REFERENCES / "slim_vgg19_legacy.pth"
 DATA = TORCH_VGG19.read_bytes()
 NAME = f"vgg19-{hashlib.sha256(DATA).hexdigest()[:8]}.pth"
 PUBLISHED = pretrained.VGG19_URL
-EMBEDDED = WeightFile(ROOT / "weights" / "vgg16-hed.h5", "vgg16-hed")
+EMBEDDED = WeightFile(ROOT / "weights" / "vgg19-oxford.h5", "vgg19-oxford")
 
 
 @pytest.fixture(autouse=True)
@@ -143,7 +143,7 @@ def test_a_damaged_conversion_is_left_aside(home: Path, cached: Path, hub: bool)
         put_into_hub(home / ".cache" / "torch")
     said: list[str] = []
     found = find_weights("auto", say=said.append)
-    assert found.name == ("vgg19" if hub else "vgg16-hed")
+    assert found.name == ("vgg19" if hub else "vgg19-oxford")
     assert said[0].startswith(f"left aside: {cached} is damaged")
     read_weights(found.path)
 
@@ -202,19 +202,19 @@ def test_without_a_cache_of_its_own_the_users_is_taken(
 def test_embedded_is_the_file_that_comes_along() -> None:
     convert(TORCH_VGG19)
     assert find_weights("embedded") == EMBEDDED
-    assert load_weights("embedded")["conv5_1"]["kernel"].shape == (3, 3, 512, 512)
+    assert load_weights("embedded")["conv5_4"]["kernel"].shape == (3, 3, 512, 512)
 
 
 def test_a_missing_embedded_file_is_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretrained, "__file__", str(home / "site" / "jaxstyle" / "pretrained.py"))
-    with pytest.raises(InputError, match=r"vgg16-hed\.h5 is missing .*: install jaxstyle again"):
+    with pytest.raises(InputError, match=r"vgg19-oxford\.h5 is missing .*: install jaxstyle again"):
         find_weights("embedded")
 
 
 def test_an_installed_package_brings_the_embedded_file(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = home / "site" / "jaxstyle" / "data" / "vgg16-hed.h5"
+    data = home / "site" / "jaxstyle" / "data" / "vgg19-oxford.h5"
     data.parent.mkdir(parents=True)
     data.touch()
     monkeypatch.setattr(pretrained, "__file__", str(home / "site" / "jaxstyle" / "pretrained.py"))
@@ -259,7 +259,8 @@ def test_it_is_downloaded_converted_and_kept(
         f"converting {NAME}",
     ]
     assert "download" in stream.getvalue()
-    assert read_weights(cached)["conv1_1"]["kernel"][2, 1, 0, 1] == 1021  # 1000 o + 10 y + x
+    kernel = read_weights(cached)["conv1_1"]["kernel"] * 2**21
+    assert kernel[2, 1, 0, 1] == 1021  # 1000 o + 10 y + x
     assert [p.name for p in cached.parent.iterdir() if p.suffix != ".lock"] == ["vgg19.h5"]
     asked = len(site.requests)
     assert find_weights("vgg19", say=said.append) == found

@@ -17,6 +17,7 @@ from jaxstyle.errors import InputError
 from jaxstyle.weights import Arrays, read_weights, weight_bytes
 
 ROOT = Path(__file__).parents[1]
+EMBEDDED = ROOT / "weights" / "vgg19-oxford.h5"
 REFERENCES = Path(__file__).parent / "references"
 ORIGIN = {"source": "here", "source_sha256": "0" * 64, "licence": "none"}
 VGG16_PLACES = {
@@ -112,27 +113,136 @@ def test_the_same_arguments_give_the_same_bytes() -> None:
     assert weight_bytes(backwards, **ORIGIN) == data
 
 
-def test_the_embedded_file_is_vgg16_up_to_conv5_1() -> None:
-    # Per layer 9 * in * out + out: 1,792 + 36,928 + 73,856 + 147,584 + 295,168 + 2 * 590,080
-    # + 1,180,160 + 3 * 2,359,808.
-    params = read_weights(ROOT / "weights" / "vgg16-hed.h5")
-    assert sum(array.size for layer in params.values() for array in layer.values()) == 9_995_072
+def test_the_embedded_file_is_all_of_vgg19() -> None:
+    # Per layer 9 * in * out + out: 1,792 + 36,928 + 73,856 + 147,584 + 295,168 + 3 * 590,080
+    # + 1,180,160 + 7 * 2,359,808.
+    params = read_weights(EMBEDDED)
+    assert sum(array.size for layer in params.values() for array in layer.values()) == 20_024_384
+    widths = (64, 128, 256, 512, 512)
     assert {name: layer["bias"].size for name, layer in params.items()} == {
-        "conv1_1": 64, "conv1_2": 64, "conv2_1": 128, "conv2_2": 128, "conv3_1": 256,
-        "conv3_2": 256, "conv3_3": 256, "conv4_1": 512, "conv4_2": 512, "conv4_3": 512,
-        "conv5_1": 512,
-    }  # fmt: skip
+        name: widths[int(name[4]) - 1] for name in VGG19_PLACES
+    }
 
 
 def test_the_embedded_file_is_rewritten_without_loss(tmp_path: Path) -> None:
-    embedded = ROOT / "weights" / "vgg16-hed.h5"
-    with h5py.File(embedded) as file:
+    stored: dict[str, dict[str, Any]] = {}
+    with h5py.File(EMBEDDED) as file:
+        assert attributes(file)["format_version"] == 2
         origin = {key: attributes(file)[key] for key in ORIGIN}
         assert "MIT" in origin["licence"]
-        assert file["conv5_1/kernel"].dtype == np.float16
-    params = read_weights(embedded)
-    (tmp_path / "again.h5").write_bytes(weight_bytes(params, dtype="float16", **origin))
+        assert "CC BY 4.0" in origin["licence"]
+        assert file["conv1_1/kernel"].dtype == np.float32
+        assert file["conv5_4/kernel"].dtype == np.uint8
+        stored = {name: {key: np.asarray(file[name][key]) for key in file[name]} for name in file}
+    assert weight_bytes(stored, **origin) == EMBEDDED.read_bytes()
+    params = read_weights(EMBEDDED)
+    (tmp_path / "again.h5").write_bytes(weight_bytes(params, **origin))
     assert same(read_weights(tmp_path / "again.h5"), params)
+
+
+def in_bytes(params: Arrays, seed: int = 0) -> dict[str, dict[str, Any]]:
+    """Returns parameters whose kernels but the first are bytes into tables of 256 values."""
+    random = np.random.default_rng(seed)
+    stored: dict[str, dict[str, Any]] = {"conv1_1": dict(params["conv1_1"])}
+    for name, layer in params.items():
+        if name != "conv1_1":
+            shape = layer["kernel"].shape
+            stored[name] = {
+                "kernel": random.integers(0, 256, shape, np.uint8),
+                "table": random.normal(0, np.sqrt(2 / (9 * shape[2])), 256).astype(np.float32),
+                "bias": layer["bias"],
+            }
+    return stored
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Path:
+    """A good weight file with kernels of bytes, to be spoilt."""
+    path = tmp_path / "tables.h5"
+    path.write_bytes(weight_bytes(in_bytes(slim_params("vgg16")), **ORIGIN))
+    return path
+
+
+def test_kernels_of_bytes_are_read_as_the_values_in_their_table(tables: Path) -> None:
+    stored = in_bytes(slim_params("vgg16"))
+    params = read_weights(tables)
+    with h5py.File(tables) as file:
+        assert file.attrs["format_version"] == 2
+        assert file["conv1_2/kernel"].dtype == np.uint8
+        assert file["conv1_2/table"].dtype == np.float32
+    assert np.array_equal(params["conv1_1"]["kernel"], stored["conv1_1"]["kernel"])
+    for (y, x, i, o), byte in np.ndenumerate(stored["conv3_2"]["kernel"]):
+        assert params["conv3_2"]["kernel"][y, x, i, o] == stored["conv3_2"]["table"][byte]
+    assert params["conv3_2"].keys() == {"kernel", "bias"}
+    assert params["conv3_2"]["kernel"].dtype == np.float32
+
+
+def test_the_second_format_needs_no_bytes(path: Path) -> None:
+    before = read_weights(path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["format_version"] = 2
+    assert same(read_weights(path), before)
+
+
+@pytest.mark.parametrize(
+    ("datasets", "fault"),
+    [
+        ({"table": None}, "conv2_1/table is missing, and the kernel is uint8"),
+        ({"table": np.zeros(255)}, "conv2_1/table has shape (255,), not (256,)"),
+        ({"table": np.zeros((1, 256))}, "conv2_1/table has shape (1, 256), not (256,)"),
+        ({"table": np.full(256, np.nan)}, "conv2_1/table has NaN or infinite values"),
+        ({"table": np.full(256, 1e300)}, "conv2_1/table has NaN or infinite values"),
+        ({"table": np.zeros(256, int)}, "conv2_1/table is int64, not floating point"),
+        ({"table": h5py.Empty("f4")}, "conv2_1/table is not an array of at most 9437184 numbers"),
+        ({"kernel": np.zeros((3, 3, 4, 6))}, "conv2_1/table is of no use: the kernel is not uint8"),
+        ({"kernel": None}, "conv2_1/kernel is missing; conv2_1/table is of no use: the kernel is"),
+        ({"kernel": np.zeros((3, 3, 4, 6), np.int8)}, "conv2_1/kernel is int8, not floating point"),
+        ({"kernel": np.zeros((3, 3, 4, 6), "u2")}, "conv2_1/kernel is uint16, not floating point"),
+        ({"kernel": np.zeros((3, 3, 5, 6), "u1")}, "(3, 3, 5, 6), not (3, 3, 4, out)"),
+        ({"kernel": np.zeros((3, 3, 4, 0), "u1")}, "conv2_1/kernel is uint8, not floating point"),
+        ({"bias": np.zeros(6, np.uint8)}, "conv2_1/bias is uint8, not floating point"),
+        ({"scale": np.zeros(6)}, "'conv2_1/scale' is unknown"),
+    ],
+)
+def test_a_fault_in_the_second_format_is_named(
+    tables: Path, datasets: dict[str, Any], fault: str
+) -> None:
+    replace(tables, **{f"conv2_1__{key}": value for key, value in datasets.items()})
+    assert fault in refusal(tables)
+
+
+def test_faults_in_the_second_format_are_named_at_once(tables: Path) -> None:
+    replace(
+        tables,
+        conv1_2__table=None,
+        conv2_1__table=np.zeros(3),
+        conv3_1__kernel=np.zeros((3, 3, 6, 8), np.int32),
+        conv4_1__zero=np.zeros(1),
+        conv5_1=None,
+    )
+    assert refusal(tables).split(": ", 1)[1].split("; ") == [
+        "conv5_1 is missing",
+        "conv1_2/table is missing, and the kernel is uint8",
+        "conv2_1/table has shape (3,), not (256,)",
+        "conv3_1/kernel is int32, not floating point",
+        "conv3_1/table is of no use: the kernel is not uint8",
+        "'conv4_1/zero' is unknown",
+    ]
+
+
+def test_the_first_format_has_no_tables(tables: Path) -> None:
+    with h5py.File(tables, "r+") as file:
+        file.attrs["format_version"] = 1
+        for name in set(file) - {"conv1_1", "conv1_2"}:
+            del file[name]
+    assert "'conv1_2/table' is unknown; conv1_2/kernel is uint8, not floating" in refusal(tables)
+
+
+def test_what_is_no_table_is_not_written() -> None:
+    stored = in_bytes(slim_params("vgg16"))
+    stored["conv1_2"]["table"] = np.zeros(3)
+    with pytest.raises(InputError, match=r"conv1_2/table has shape \(3,\), not \(256,\)$"):
+        weight_bytes(stored, **ORIGIN)
 
 
 def test_all_faults_are_named_at_once(path: Path) -> None:
@@ -226,7 +336,7 @@ def test_numbers_kept_in_another_file_are_refused(path: Path, tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("version", "shown"),
-    [(2, "'2'"), (0, "'0'"), ("1.0", "'1.0'"), ([1, 1], "'[1 1]'"), (None, "'none'")],
+    [(3, "'3'"), (0, "'0'"), ("1.0", "'1.0'"), ([1, 1], "'[1 1]'"), (None, "'none'")],
 )
 def test_another_format_is_refused(path: Path, version: Any, shown: str) -> None:
     with h5py.File(path, "r+") as file:
@@ -234,7 +344,7 @@ def test_another_format_is_refused(path: Path, version: Any, shown: str) -> None
         if version is not None:
             file.attrs["format_version"] = version
     message = refusal(path)
-    assert f"has weight format {shown}, not 1" in message
+    assert f"has weight format {shown}, not 1 or 2:" in message
     assert "conv1_1" not in message  # another format may well do without
 
 
@@ -301,8 +411,8 @@ def test_torch_files_are_renamed_and_transposed(name: str, places: dict[str, int
         assert kernel.dtype == bias.dtype == np.float32
         # What torch's weight[o, i, y, x] was made to be, in scripts/make_torch_fixtures.py.
         for (y, x, i, o), value in np.ndenumerate(kernel):
-            assert value == 10000 * places[conv] + 1000 * o + 100 * i + 10 * y + x
-        assert bias.tolist() == [-(10 * places[conv] + o) for o in range(width)]
+            assert value * 2**21 == 10000 * places[conv] + 1000 * o + 100 * i + 10 * y + x
+        assert (bias * 2**21).tolist() == [-(10 * places[conv] + o) for o in range(width)]
         channels = width
 
 

@@ -14,7 +14,7 @@ from conftest import EXAMPLES
 from jaxstyle import images
 
 ROOT = Path(__file__).parents[1]
-EMBEDDED = ROOT / "weights" / "vgg16-hed.h5"
+EMBEDDED = ROOT / "weights" / "vgg19-oxford.h5"
 
 
 def test_the_embedded_weights_are_those_that_their_readme_describes() -> None:
@@ -40,7 +40,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_contents(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-        weights = archive.read("jaxstyle/data/vgg16-hed.h5")
+        weights = archive.read("jaxstyle/data/vgg19-oxford.h5")
     assert weights == EMBEDDED.read_bytes()
     assert {"jaxstyle/py.typed", "jaxstyle/page.html", "jaxstyle/data/README.md"} <= names
     assert any(name.endswith("licenses/NOTICE") for name in names)
@@ -76,7 +76,7 @@ def test_it_paints_from_another_folder(wheel: Path, tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    assert found.stdout.strip() == str(site / "jaxstyle" / "data" / "vgg16-hed.h5")
+    assert found.stdout.strip() == str(site / "jaxstyle" / "data" / "vgg19-oxford.h5")
 
 
 @pytest.mark.slow
