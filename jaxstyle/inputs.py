@@ -83,7 +83,9 @@ def _weights(arguments: Arguments, earlier: record.Record | None) -> str:
     """The flag; else what a record asks for that needs no network; else auto."""
     if arguments.weights is not None:
         return arguments.weights
-    was_embedded = earlier is not None and earlier["weights"].get("name") == EMBEDDED
+    was_embedded = earlier is not None and (
+        earlier["weights"].get("name") == EMBEDDED or record.was_embedded_before(earlier)
+    )
     return "embedded" if was_embedded else "auto"
 
 

@@ -24,6 +24,10 @@ KEYWORD = "jaxstyle"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
 OTHER_SETTINGS = ("preset", "init", "seed")
 
+EMBEDDED_BEFORE = "vgg16-hed"
+EMBEDDED_BEFORE_SHA256 = "c15b920096dc518032303380e564bf0de16cc2a809a2d4b26b26cad0b4db14fe"
+"""Of the VGG-16 that came with the package before Oxford's VGG-19 did."""
+
 Record = dict[str, Any]
 
 
@@ -164,16 +168,26 @@ def _check_others(others: dict[str, Any]) -> None:
             raise InputError(f"the {name} in that picture cannot be used: {given}")
 
 
+def was_embedded_before(record: Record) -> bool:
+    """Returns whether a record's weights are those that were embedded before today's."""
+    weights = record["weights"]
+    known = {"name": EMBEDDED_BEFORE, "sha256": EMBEDDED_BEFORE_SHA256}
+    return any(weights.get(key) == value for key, value in known.items())
+
+
 def differences(record: Record, weights_sha256: str) -> list[str]:
     """Returns a line for each thing that will keep a run from repeating this record exactly."""
     lines = []
     weights, jax_then = record["weights"], record["versions"].get("jax")
     if weights.get("sha256") != weights_sha256:
         name, start = (str(weights.get(key)) for key in ("name", "sha256"))
-        lines.append(
-            f"that picture was made with other weights: {name[:80]}, sha256 {start[:12]}..., not"
-            f" {weights_sha256[:12]}..."
-        )
+        said = f"{name[:80]}, sha256 {start[:12]}..., not {weights_sha256[:12]}..."
+        if was_embedded_before(record):
+            said += (
+                "; those were the VGG-16 that jaxstyle embedded before and no longer brings, so the"
+                " settings are the same, and the picture will be another"
+            )
+        lines.append(f"that picture was made with other weights: {said}")
     if jax_then != metadata.version("jax"):
         lines.append(
             f"that picture was made with jax {str(jax_then)[:20]}, this is"

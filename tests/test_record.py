@@ -124,8 +124,27 @@ def test_schedule_and_layer_weights_come_back_as_they_were(tmp_path: Path) -> No
 
 
 def test_embedded_weights_are_taken_again(tmp_path: Path) -> None:
-    facts = {**some_record(), "weights": {"name": "vgg16-hed", "sha256": SHA}}
+    facts = {**some_record(), "weights": {"name": "vgg19-oxford", "sha256": SHA}}
     assert from_picture(write(tmp_path / "a.png", facts))[0].weights == "embedded"
+
+
+OLD_SHA = "c15b920096dc518032303380e564bf0de16cc2a809a2d4b26b26cad0b4db14fe"
+"""Of weights/vgg16-hed.h5, which the package brought before."""
+
+
+@pytest.mark.parametrize(("name", "sha"), [("vgg16-hed", OLD_SHA), ("copy.h5", OLD_SHA)])
+def test_the_weights_embedded_before_are_said_to_be_gone(
+    tmp_path: Path, name: str, sha: str
+) -> None:
+    facts = {**some_record(), "weights": {"name": name, "sha256": sha}}
+    assert from_picture(write(tmp_path / "a.png", facts))[0].weights == "embedded"
+    (line,) = record.differences(facts, SHA)
+    assert f"made with other weights: {name}, sha256 c15b920096dc..., not abababababab" in line
+    assert "the VGG-16 that jaxstyle embedded before and no longer brings" in line
+    assert line.endswith("the settings are the same, and the picture will be another")
+    assert record.differences(facts, OLD_SHA) == []  # given as a path, they are still taken
+    (line,) = record.differences(some_record(), OLD_SHA)
+    assert "embedded before" not in line
 
 
 def test_an_unknown_setting_is_ignored_with_a_warning(tmp_path: Path) -> None:
