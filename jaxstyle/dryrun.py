@@ -36,11 +36,12 @@ def compile_level(
 
     It is the very program of the run, which finds it where programs are kept.
     """
-    recipe = dataclasses.replace(settings.recipe, memory=way)
+    level = level._replace(memory=way)
+    recipe, hyper = level.own_recipe(settings.recipe), level.numbers(settings.hyper)
     struct: Any = jax.ShapeDtypeStruct  # which has no types
     canvas = struct(level.content.shape, np.float32)
     problem = jax.eval_shape(
-        lambda *given: make_problem(*given, recipe=recipe, hyper=settings.hyper),
+        lambda *given: make_problem(*given, recipe=recipe, hyper=hyper),
         *(kernels, canvas, canvas),
     )
     problem = dataclasses.replace(problem, first_step=level.first_step, steps=level.steps)
@@ -55,18 +56,18 @@ def memory_beside_kernels(program: Any, kernels: Kernels) -> int:
 
 
 def call_of(
-    program: Any, problem: Problem, kernels: Kernels, picture: images.Picture, settings: Settings
+    program: Any, problem: Problem, kernels: Kernels, level: Level, settings: Settings
 ) -> Call:
-    """Returns what is needed to do steps of `program`, from `compile_level`, on a picture.
+    """Returns what is needed to do steps of `program`, from `compile_level`, at a size.
 
     Its targets are 1, which takes as long as any others.
     """
     targets = jax.tree.map(lambda each: jnp.ones(each.shape, each.dtype), problem.targets)
     numbers = jax.tree.map(
-        lambda number, like: jnp.asarray(number, like.dtype), settings.hyper, problem.hyper
+        lambda number, like: jnp.asarray(number, like.dtype), level.numbers(settings.hyper), problem.hyper
     )
     problem = dataclasses.replace(problem, kernels=kernels, targets=targets, hyper=numbers)
-    state = begin(jnp.asarray(images.normalise(picture)))
+    state = begin(jnp.asarray(images.normalise(level.content)))
     return Call(program, ready(state, problem.program), problem)
 
 

@@ -37,7 +37,7 @@ def groups(
     for index, each in enumerate(settings):
         what = id(each.content), id(each.style), each.recipe
         if what not in known:
-            sizes = tuple((level.content.shape, level.memory) for level in levels_of(each))
+            sizes = tuple((level.content.shape, level.memory, level.left_out) for level in levels_of(each))
             known[what] = resolve(each.recipe, params), each.recipe.conv, sizes
         found.setdefault(known[what], []).append(index)
     return [sorted(group, key=lambda i: settings[i].recipe.steps) for group in found.values()]
@@ -64,7 +64,9 @@ def workshop(params: Params, settings: Sequence[Setting], *, keep: int) -> Works
     @functools.lru_cache(maxsize=keep + 1)
     def problem(content: int, style: int, recipe: Recipe, number: int) -> Problem:
         level = plan(content, style, recipe)[number]
-        numbers = Hyperparams()
+        # as many weights as layers; they are replaced below
+        layers = (1.0,) * len(recipe.content_layers), (1.0,) * len(recipe.style_layers)
+        numbers = Hyperparams(content_layer_weights=layers[0], style_layer_weights=layers[1])
         made = problem_at(level, plain, recipe=recipe, hyper=numbers, target_kernels=plain)
         return dataclasses.replace(made, kernels={})
 

@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 
 from jaxstyle import images
 from jaxstyle.conv import Kernels, Params, prepare
-from jaxstyle.layers import smallest_side
+from jaxstyle.layers import block_of, smallest_side
 from jaxstyle.objective import Problem, make_problem
 from jaxstyle.plan import way_of
 from jaxstyle.recipe import Hyperparams, Recipe
@@ -30,13 +30,25 @@ class Level(NamedTuple):
     """Or "strips": how the features of this size are computed."""
     last: bool = True
     """Whether it is the full size."""
+    left_out: tuple[int, ...] = ()
+    """Which of the recipe's style layers, by place, do not count at this size."""
+
+    def own_recipe(self, recipe: Recipe) -> Recipe:
+        """Returns the recipe of this size: its memory mode, the style layers that count."""
+        layers = self._that_count(recipe.style_layers)
+        return dataclasses.replace(recipe, memory=self.memory, style_layers=layers)
 
     def numbers(self, hyper: Hyperparams) -> Hyperparams:
         """Returns the numbers that count at this size: at a coarse one the content weighs more."""
+        weights = self._that_count(hyper.style_layer_weights)
+        hyper = dataclasses.replace(hyper, style_layer_weights=weights)
         if self.last:
             return hyper
         weight = hyper.content_weight * hyper.coarse_content
         return dataclasses.replace(hyper, content_weight=weight)
+
+    def _that_count(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(each for i, each in enumerate(values) if i not in self.left_out)
 
 
 def levels(content: Any, style: Any, *, recipe: Recipe, room: Room | None = None) -> list[Level]:
@@ -62,6 +74,7 @@ def levels(content: Any, style: Any, *, recipe: Recipe, room: Room | None = None
     }
     for name, full_size in zip(("content", "style"), sizes[1], strict=True):
         images.check_large_enough(name, full_size, least)
+    deep = _too_deep_in_full(recipe)
     room = memory_left() if room is None else room
     scales = [scale for scale in scales if min(map(min, sizes[scale])) >= least]
     return [
@@ -71,10 +84,18 @@ def levels(content: Any, style: Any, *, recipe: Recipe, room: Room | None = None
             steps,
             way_of(recipe, sizes[scale][0], sizes[scale][1], room),
             last=scale == 1,
+            left_out=deep if scale == 1 and first_step else (),
         )
         for scale, first_step, steps in _shares(scales, recipe.steps, recipe.steps_power)
         if steps
     ]
+
+
+def _too_deep_in_full(recipe: Recipe) -> tuple[int, ...]:
+    """Returns by place the style layers deeper than `full_depth`; none, if all of them are."""
+    blocks = [block_of(layer) for layer in recipe.style_layers]
+    deep = tuple(i for i, block in enumerate(blocks) if block > recipe.full_depth)
+    return deep if len(deep) < len(blocks) else ()
 
 
 def scales_of(recipe: Recipe, content: images.Picture) -> tuple[float, ...]:
@@ -159,7 +180,7 @@ def problem_at(
         kernels,
         images.normalise(level.content),
         images.normalise(level.style),
-        recipe=dataclasses.replace(recipe, memory=level.memory),
+        recipe=level.own_recipe(recipe),
         hyper=level.numbers(hyper),
         first_step=level.first_step,
         steps=level.steps,

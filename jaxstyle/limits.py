@@ -92,11 +92,11 @@ def check_number(
         raise InputError(f"{name} must be {lowest} and at most {most:g}, got {given}")
 
 
-def check_whole(name: str, value: Any) -> None:
-    """Raises InputError unless a value is a whole number from 1 to the largest int32."""
-    if not _is_a(numbers.Integral, value) or not 1 <= value < 2**31:
+def check_whole(name: str, value: Any, *, most: int = 2**31 - 1) -> None:
+    """Raises InputError unless a value is a whole number from 1 to `most`, the largest int32."""
+    if not _is_a(numbers.Integral, value) or not 1 <= value <= most:
         given = reprlib.repr(value)
-        raise InputError(f"{name} must be a whole number from 1 to 2147483647, got {given}")
+        raise InputError(f"{name} must be a whole number from 1 to {most}, got {given}")
 
 
 def _is_a(kind: type, value: Any) -> bool:

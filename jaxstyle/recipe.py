@@ -119,6 +119,15 @@ class Recipe:
             metavar="X",
         ),
     )
+    full_depth: int = field(
+        default=5,
+        metadata=_about(
+            "the deepest of VGG's blocks, 1 to 5, whose style layers count at full size where"
+            " coarser --scales come before, unless all are deeper; 4 saves a quarter of a step, and"
+            " what block 5 sees has been painted by then",
+            metavar="N",
+        ),
+    )
     schedule: str = field(
         default="step",
         metadata=_about(
@@ -256,6 +265,7 @@ def validate(recipe: Recipe, hyper: Hyperparams) -> None:
     limits.check_size(recipe.size)
     limits.check_scales(recipe.scales)
     limits.check_whole("steps", recipe.steps)
+    limits.check_whole("full_depth", recipe.full_depth, most=5)
     limits.check_number("steps_power", recipe.steps_power, least=-4.0, most=4.0)
     limits.check_number("average", recipe.average, most=MOST_AVERAGE)
     for name in ("content_weight", "style_weight", "tv_weight", "coarse_content"):

@@ -100,7 +100,7 @@ def _tried(inputs: Inputs, plan: list[Level], room: Room, note: Say) -> Trial:
         if program is None or small is not last:
             note(f"compiling {size_text(timed)}, {name}, to time it")
             program, problem = compile_level(name, small, kernels, settings)
-        calls[name] = call_of(program, problem, kernels, small.content, settings)
+        calls[name] = call_of(program, problem, kernels, small, settings)
     note(f"timing steps of {size_text(timed)}")
     per_pixel = {
         name: seconds / math.prod(timed) for name, seconds in seconds_a_step(calls).items()
