@@ -64,7 +64,9 @@ def call_of(
     """
     targets = jax.tree.map(lambda each: jnp.ones(each.shape, each.dtype), problem.targets)
     numbers = jax.tree.map(
-        lambda number, like: jnp.asarray(number, like.dtype), level.numbers(settings.hyper), problem.hyper
+        lambda number, like: jnp.asarray(number, like.dtype),
+        level.numbers(settings.hyper),
+        problem.hyper,
     )
     problem = dataclasses.replace(problem, kernels=kernels, targets=targets, hyper=numbers)
     state = begin(jnp.asarray(images.normalise(level.content)))

@@ -37,7 +37,9 @@ def groups(
     for index, each in enumerate(settings):
         what = id(each.content), id(each.style), each.recipe
         if what not in known:
-            sizes = tuple((level.content.shape, level.memory, level.left_out) for level in levels_of(each))
+            sizes = tuple(
+                (level.content.shape, level.memory, level.left_out) for level in levels_of(each)
+            )
             known[what] = resolve(each.recipe, params), each.recipe.conv, sizes
         found.setdefault(known[what], []).append(index)
     return [sorted(group, key=lambda i: settings[i].recipe.steps) for group in found.values()]

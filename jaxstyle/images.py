@@ -18,7 +18,7 @@ from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageErro
 from jaxstyle.colours import to_srgb
 from jaxstyle.errors import InputError
 from jaxstyle.limits import MOST_PIXELS
-from jaxstyle.recipe import Size
+from jaxstyle.recipe import Recipe, Size
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -118,6 +118,22 @@ def fitted_size(picture: Picture, size: Size, scale: float) -> tuple[int, int]:
         return _scaled(size[0], scale), _scaled(size[1], scale)
     factor = scale * min(size / max(height, width), 1)
     return _scaled(height, factor), _scaled(width, factor)
+
+
+def sizes_of(
+    content: Picture, style: Picture, recipe: Recipe, scale: float = 1.0
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Returns (H, W) of both pictures painted at `scale` times a recipe's size.
+
+    With "auto" scales the long sides of both are alike, be it that the style is enlarged: strokes
+    then are as large beside the photo at every size, and a large picture is like its preview.
+    """
+    canvas = fitted_size(content, recipe.size, scale)
+    if recipe.scales != "auto" or isinstance(recipe.size, tuple):
+        return canvas, fitted_size(style, recipe.size, scale)
+    height, width = style.shape[:2]
+    factor = max(canvas) / max(height, width)
+    return canvas, (_scaled(height, factor), _scaled(width, factor))
 
 
 def _scaled(side: int, factor: float) -> int:

@@ -141,7 +141,7 @@ def check_sizes(
     unknown number of processes which share a picture.
     """
     least = smallest_side(recipe.content_layers + recipe.style_layers)
-    sizes = [images.fitted_size(picture, recipe.size, 1.0) for picture in (content, style)]
+    sizes = images.sizes_of(content, style, recipe)
     for name, size in zip(("content", "style"), sizes, strict=True):
         images.check_large_enough(name, size, least)
     check_encodable(sizes[0], output)

@@ -68,15 +68,12 @@ def levels(content: Any, style: Any, *, recipe: Recipe, room: Room | None = None
     pictures = (images.as_picture(content, name="content"), images.as_picture(style, name="style"))
     least = smallest_side(recipe.content_layers + recipe.style_layers)
     scales = scales_of(recipe, pictures[0])
-    sizes = {
-        scale: [images.fitted_size(picture, recipe.size, scale) for picture in pictures]
-        for scale in scales
-    }
+    sizes = {scale: images.sizes_of(*pictures, recipe, scale) for scale in scales}
     for name, full_size in zip(("content", "style"), sizes[1], strict=True):
         images.check_large_enough(name, full_size, least)
     deep = _too_deep_in_full(recipe)
     room = memory_left() if room is None else room
-    scales = [scale for scale in scales if min(map(min, sizes[scale])) >= least]
+    painted = [scale for scale in scales if min(map(min, sizes[scale])) >= least]
     return [
         Level(
             *_resized(pictures, sizes[scale], recipe.resampling),
@@ -86,7 +83,7 @@ def levels(content: Any, style: Any, *, recipe: Recipe, room: Room | None = None
             last=scale == 1,
             left_out=deep if scale == 1 and first_step else (),
         )
-        for scale, first_step, steps in _shares(scales, recipe.steps, recipe.steps_power)
+        for scale, first_step, steps in _shares(painted, recipe.steps, recipe.steps_power)
         if steps
     ]
 
@@ -111,9 +108,7 @@ def scales_of(recipe: Recipe, content: images.Picture) -> tuple[float, ...]:
     return tuple(0.5**halving for halving in range(halvings, -1, -1))
 
 
-def _shares(
-    scales: Sequence[float], steps: int, power: float
-) -> list[tuple[float, int, int]]:
+def _shares(scales: Sequence[float], steps: int, power: float) -> list[tuple[float, int, int]]:
     """Shares out the steps in proportion to a power of the scales; the last has at least one.
 
     Returns:

@@ -17,7 +17,15 @@ from jax.typing import ArrayLike
 
 from jaxstyle.conv import Kernels, Params
 from jaxstyle.layers import block_of, resolve_taps
-from jaxstyle.losses import Losses, Sums, content_loss, energy, moments, squared_error, weighted_losses
+from jaxstyle.losses import (
+    Losses,
+    Sums,
+    content_loss,
+    energy,
+    moments,
+    squared_error,
+    weighted_losses,
+)
 from jaxstyle.recipe import Hyperparams, Recipe, field_names
 from jaxstyle.shards import Rows, copy_to_all, share_out, shared_features, shared_sums
 from jaxstyle.strips import strip_features, strip_sums
@@ -134,7 +142,7 @@ def make_targets(
 def _mean_square(
     feature_map: jax.Array, tap: str, picture: tuple[int, ...], program: Program
 ) -> jax.Array:
-    """Returns the mean square of a map's values; rows below the picture are zero, and not counted."""
+    """Returns the mean square of a map's values; rows below the picture are zero, not counted."""
     height = picture[0] if program.rows is None else program.rows.height
     values = (height >> (block_of(tap) - 1)) * feature_map.shape[1] * feature_map.shape[2]
     return _energy(jnp.sum(jnp.square(feature_map)) / values)
@@ -273,7 +281,7 @@ def _layer_weights(
 ) -> dict[str, Any]:
     """Returns by layer its weight in the loss; in relative balance they add up to `whole`."""
     if program.balance == "relative":
-        tiny = jnp.finfo(jnp.float32).tiny  # of weights that are all 0
+        tiny = LEAST_ENERGY  # of weights that are all 0
         whole = whole / jnp.maximum(sum(jnp.asarray(each) for each in weights), tiny)
     return {layer: weight * whole for layer, weight in zip(layers, weights, strict=True)}
 

@@ -56,7 +56,9 @@ _CONV_TAPS: dict[str, Any] = {
 }
 
 _WEIGHTS: Mapping[str, dict[str, float]] = {
-    balance: {name: getattr(hyper, name) for name in ("content_weight", "style_weight", "tv_weight")}
+    balance: {
+        name: getattr(hyper, name) for name in ("content_weight", "style_weight", "tv_weight")
+    }
     for balance, hyper in (("book", Hyperparams()), ("relative", _PAINTER_NUMBERS))
 }
 
@@ -69,7 +71,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             _PAINTER_NUMBERS,
         ),
         "draft": Preset(
-            "the default's picture, rougher, in about half of its time: to try pictures and weights",
+            "the default's picture, rougher, in about half of its time: to try settings with",
             dataclasses.replace(_PAINTER, steps=60),
             _PAINTER_NUMBERS,
         ),

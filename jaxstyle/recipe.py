@@ -92,7 +92,8 @@ class Recipe:
     size: Size = field(
         metadata=_about(
             "N: the content's long side becomes N pixels, aspect kept, never enlarged, and the"
-            " style's likewise; HxW: both become exactly that",
+            " style's likewise (with --scales auto as long as the content's); HxW: both become"
+            " exactly that",
             metavar="N|HxW",
         )
     )

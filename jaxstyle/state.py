@@ -61,9 +61,7 @@ def shown(state: State) -> jax.Array:
     return state.canvas if isinstance(state.average, tuple) else state.average
 
 
-def averaged(
-    average: jax.Array, canvas: jax.Array, count: jax.Array, *, decay: float
-) -> jax.Array:
+def averaged(average: jax.Array, canvas: jax.Array, count: jax.Array, *, decay: float) -> jax.Array:
     """Returns the average of a size's canvases after step `count` of it, counted from 1.
 
     The exponential moving average of all canvases, the first one included, corrected for its
@@ -93,8 +91,8 @@ def enlarged(
     """
     canvas = jnp.asarray(canvas)
     if canvas.shape != shape:
-        canvas = jax.image.resize(canvas, shape, "cubic")
-        canvas = displayable(canvas) if clip else canvas
+        resized: jax.Array = jax.image.resize(canvas, shape, "cubic")
+        canvas = displayable(resized) if clip else resized
     return begin(canvas, step=step)
 
 

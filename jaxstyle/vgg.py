@@ -5,6 +5,7 @@ Depth and width are read off the parameters, so any VGG-shaped net runs through 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -31,7 +32,7 @@ def features(
       kernels: from `conv.prepare`.
       image: (H, W, 3), normalised.
       taps: names such as "relu4_2", "conv5_1" or "relu4_last".
-      pooling: "max", "avg" or "l2", 2x2 with stride 2; of an odd side the last row or column is lost.
+      pooling: "max", "avg" or "l2", 2x2 with stride 2; an odd side's last row or column is lost.
 
     Returns:
       By the names given: (h, w, C) with h = H // 2 ** (block - 1), w likewise.
@@ -232,10 +233,11 @@ l2_pool.defvjp(_l2_pool_forward, _l2_pool_backward)
 
 POOLS: dict[str, Pool] = {"max": max_pool, "avg": avg_pool, "l2": l2_pool}
 
+_flax_avg: Any = nn.avg_pool  # which has no types
 _FLAX_POOLS: dict[str, Pool] = {
     "max": nn.max_pool,
-    "avg": lambda x, *window, **more: AVG_SCALE * nn.avg_pool(x, *window, **more),
+    "avg": lambda x, *window, **more: AVG_SCALE * _flax_avg(x, *window, **more),
     "l2": lambda x, *window, **more: (
-        L2_SCALE * 2 * jnp.sqrt(nn.avg_pool(jnp.square(x), *window, **more))
+        L2_SCALE * 2 * jnp.sqrt(_flax_avg(jnp.square(x), *window, **more))
     ),
 }

@@ -127,7 +127,10 @@ def test_relative_losses_equal_numpy(params, content, style) -> None:
 def test_relative_losses_do_not_depend_on_the_scale_of_the_network(params, content, style) -> None:
     """All ReLUs are three times as strong if the first layer and all biases are."""
     stronger = {
-        name: {"kernel": layer["kernel"] * (3 if name == "conv1_1" else 1), "bias": 3 * layer["bias"]}
+        name: {
+            "kernel": layer["kernel"] * (3 if name == "conv1_1" else 1),
+            "bias": 3 * layer["bias"],
+        }
         for name, layer in params.items()
     }
     canvas = images.normalise(images.resize(style, content.shape[:2], resampling="lanczos"))
