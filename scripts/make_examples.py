@@ -1,6 +1,7 @@
-"""Rebuild the example images: fetch the content photo and paint the style picture."""
+"""Rebuild the example images: fetch the content photos and paint the style pictures."""
 
 import argparse
+import io
 import subprocess
 import sys
 import tempfile
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from example_mosaic import paint_mosaic
+from example_woodcut import paint_woodcut
 from PIL import Image
 
 Array = np.ndarray
@@ -16,7 +19,9 @@ SEED = 20
 WIDTH, HEIGHT = 720, 480
 SCALE = 2  # paint larger than the file, so that shrinking smooths the bristles' edges
 PHOTO_WHEEL = "scikit-image==0.26.0"
-PHOTO_MEMBER = "skimage/data/coffee.png"
+PHOTOS = ("coffee.png", "astronaut.png", "chelsea.png", "rocket.jpg")
+AS_THEY_ARE = ("coffee.png",)  # however large
+PHOTO_BYTES, PHOTO_SIDE, PHOTO_QUALITY = 300_000, 640, 92
 
 INK, ULTRAMARINE, COBALT = (13, 16, 50), (26, 36, 124), (34, 82, 182)
 CERULEAN, TEAL, PINE = (76, 150, 210), (22, 126, 134), (14, 58, 66)
@@ -269,7 +274,7 @@ def paint_layer(canvas: Canvas, scene: Scene, layer: Layer, rng: np.random.Gener
 
 
 def paint_strokes() -> Image.Image:
-    """Return the style picture, the same on every run."""
+    """Return the night landscape, the same on every run."""
     rng = np.random.default_rng(SEED)
     scene = compose(rng)
     canvas = Canvas(rng)
@@ -278,25 +283,52 @@ def paint_strokes() -> Image.Image:
     return canvas.finish()
 
 
-def fetch_photo() -> bytes:
-    """Return the coffee photo's file, out of the wheel that carries it."""
+def fetch_photos() -> dict[str, bytes]:
+    """Return the photos' files by name, out of the wheel that carries them."""
     with tempfile.TemporaryDirectory() as folder:
         options = ["--quiet", "--no-deps", "--only-binary=:all:", "--dest", folder]
         subprocess.run([sys.executable, "-m", "pip", "download", *options, PHOTO_WHEEL], check=True)
         wheel = next(Path(folder).glob("*.whl"))
         with zipfile.ZipFile(wheel) as archive:
-            return archive.read(PHOTO_MEMBER)
+            return {name: archive.read(f"skimage/data/{name}") for name in PHOTOS}
+
+
+def small_photo(name: str, data: bytes) -> tuple[str, bytes]:
+    """Return the name and the file under which a photo is kept.
+
+    Files below 300 kB, and those of ``AS_THEY_ARE``, stay byte for byte. Others become JPEG of
+    quality 92 without chroma subsampling (4:4:4), with a long side of at most 640 pixels and the
+    colour profile that they had.
+    """
+    if len(data) < PHOTO_BYTES or name in AS_THEY_ARE:
+        return name, data
+    photo = Image.open(io.BytesIO(data))
+    profile = photo.info.get("icc_profile")
+    photo = photo.convert("RGB")
+    photo.thumbnail((PHOTO_SIDE, PHOTO_SIDE), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    photo.save(file, "JPEG", quality=PHOTO_QUALITY, subsampling=0, icc_profile=profile)
+    return str(Path(name).with_suffix(".jpg")), file.getvalue()
+
+
+def with_palette(picture: Image.Image) -> Image.Image:
+    """Return the picture in the 256 colours that suit it best, for a smaller file."""
+    return picture.quantize(256, kmeans=2, dither=Image.Dither.NONE)
 
 
 def main() -> None:
-    """Write both example images to the output folder."""
+    """Write the example images to the output folder."""
     default = Path(__file__).resolve().parent.parent / "examples"
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=default, metavar="DIR")
     folder: Path = parser.parse_args().output
     folder.mkdir(parents=True, exist_ok=True)
     paint_strokes().save(folder / "strokes.png", optimize=True)
-    (folder / "coffee.png").write_bytes(fetch_photo())
+    with_palette(paint_mosaic()).save(folder / "mosaic.png", optimize=True)
+    with_palette(paint_woodcut()).save(folder / "woodcut.png", optimize=True)
+    for photo in fetch_photos().items():
+        name, data = small_photo(*photo)
+        (folder / name).write_bytes(data)
 
 
 if __name__ == "__main__":
