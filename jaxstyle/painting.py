@@ -77,26 +77,45 @@ def paint(
     )
     todo = [each for each in plan if each.first_step + each.steps > int(state.step)]
     made = partial(whole_problem, params, recipe=recipe, hyper=hyper, mesh=mesh)
-    coming: Callable[[], Problem] = partial(made, todo[0]) if todo else made
-    for level, after in itertools.zip_longest(todo, todo[1:]):
-        problem = coming()
-        if after is not None:
-            coming = partial(made, after, like=problem.kernels if mesh is None else None)
+    for level, problem in zip(todo, _problems(todo, made, ahead=mesh is None), strict=True):
         if 0 < level.first_step == int(state.step):
             canvas, shape = state.canvas, level.content.shape
             state = enlarged(canvas, shape, step=level.first_step, clip=recipe.clip)
         for chunk in steps(problem, state, pause_every=pause_every):
             if not len(chunk.learning_rate):  # it was compiled
                 give_back()
-                if after is not None and mesh is None and _is_small_beside(level, after):
-                    coming = begun(partial(_compiled, coming, after))
             yield chunk
             state = chunk.state
 
 
-def _compiled(made: Callable[[], Problem], level: Level) -> Problem:
-    """Returns the problem of a size, and has its steps compiled."""
-    problem = made()
+def _problems(
+    todo: Sequence[Level], made: Callable[..., Problem], *, ahead: bool
+) -> Iterator[Problem]:
+    """Yields the problem of every size in turn.
+
+    If `ahead`, threads make and compile those to come from the start, one after another, as long as
+    each size is small beside the next: the second is compiled while the first one is, the third
+    while these are painted.
+    """
+    if not todo:
+        return
+    problem = made(todo[0])
+    waiting: list[Callable[[], Problem]] = [lambda: problem]
+    for level, after in itertools.pairwise(todo):
+        if not (ahead and _is_small_beside(level, after)):
+            break
+        waiting.append(begun(partial(_compiled, waiting[-1], made, after)))
+    for ready_problem in waiting:
+        problem = ready_problem()
+        yield problem
+    for level in todo[len(waiting) :]:
+        problem = made(level, like=problem.kernels if ahead else None)
+        yield problem
+
+
+def _compiled(before: Callable[[], Problem], made: Callable[..., Problem], level: Level) -> Problem:
+    """Returns the problem of a size, once that before it is made, and has its steps compiled."""
+    problem = made(level, like=before().kernels)
     compile_steps(problem, level.content.shape)
     return problem
 

@@ -34,8 +34,8 @@ _PAINTER = Recipe(
     balance="relative",
     size=448,
     scales="auto",
-    steps=105,
-    steps_power=0.0,
+    steps=128,
+    steps_power=-0.75,
     full_depth=4,
     schedule="hold-cosine",
     tv_step="proximal",
@@ -43,10 +43,11 @@ _PAINTER = Recipe(
     clip=True,
 )
 _PAINTER_NUMBERS = Hyperparams(
-    content_weight=0.31,
+    content_weight=0.26,
     style_weight=1.0,
     tv_weight=0.1,
     learning_rate=0.1,
+    coarse_content=0.5,
     content_power=1.5,
     content_layer_weights=(1.0, 1.0),
 )
@@ -77,7 +78,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         ),
         "fine": Preset(
             "the default's picture, closer to the style, in about four times its time: to keep",
-            dataclasses.replace(_PAINTER, steps=600),
+            dataclasses.replace(_PAINTER, steps=480),
             _PAINTER_NUMBERS,
         ),
         "book": Preset(

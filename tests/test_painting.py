@@ -23,7 +23,7 @@ PAINTING = np.zeros((480, 360, 3), np.uint8)
 
 def plan(photo=PHOTO, painting=PAINTING, name="default", **changes):
     """Returns (content HxW, style HxW, first step, steps) of every size."""
-    recipe, _ = preset(name, **changes)
+    recipe, _ = preset(name, **{"steps_power": 1.0} | changes)
     return [
         (level.content.shape[:2], level.style.shape[:2], level.first_step, level.steps)
         for level in levels(photo, painting, recipe=recipe)
@@ -55,6 +55,32 @@ def test_steps_are_shared_by_a_power_of_the_scale(power, steps) -> None:
     """At -0.5: 300 times the root of 2, by that and 1, is 175.7."""
     found = plan(size=300, scales=(0.5, 1.0), steps=300, steps_power=power)
     assert [each[3] for each in found] == steps
+
+
+def test_auto_scales_keep_the_relation_of_photo_and_painting() -> None:
+    """A photo of 600 pixels is not enlarged to 900, the painting of 480 is, to the photo's 600."""
+    found = plan(size=900, scales="auto", steps=100)
+    assert [each[:2] for each in found] == [
+        ((50, 75), (75, 56)),
+        ((100, 150), (150, 113)),
+        ((200, 300), (300, 225)),
+        ((400, 600), (600, 450)),
+    ]
+
+
+def test_deep_style_layers_are_left_out_in_full_alone() -> None:
+    layers = {"style_layers": ("relu5_1", "relu1_1", "relu4_1")}
+    recipe, hyper = preset("default", full_depth=3, **layers, style_layer_weights=(5.0, 1.0, 4.0))
+    *coarse, full = levels(PHOTO, PAINTING, recipe=recipe)
+    assert full.own_recipe(recipe).style_layers == ("relu1_1",)
+    assert full.numbers(hyper).style_layer_weights == (1.0,)
+    for level in coarse:
+        assert level.own_recipe(recipe).style_layers == recipe.style_layers
+        assert level.numbers(hyper).style_layer_weights == (5.0, 1.0, 4.0)
+    (only,) = levels(PHOTO, PAINTING, recipe=dataclasses.replace(recipe, scales=(1.0,)))
+    assert only.own_recipe(recipe).style_layers == recipe.style_layers
+    deep = dataclasses.replace(recipe, style_layers=("relu4_1", "relu5_1"))
+    assert levels(PHOTO, PAINTING, recipe=deep)[-1].left_out == ()
 
 
 def test_content_weighs_more_at_coarse_sizes_alone() -> None:
@@ -131,7 +157,8 @@ def test_stylize_paints_and_reports(params, content, style) -> None:
 
 
 def test_stylize_that_diverges_hands_over_the_last_good_picture(params, content, style) -> None:
-    changes = {"size": (48, 48), "steps": 3, "scales": (1.0,), "learning_rate": 1e30, **SHALLOW}
+    changes = {"size": (48, 48), "steps": 3, "scales": (1.0,), "learning_rate": 1e30}
+    changes |= {"clip": False, **SHALLOW}
     recipe, hyper = preset("default", **changes)
     with pytest.raises(DivergedError) as caught:
         stylize(params, content, style, recipe=recipe, hyper=hyper)

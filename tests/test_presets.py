@@ -76,6 +76,14 @@ def test_a_decay_setting_chooses_the_step_schedule(setting: dict[str, Any]) -> N
     assert preset("default", schedule="cosine", **setting)[0].schedule == "cosine"
 
 
+def test_another_balance_brings_weights_of_its_units() -> None:
+    _, hyper = preset("default", balance="book", tv_weight=2.0)
+    assert (hyper.content_weight, hyper.style_weight, hyper.tv_weight) == (1.0, 1e4, 2.0)
+    _, hyper = preset("book", balance="relative")
+    assert (hyper.style_weight, hyper.tv_weight) == (1.0, 0.1)
+    assert preset("book", balance="book")[1] == preset("book")[1]
+
+
 def test_lists_and_numpy_numbers_become_plain_ones() -> None:
     recipe, hyper = preset(
         content_layers=["relu4_2"],

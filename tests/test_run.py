@@ -19,7 +19,7 @@ from PIL import Image
 from jaxstyle import device, images, job, painting, progress, record, saving
 from jaxstyle.run import main
 
-FAST = ["--size", "48", "--scales", "1", "--steps", "4", *SHALLOW_FLAGS]
+FAST = ["--size", "48", "--scales", "1", "--steps", "4", "--clip", "no", *SHALLOW_FLAGS]
 
 
 @pytest.fixture
@@ -34,6 +34,7 @@ def paint(tmp_path: Path, slim_file: Path, monkeypatch: pytest.MonkeyPatch, capf
         code = main([*base, *(FAST if fast else []), *flags])
         return code, *capfd.readouterr()
 
+    run.weights = slim_file
     return run
 
 
@@ -127,6 +128,26 @@ def test_numbered_pictures(paint) -> None:
     np.testing.assert_array_equal(last, whole)
     assert not np.array_equal(images.load_picture(Path("out-0002.png")), whole)
     assert record.read(Path("out-0002.png"))["steps_done"] == 2
+
+
+def test_numbered_pictures_are_all_of_the_size_of_the_result(paint) -> None:
+    code, _, _ = paint("-o", "out.png", "--save-every", "2", "--scales", "0.5,1")
+    assert code == 0
+    coarse = record.read(Path("out-0002.png"))
+    assert coarse["painted_size"] == "16x24"
+    assert {images.load_picture(path).shape for path in Path().glob("out*")} == {(32, 48, 3)}
+
+
+@pytest.mark.parametrize(("flags", "size"), [([], "64x96"), (["--scales", "0.5,1"], "32x48")])
+def test_from_a_picture_a_run_goes_on_in_full_unless_scales_are_given(
+    paint, capfd, flags, size
+) -> None:
+    given = ["--weights", "slim.h5", "--content", "photo.png", "--style", "painting.png"]
+    paint("-o", "first.png")
+    shutil.copy(paint.weights, "slim.h5")
+    given += ["--init", "first.png", "--size", "96", "--steps", "3", "-o", "out.png"]
+    assert main([*given, "--log", "log.csv", *SHALLOW_FLAGS, *flags]) == 0
+    assert rows_of("log.csv")[0]["size"] == size
 
 
 def test_a_log_and_numbered_pictures_do_not_change_the_result(paint) -> None:

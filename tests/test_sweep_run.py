@@ -16,7 +16,7 @@ from jaxstyle.errors import InputError
 from jaxstyle.judge import judge_of
 from jaxstyle.run import main
 
-FAST = ["--size", "48", "--scales", "1", "--steps", "4", *SHALLOW_FLAGS]
+FAST = ["--size", "48", "--scales", "1", "--steps", "4", "--clip", "no", *SHALLOW_FLAGS]
 GRID = ["--sweep", "style-weight", "1e3", "1e4", "--sweep", "tv-weight", "1", "10", "100"]
 
 
