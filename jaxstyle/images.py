@@ -24,6 +24,9 @@ MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
 """Of ImageNet's pictures, per channel; what torchvision's weights were trained on."""
 
+LEAST_ENLARGED = 16
+"""Pixels of the short side of a style picture that is enlarged: a smaller one has no style."""
+
 _FILTERS = {"lanczos": Image.Resampling.LANCZOS, "bilinear": Image.Resampling.BILINEAR}
 
 Picture = NDArray[np.uint8]
@@ -133,6 +136,8 @@ def sizes_of(
         return canvas, fitted_size(style, recipe.size, scale)
     height, width = style.shape[:2]
     factor = max(canvas) / max(height, width)
+    if min(height, width) < LEAST_ENLARGED:
+        factor = min(factor, 1)
     return canvas, (_scaled(height, factor), _scaled(width, factor))
 
 

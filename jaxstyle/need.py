@@ -143,7 +143,7 @@ def program_memory(content: Sides, *, recipe: Recipe, way: str) -> int:
     kept = STATE + (DUALS if recipe.tv_step == "proximal" else 0)
     kept += AVERAGE if recipe.average else 0
     kept += sum(map(_map_bytes, recipe.content_layers))
-    read = sum(map(_map_bytes, recipe.content_layers + recipe.style_layers))
+    read = sum(map(_map_bytes, {*recipe.content_layers, *recipe.style_layers}))
     more = max(0, read - READ_BY_PRESETS) * (content[0] if way == "plain" else ROWS_AT_WORK)
     if way == "strips" and not all(_cuts_evenly(content[0] >> block) for block in range(3)):
         kept += UNEVEN

@@ -71,23 +71,28 @@ def test_every_value_has_its_default_in_the_help() -> None:
 @pytest.mark.parametrize(
     ("flag", "default"),
     [
-        ("--size", "450"),
-        ("--scales", "0.5,1"),
-        ("--steps", "255"),
+        ("--size", "448"),
+        ("--scales", "auto"),
+        ("--steps", "128"),
         ("--schedule", "hold-cosine"),
         ("--conv", "auto"),
-        ("--pooling", "max"),
-        ("--content-weight", "1"),
-        ("--style-weight", "10000"),
-        ("--tv-weight", "10"),
-        ("--learning-rate", "0.2"),
-        ("--coarse-content", "4"),
+        ("--pooling", "l2"),
+        ("--style-loss", "covariance"),
+        ("--balance", "relative"),
+        ("--clip", "yes"),
+        ("--average", "0"),
+        ("--steps-power", "-0.75"),
+        ("--content-weight", "0.26"),
+        ("--style-weight", "1"),
+        ("--tv-weight", "0.1"),
+        ("--learning-rate", "0.1"),
+        ("--coarse-content", "0.5"),
         ("--tv-step", "proximal"),
         ("--beta2", "increasing"),
         ("--decay-every", "50"),
         ("--decay-rate", "0.8"),
-        ("--content-layers", "relu4_last"),
-        ("--style-layers", "relu1_1,relu2_1,relu3_1,relu4_1,conv5_1"),
+        ("--content-layers", "relu3_1,relu4_1"),
+        ("--style-layers", "relu1_1,relu2_1,relu3_1,relu4_1,relu5_1"),
     ],
 )
 def test_defaults_in_the_help_are_the_default_presets(flag: str, default: str) -> None:
@@ -174,7 +179,14 @@ def test_layers_are_read_with_and_without_weights() -> None:
         ("--learning-rate", "0", "learning_rate must be above 0"),
         ("--learning-rate", "fast", "must be a number, got 'fast'"),
         ("--tv-weight", "-1", "tv_weight must be 0 or more"),
-        ("--content-weight", "1e38", "content_weight times coarse_content must be 0 or more"),
+        ("--coarse-content", "-1", "coarse_content must be 0 or more"),
+        ("--clip", "maybe", "must be yes or no, got 'maybe'"),
+        ("--average", "1", "average must be 0 or more and at most 0.9999"),
+        ("--steps-power", "5", "steps_power must be -4 or more and at most 4"),
+        ("--full-depth", "6", "full_depth must be a whole number from 1 to 5"),
+        ("--style-loss", "gramm", "did you mean gram"),
+        ("--balance", "relativ", "did you mean relative?"),
+        ("--scales", "aut", "must be a number"),
         ("--tv-weight", "-inf", "tv"),
         ("--decay-rate", "2", "decay_rate must be above 0 and at most 1"),
         ("--decay-every", "0", "must be a whole number"),
@@ -193,7 +205,11 @@ def test_layers_are_read_with_and_without_weights() -> None:
         ("--schedule", "cosin", "did you mean cosine?"),
         ("--resampling", "lanczo", "did you mean lanczos?"),
         ("--device", "gpuu", "'gpuu' is none of cpu, gpu, tpu; did you mean gpu?"),
-        ("--preset", "bok", "unknown preset 'bok': there are default, book, book-mxnet; did you"),
+        (
+            "--preset",
+            "bok",
+            "unknown preset 'bok': there are default, draft, fine, book, book-mxnet; did",
+        ),
         ("--sise", "450", "unrecognized arguments: --sise 450; did you mean --size? (see --help)"),
         ("--styl", "s.png", "did you mean --style?"),  # no abbreviations
         ("photo.jpg", "", "unrecognized arguments: photo.jpg"),
@@ -201,6 +217,15 @@ def test_layers_are_read_with_and_without_weights() -> None:
 )
 def test_bad_values_are_answered_in_one_line(flag: str, text: str, message: str) -> None:
     assert message in refusal(*([flag, text] if flag.startswith("--") else [flag]))
+
+
+def test_a_product_of_weights_that_overflows_is_refused() -> None:
+    said = refusal("--content-weight", "3e38", "--coarse-content", "2")
+    assert "content_weight times coarse_content must be 0 or more" in said
+
+
+def test_clip_alone_is_yes() -> None:
+    assert parsed("--preset", "book", "--clip").settings == {"clip": True}
 
 
 def test_a_flag_without_its_value_is_named() -> None:
@@ -234,6 +259,7 @@ def test_texts_for_the_screen_are_one_line() -> None:
 def test_presets_on_the_screen_can_be_typed_again() -> None:
     """What --list-presets shows is what the flags read."""
     readers = {"size": texts.read_size, "scales": texts.read_scales}
+    readers |= {"clip": texts.read_yes_or_no}
     for preset in PRESETS.values():
         for values in (preset.recipe, preset.hyper):
             for each in dataclasses.fields(values):

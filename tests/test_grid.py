@@ -195,7 +195,7 @@ def test_readmes_sweeps_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
         assert arguments.sweep is not None
         if "examples/" in command:
             counts.append(len(expand(arguments, arguments.sweep)))
-    assert (len(commands), counts) == (5, [9, 9, 4])
+    assert (len(commands), counts) == (6, [9, 9, 4])
 
 
 def test_pictures_must_come_from_somewhere() -> None:

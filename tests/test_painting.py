@@ -84,7 +84,9 @@ def test_deep_style_layers_are_left_out_in_full_alone() -> None:
 
 
 def test_content_weighs_more_at_coarse_sizes_alone() -> None:
-    recipe, hyper = preset("default", scales=(0.5, 1.0), content_weight=2.0, coarse_content=3.0)
+    recipe, hyper = preset(
+        "default", scales=(0.5, 1.0), full_depth=5, content_weight=2.0, coarse_content=3.0
+    )
     coarse, full = levels(PHOTO, PAINTING, recipe=recipe)
     assert coarse.numbers(hyper) == dataclasses.replace(hyper, content_weight=6.0)
     assert full.numbers(hyper) == hyper
@@ -175,7 +177,7 @@ def test_stylize_refuses_settings_made_by_hand(params, content, style) -> None:
 
 def test_each_size_goes_on_from_the_one_before(params, content, style) -> None:
     """With no steps to speak of at full size, the result is the coarse one, enlarged."""
-    recipe, hyper = preset("default", size=64, scales=(0.5, 1.0), steps=8, **SHALLOW)
+    recipe, hyper = preset("default", size=64, scales=(0.5, 1.0), steps=8, clip=False, **SHALLOW)
     plan = levels(content, style, recipe=recipe)
     coarse, fine = plan[0], plan[1]._replace(steps=0)
     chunks = []

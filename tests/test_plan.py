@@ -32,8 +32,8 @@ def test_a_cgroup_says_what_is_left(tmp_path: Path) -> None:
 def test_memory_is_by_the_pixel_and_column(monkeypatch: pytest.MonkeyPatch) -> None:
     """1024 rows more are so many pixels, in as even strips.
 
-    Each has a state of four images, what proximal steps need, and its part of the content's map,
-    512 channels at 1/8.
+    Each has a state of four images, what proximal steps need, and its part of the content's maps,
+    256 channels at 1/4 and 512 at 1/8.
     """
     monkeypatch.setenv("XLA_FLAGS", "")
     for way in plan.WAYS:
@@ -42,7 +42,12 @@ def test_memory_is_by_the_pixel_and_column(monkeypatch: pytest.MonkeyPatch) -> N
             for height in (2048, 3072)
         )
         a_pixel = (
-            need.COSTS[way, False].per_pixel + 4 * 12 + need.DUALS + 4 * 512 // 64 + need.PICTURES
+            need.COSTS[way, False].per_pixel
+            + 4 * 12
+            + need.DUALS
+            + need.PICTURES
+            + 4 * 256 // 16
+            + 4 * 512 // 64
         )
         assert two - one == 1_024_000 * a_pixel
 

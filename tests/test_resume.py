@@ -138,7 +138,7 @@ def test_another_run_is_refused_with_what_differs(paint, killed, monkeypatch) ->
         (["--content", "other.png"], ": another content picture; to begin"),
         (["--style", "photo.png"], ": another style picture; to begin"),
         (["--weights", "other.h5"], ": other weights; to begin"),
-        (["--style-weight", "5e3"], ": style-weight 10000 then, 5000 now; to begin"),
+        (["--style-weight", "5e3"], ": style-weight 1 then, 5000 now; to begin"),
         (["--steps", "10", "--seed", "2"], ": seed 0 then, 2 now; steps 9 then, 10 now; to"),
         (["--size", "40x50"], ": size 48 then, 40x50 now; to begin"),
         (["--init", "other.png"], "another init picture"),

@@ -63,7 +63,9 @@ def test_first_line_and_progress_go_to_standard_error(paint, slim_file) -> None:
 
 
 def test_log(paint) -> None:
-    code, _, _ = paint("--log", "log.csv", "--scales", "0.75,1", "--steps", "5")
+    code, _, _ = paint(
+        "--log", "log.csv", "--scales", "0.75,1", "--steps", "5", "--steps-power", "1"
+    )
     assert code == 0
     header = Path("log.csv").read_text().splitlines()[0]
     assert header == "step,size,content,style,tv,total,learning_rate,seconds"
@@ -74,7 +76,7 @@ def test_log(paint) -> None:
         terms = [float(row[name]) for name in ("content", "style", "tv")]
         assert float(row["total"]) == pytest.approx(sum(terms), rel=1e-5)
     assert float(rows[0]["content"]) == 0
-    assert float(rows[0]["learning_rate"]) == pytest.approx(0.2)
+    assert float(rows[0]["learning_rate"]) == pytest.approx(0.1)
     seconds = [float(row["seconds"]) for row in rows]
     assert seconds == sorted(seconds)
     assert seconds[0] > 0
@@ -201,8 +203,11 @@ def test_divergence_saves_the_last_good_canvas(paint) -> None:
     assert len(rows_of("log.csv")) == 2
 
 
+SIX = ["--steps", "6", "--steps-power", "1"]
+
+
 def test_divergence_at_a_later_size_saves_the_end_of_the_one_before(paint, monkeypatch) -> None:
-    paint("-o", "coarse.png", "--size", "24", "--steps", "2", "--content-weight", "4")
+    paint("-o", "coarse.png", "--size", "24", "--steps", "2", "--content-weight", "0.13")
     whole_problem = painting.whole_problem
 
     def spoiled(*given, **settings):
@@ -211,7 +216,7 @@ def test_divergence_at_a_later_size_saves_the_end_of_the_one_before(paint, monke
         return dataclasses.replace(problem, hyper=hyper) if problem.first_step else problem
 
     monkeypatch.setattr(painting, "whole_problem", spoiled)
-    code, out, err = paint("-o", "out.png", "--scales", "0.5,1", "--steps", "6", "--json")
+    code, out, err = paint("-o", "out.png", "--scales", "0.5,1", *SIX, "--json")
     assert code == 1
     assert "the tv loss became NaN or infinite at step 3" in err
     assert "after step 2 of 6, 16x24" in err
@@ -237,7 +242,7 @@ def test_a_full_disk_under_the_log_does_not_lose_the_picture(paint, monkeypatch)
 
 
 def test_divergence_at_the_first_step_saves_nothing(paint) -> None:
-    infinite = ["--style-weight", "3e38", "--style-layers", "relu1_1:3e38"]
+    infinite = ["--balance", "book", "--style-weight", "3e38", "--style-layers", "relu1_1:3e38"]
     code, out, err = paint(*infinite, "-o", "out.png")
     assert (code, out) == (1, "")
     assert "the style loss became NaN or infinite at step 1" in err

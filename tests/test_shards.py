@@ -57,9 +57,10 @@ def test_a_run_goes_on_bit_for_bit(found) -> None:
 
 
 def test_a_device_needs_nearly_its_part_of_the_memory(found) -> None:
+    """Besides the layers' covariances and what comes of them: up to 16 MB, which every one has."""
     alone = found["compiled"]["1"]["bytes"]
     for devices, each in found["compiled"].items():
-        assert 0 < each["bytes"] < 1.15 * alone / int(devices)
+        assert 0 < each["bytes"] < 1.15 * alone / int(devices) + 16e6
 
 
 def test_devices_exchange_edges_and_sums_alone(found) -> None:

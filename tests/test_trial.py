@@ -60,7 +60,7 @@ def test_both_ways_are_compiled_and_run_with_kernels_prepared_once(
     code, out, err = ask("--size", "48")
     lines = out.splitlines()
     assert code == 0
-    assert lines[0].startswith("32x48, 255 steps; memory that can be used: ")
+    assert lines[0].startswith("32x48, 128 steps; memory that can be used: ")
     for line, way in zip(lines[2:], plan.WAYS, strict=False):
         assert line.startswith(way)
         assert "(compiler)" in line
@@ -72,7 +72,8 @@ def test_both_ways_are_compiled_and_run_with_kernels_prepared_once(
 def test_all_steps_of_all_sizes_are_reckoned_by_pixels(ask, timed: list[str]) -> None:
     """Of 16x24 and 32x48, a quarter of the pixels, 2 and 4 steps, each and one for the losses."""
     code, out, err = ask(
-        *("--size", "48", "--scales", "0.5,1", "--steps", "6", "--json", "--quiet")
+        *("--size", "48", "--scales", "0.5,1", "--steps", "6", "--json", "--quiet"),
+        *("--steps-power", "1"),
     )
     assert (code, err) == (0, "")
     found = json.loads(out)
