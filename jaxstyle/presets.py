@@ -34,7 +34,7 @@ _PAINTER = Recipe(
     balance="relative",
     size=448,
     scales="auto",
-    steps=128,
+    steps=104,
     steps_power=-0.75,
     full_depth=4,
     schedule="hold-cosine",
@@ -73,12 +73,12 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         ),
         "draft": Preset(
             "the default's picture, rougher, in about half of its time: to try settings with",
-            dataclasses.replace(_PAINTER, steps=60),
+            dataclasses.replace(_PAINTER, steps=52),
             _PAINTER_NUMBERS,
         ),
         "fine": Preset(
             "the default's picture, closer to the style, in about four times its time: to keep",
-            dataclasses.replace(_PAINTER, steps=480),
+            dataclasses.replace(_PAINTER, steps=416),
             _PAINTER_NUMBERS,
         ),
         "book": Preset(

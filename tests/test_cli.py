@@ -73,7 +73,7 @@ def test_every_value_has_its_default_in_the_help() -> None:
     [
         ("--size", "448"),
         ("--scales", "auto"),
-        ("--steps", "128"),
+        ("--steps", "104"),
         ("--schedule", "hold-cosine"),
         ("--conv", "auto"),
         ("--pooling", "l2"),
