@@ -34,7 +34,7 @@ _PAINTER = Recipe(
     balance="relative",
     size=448,
     scales="auto",
-    steps=104,
+    steps=120,
     steps_power=-0.75,
     full_depth=4,
     schedule="hold-cosine",
@@ -43,7 +43,7 @@ _PAINTER = Recipe(
     clip=True,
 )
 _PAINTER_NUMBERS = Hyperparams(
-    content_weight=0.26,
+    content_weight=0.22,
     style_weight=1.0,
     tv_weight=0.1,
     learning_rate=0.1,
@@ -73,12 +73,12 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         ),
         "draft": Preset(
             "the default's picture, rougher, in about half of its time: to try settings with",
-            dataclasses.replace(_PAINTER, steps=52),
+            dataclasses.replace(_PAINTER, steps=60),
             _PAINTER_NUMBERS,
         ),
         "fine": Preset(
             "the default's picture, closer to the style, in about four times its time: to keep",
-            dataclasses.replace(_PAINTER, steps=416),
+            dataclasses.replace(_PAINTER, steps=480),
             _PAINTER_NUMBERS,
         ),
         "book": Preset(

@@ -63,11 +63,9 @@ def test_more_and_larger_taps_need_more(monkeypatch: pytest.MonkeyPatch) -> None
     """Two more of block 1, of 64 channels: 2 x 256 bytes a pixel, in strips of 72 rows' alone."""
     monkeypatch.setenv("XLA_FLAGS", "")
     layers = ("relu1_1", "relu1_2", "conv1_2", "relu2_1", "relu3_1", "relu4_1", "conv5_1")
-    recipe, _ = preset(style_layers=layers)
+    book, more = preset("book")[0], preset("book", style_layers=layers)[0]
     for way, rows in (("plain", 1000), ("strips", 72)):
-        few, many = (
-            need.program_memory(SQUARE[0], recipe=each, way=way) for each in (RECIPE, recipe)
-        )
+        few, many = (need.program_memory(SQUARE[0], recipe=each, way=way) for each in (book, more))
         assert many - few == 2 * 256 * rows * 1000
 
 

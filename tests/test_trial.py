@@ -60,7 +60,7 @@ def test_both_ways_are_compiled_and_run_with_kernels_prepared_once(
     code, out, err = ask("--size", "48")
     lines = out.splitlines()
     assert code == 0
-    assert lines[0].startswith("32x48, 104 steps; memory that can be used: ")
+    assert lines[0].startswith("32x48, 120 steps; memory that can be used: ")
     for line, way in zip(lines[2:], plan.WAYS, strict=False):
         assert line.startswith(way)
         assert "(compiler)" in line
