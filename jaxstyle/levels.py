@@ -14,6 +14,7 @@ from jaxstyle.objective import Problem, make_problem
 from jaxstyle.plan import way_of
 from jaxstyle.recipe import Hyperparams, Recipe
 from jaxstyle.room import Room, memory_left
+from jaxstyle.vgg import needed
 
 COARSEST = 64
 """Pixels of the long side where a pyramid of "auto" scales begins, at least."""
@@ -152,7 +153,8 @@ def kernels_at(
     level: Level, params: Params, *, recipe: Recipe, like: Kernels | None = None
 ) -> Kernels:
     """Returns the kernels that canvases of this size are painted with, see `prepare`."""
-    size = level.content.shape[0], level.content.shape[1]
+    size, own = (level.content.shape[0], level.content.shape[1]), level.own_recipe(recipe)
+    params = needed(params, own.content_layers + own.style_layers)
     return prepare(params, conv=recipe.conv, size=size, like=like)
 
 

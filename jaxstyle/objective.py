@@ -45,6 +45,10 @@ LEAST_ENERGY = 1e-15
 """By which features' squared errors are divided at least: those of black pictures may all be 0."""
 
 
+LEAST_RATIO = 0.5
+"""Of a photo's energy to the painting's, where the content's weight depends on it."""
+
+
 class Targets(NamedTuple):
     """What the canvas shall come to resemble."""
 
@@ -269,11 +273,12 @@ def canvas_losses(canvas: jax.Array, problem: Problem) -> Losses:
 def _content_factor(tap: str, targets: Targets, power: jax.Array | float) -> jax.Array:
     """Returns what makes a layer's squared error a part of the photo's own energy.
 
-    And that times the ratio of the photo's to the painting's energy to a power: a canvas takes over
-    the energy of the painting, so a weak photo's error is large by itself.
+    And that times the ratio of the photo's to the painting's energy, at least LEAST_RATIO, to a
+    power: a canvas takes over the energy of the painting, so a weak photo's error is large by
+    itself. With a still smaller ratio a photo would be lost in a painting of great contrasts.
     """
     own, painting = targets.content_energy[tap], targets.style_energy[tap]
-    return (own / painting) ** power / own
+    return jnp.maximum(own / painting, LEAST_RATIO) ** power / own
 
 
 def _layer_weights(

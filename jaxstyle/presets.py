@@ -43,7 +43,7 @@ _PAINTER = Recipe(
     clip=True,
 )
 _PAINTER_NUMBERS = Hyperparams(
-    content_weight=0.22,
+    content_weight=0.2,
     style_weight=1.0,
     tv_weight=0.1,
     learning_rate=0.1,

@@ -225,8 +225,8 @@ class Hyperparams:
         default=0.0,
         metadata=_about(
             "in relative balance, how much a photo that is strong beside the painting weighs: a"
-            " content layer's loss times the ratio of both pictures' energies there to this power;"
-            " 0: not",
+            " content layer's loss times the ratio of both pictures' energies there, at least 0.5,"
+            " to this power; 0: not",
             metavar="X",
         ),
     )

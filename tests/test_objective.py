@@ -215,3 +215,23 @@ def test_two_names_of_one_layer_are_refused() -> None:
     recipe, _ = preset("book", content_layers=("conv4_last", "conv4_4"))
     with pytest.raises(InputError, match="name conv4_4 twice"):
         resolve(recipe, prepare(slim_params("vgg19")))
+
+
+@pytest.mark.parametrize(("brightness", "factor"), [(1.0, 1.0), (0.9, 0.6561), (0.1, 0.25)])
+def test_content_power_multiplies_by_the_energies_ratio(content, brightness, factor) -> None:
+    """A feature is a pixel's red: of a photo with 0.9 times the painting's, 0.81, squared.
+
+    Below a half the ratio counts as a half, squared a quarter.
+    """
+    kernel = np.zeros((3, 3, 3, 4), np.float32)
+    kernel[1, 1, 0] = 1
+    params = {"conv1_1": {"kernel": kernel, "bias": np.zeros(4, np.float32)}}
+    painting = np.abs(images.normalise(content))
+    changes = {"content_layers": ("relu1_1",), "style_layers": ("relu1_1",), "balance": "relative"}
+    values = []
+    for power in (0.0, 2.0):
+        recipe, hyper = preset("book", **changes, content_power=power)
+        photo = np.float32(brightness) * painting
+        problem = make_problem(prepare(params), photo, painting, recipe=recipe, hyper=hyper)
+        values.append(float(canvas_losses(painting + 1, problem).content))
+    assert values[1] / values[0] == pytest.approx(factor, rel=1e-4)
