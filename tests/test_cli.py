@@ -208,7 +208,7 @@ def test_layers_are_read_with_and_without_weights() -> None:
         (
             "--preset",
             "bok",
-            "unknown preset 'bok': there are default, draft, fine, book, book-mxnet; did",
+            "unknown preset 'bok': there are default, draft, fine, book, book-fast, book-mxnet",
         ),
         ("--sise", "450", "unrecognized arguments: --sise 450; did you mean --size? (see --help)"),
         ("--styl", "s.png", "did you mean --style?"),  # no abbreviations
