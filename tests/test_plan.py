@@ -39,7 +39,7 @@ def test_memory_is_by_the_pixel_and_column(monkeypatch: pytest.MonkeyPatch) -> N
     for way in plan.WAYS:
         one, two = (
             need.memory_of((height, 1000), SQUARE[1], recipe=RECIPE, way=way)
-            for height in (2048, 3072)
+            for height in (6144, 7168)
         )
         a_pixel = (
             need.COSTS[way, False].per_pixel
