@@ -36,6 +36,9 @@ COSTS = {
 }
 """Of a step's working memory, by way and whether compiled leanly (`room.compile_leanly`)."""
 
+L2_POOLS = 200
+"""Bytes a pixel of L2 pools and what they keep, where all maps are whole."""
+
 UNEVEN = 50
 """Bytes a pixel of copies, where strips reach below the picture (see `strips.cut_rows`)."""
 
@@ -145,6 +148,7 @@ def program_memory(content: Sides, *, recipe: Recipe, way: str) -> int:
     kept += sum(map(_map_bytes, recipe.content_layers))
     read = sum(map(_map_bytes, {*recipe.content_layers, *recipe.style_layers}))
     more = max(0, read - READ_BY_PRESETS) * (content[0] if way == "plain" else ROWS_AT_WORK)
+    kept += L2_POOLS if way == "plain" and recipe.pooling == "l2" else 0
     if way == "strips" and not all(_cuts_evenly(content[0] >> block) for block in range(3)):
         kept += UNEVEN
     working = _bytes(COSTS[way, compiles_leanly()], content) + more * content[1]

@@ -48,6 +48,7 @@ def test_memory_is_by_the_pixel_and_column(monkeypatch: pytest.MonkeyPatch) -> N
             + need.PICTURES
             + 4 * 256 // 16
             + 4 * 512 // 64
+            + (need.L2_POOLS if way == "plain" else 0)
         )
         assert two - one == 1_024_000 * a_pixel
 
