@@ -99,16 +99,17 @@ def _problems(
     """
     if not todo:
         return
-    problem = made(todo[0])
-    waiting: list[Callable[[], Problem]] = [lambda: problem]
+    first = made(todo[0])
+    waiting: list[Callable[[], Problem]] = [lambda: first]
     for level, after in itertools.pairwise(todo):
         if not (ahead and _is_small_beside(level, after)):
             break
         waiting.append(begun(partial(_compiled, waiting[-1], made, after)))
-    for ready_problem in waiting:
-        problem = ready_problem()
+    rest = todo[len(waiting) :]
+    while waiting:  # what was painted is let go
+        problem = waiting.pop(0)()
         yield problem
-    for level in todo[len(waiting) :]:
+    for level in rest:
         problem = made(level, like=problem.kernels if ahead else None)
         yield problem
 
