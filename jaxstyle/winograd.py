@@ -14,7 +14,7 @@ Arrays are NHWC, kernels HWIO; padding is one row and column of zeros, stride 1.
 """
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 import jax
@@ -81,10 +81,14 @@ def transform(kernel: ArrayLike, m: int) -> Matrix:
     return np.tensordot(kernel_matrix(m), by_column, (1, 1))
 
 
+@partial(jax.jit, static_argnames="turned")
 def convolve(
     image: jax.Array, transformed: tuple[jax.Array, ...], *, turned: bool = False
 ) -> jax.Array:
     """Convolves with transformed kernels: (N, H, W, in) to (N, H, W, out).
+
+    Jitted, as is `_row`, so that what is alike in a network is traced once: there are thousands of
+    sums, and XLA, which puts the calls' bodies in their places, gets the same program.
 
     Args:
       image: (N, H, W, in), or (N, H, W, out) if `turned`.
@@ -101,16 +105,27 @@ def convolve(
     margins = ((0, 0), (1, down * m + 1 - height), (1, across * m + 1 - width), (0, 0))
     (padded,) = _barred([jnp.pad(image, margins)])
     rows = [padded[:, i : i + (down - 1) * m + 1 : m] for i in range(n)]
-    sums = []
-    for row, kernel in zip(_barred(_combined(matrix.values, rows)), transformed, strict=True):
-        columns = [row[:, :, j : j + (across - 1) * m + 1 : m] for j in range(n)]
-        values = jnp.stack(_combined(matrix.values, columns))
-        products = _matmul(values.reshape(n, count * down * across, -1), kernel, turned=turned)
-        tiles = list(products.reshape(n, count, down, across, -1))
-        part = jnp.stack(_combined(matrix.results, tiles), 3)  # (N, down, across, m, out)
-        sums.append(part.reshape(count, down, across * m, -1))
+    sums = [
+        _row(row, kernel, across=across, turned=turned)
+        for row, kernel in zip(_barred(_combined(matrix.values, rows)), transformed, strict=True)
+    ]
     results = jnp.stack(_combined(matrix.results, _barred(sums)), 2)  # (N, down, m, ..., out)
     return results.reshape(count, down * m, across * m, -1)[:, :height, :width]
+
+
+@partial(jax.jit, static_argnames=("across", "turned"))
+def _row(row: jax.Array, kernel: jax.Array, *, across: int, turned: bool) -> jax.Array:
+    """Returns what one row of all tiles adds: (N, down, ..., in) to (N, down, across * m, out)."""
+    n = len(kernel)
+    m = n - 2
+    matrix = matrices(m, turned=turned)
+    count, down = row.shape[:2]
+    columns = [row[:, :, j : j + (across - 1) * m + 1 : m] for j in range(n)]
+    values = jnp.stack(_combined(matrix.values, columns))
+    products = _matmul(values.reshape(n, count * down * across, -1), kernel, turned=turned)
+    tiles = list(products.reshape(n, count, down, across, -1))
+    part = jnp.stack(_combined(matrix.results, tiles), 3)  # (N, down, across, m, out)
+    return part.reshape(count, down, across * m, -1)
 
 
 def _matmul(values: jax.Array, kernel: jax.Array, *, turned: bool) -> jax.Array:

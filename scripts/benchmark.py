@@ -6,6 +6,8 @@
     python scripts/benchmark.py --time-to-loss       from process start to the book's final loss
     python scripts/benchmark.py --start              how soon --help and a mistyped flag answer
     python scripts/benchmark.py --sweep 1 2 4 8 --sizes 128x128      sweeps against single runs
+    python scripts/benchmark.py --against pastiche --peer peer/bin/python --sizes 320
+                                                     to a picture as good as pastiche's
 
 Prints one JSON line per row. What is compared runs in processes of its own that take turns, a few
 steps each, so that whatever else the machine does meets all of them; ratios are medians over the
@@ -30,14 +32,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from peer_benchmark import measure_against_pastiche
 from sweep_benchmark import measure_sweeps
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTENT, STYLE = ROOT / "examples/coffee.png", ROOT / "examples/strokes.png"
 WIDTHS = (64, 128, 256, 512, 512)
+SIZES = ["128x128", "300x450", "600x900"]
 STEPS_A_TURN = 4
 ROUNDING = 1e-4
 """How far the first losses of two programs may differ, relatively."""
+
+OTHERS = {
+    "torch": ["torch-tuned", "torch-listing"],
+    "torch-tuned": ["torch-tuned"],
+    "torch-listing": ["torch-listing"],
+    "pastiche": [],
+}
+"""What jaxstyle can be measured against, with the programs that take turns with it in steps."""
 
 Row = dict[str, Any]
 
@@ -297,29 +309,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--sizes", nargs="+", default=["128x128", "300x450", "600x900"])
+    parser.add_argument("--sizes", nargs="+", help="HxW; beside pastiche the long side, 320")
     parser.add_argument("--conv", nargs="+", default=["auto"], help="auto, direct, winograd")
     parser.add_argument("--memory", nargs="+", default=["plain"], help="plain, strips")
     parser.add_argument("--weights", default="random", choices=["random", "embedded"])
-    parser.add_argument("--against", choices=["torch", "torch-tuned", "torch-listing"])
+    parser.add_argument("--against", choices=list(OTHERS))
+    parser.add_argument("--peer", default="peer/bin/python", help="Python with pastiche")
+    parser.add_argument("--peer-steps", type=int, default=300, help="of pastiche's L-BFGS")
+    parser.add_argument(
+        "--presets", nargs="+", default=["draft", "default"], help="beside pastiche"
+    )
+    parser.add_argument("-o", "--output", type=Path, default=Path("peer-pictures"), help="likewise")
     parser.add_argument("--turns", type=int, default=7, help="of steps, or of runs")
     parser.add_argument("--steps", type=int, default=STEPS_A_TURN, help="a turn")
     parser.add_argument("--time-to-loss", action="store_true")
-    parser.add_argument("--content", type=Path, default=CONTENT, help="for --time-to-loss")
-    parser.add_argument("--style", type=Path, default=STYLE, help="for --time-to-loss")
+    parser.add_argument("--content", type=Path, default=CONTENT, help="of a whole run")
+    parser.add_argument("--style", type=Path, default=STYLE, help="of a whole run")
     parser.add_argument("--listing-steps", type=int, default=20, help="how many to time of its 500")
     parser.add_argument("--start", action="store_true")
     parser.add_argument("--sweep", nargs="+", type=int, metavar="N", help="numbers of settings")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.sizes is None:
+        options.sizes = ["320"] if options.against == "pastiche" else SIZES
     if options.work:
         height, width = map(int, options.sizes[0].split("x"))
         work(options.work, (height, width), options.weights)
         return
     programs = [f"jaxstyle-{conv}-{memory}" for conv in options.conv for memory in options.memory]
-    if options.against:
-        both = ["torch-tuned", "torch-listing"]
-        programs += both if options.against == "torch" else [options.against]
+    programs += OTHERS.get(options.against, [])
+    pair = (options.content, options.style)
     rows: Iterator[Row]
     if options.start:
         rows = measure_start()
@@ -329,8 +348,20 @@ def main() -> None:
             for size in options.sizes
             for row in measure_sweeps(options.sweep, size, options.turns)
         )
+    elif options.against == "pastiche":
+        rows = (
+            row
+            for size in options.sizes
+            for row in measure_against_pastiche(
+                pair,
+                int(size),
+                peer=options.peer,
+                steps=options.peer_steps,
+                presets=options.presets,
+                out=options.output,
+            )
+        )
     elif options.time_to_loss:
-        pair = (options.content, options.style)
         rows = (
             row for size in options.sizes for row in time_to_loss(size, pair, options.listing_steps)
         )
