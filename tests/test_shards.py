@@ -13,7 +13,6 @@ from jaxstyle.presets import preset
 from jaxstyle.recipe import for_several_devices
 from jaxstyle.room import LEAN_FLAG
 
-
 THOROUGH = pytest.param("thorough", marks=pytest.mark.slow)
 
 ONLY_THOROUGH = pytest.mark.parametrize("found", [THOROUGH], indirect=True)
