@@ -43,13 +43,14 @@ _PAINTER = Recipe(
     clip=True,
 )
 _PAINTER_NUMBERS = Hyperparams(
-    content_weight=0.2,
+    content_weight=0.22,
     style_weight=1.0,
     tv_weight=0.1,
     learning_rate=0.1,
     coarse_content=0.5,
     content_power=1.5,
     content_layer_weights=(1.0, 1.0),
+    style_layer_weights=(1.0, 1.0, 1.0, 1.0, 0.5),
 )
 _CONV_TAPS: dict[str, Any] = {
     "content_layers": ("conv4_last",),
