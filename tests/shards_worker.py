@@ -15,11 +15,18 @@ from conftest import SHALLOW, relative_rms, slim_params
 from test_strips import BOOK, EARLY, MXNET, PAINTER, QUICK, canvas_of
 
 import jaxstyle
-from jaxstyle import shards, state, transfer
-from jaxstyle.conv import prepare
-from jaxstyle.layers import block_of, required_conv_names
-from jaxstyle.objective import Problem, canvas_losses, make_problem, make_targets, resolve
-from jaxstyle.presets import preset
+from jaxstyle.machine import placement
+from jaxstyle.network.convolution import prepare
+from jaxstyle.network.layers import block_of, required_conv_names
+from jaxstyle.optimization import optimizer, stepping
+from jaxstyle.optimization.problem import (
+    Problem,
+    canvas_losses,
+    make_problem,
+    make_targets,
+    resolve,
+)
+from jaxstyle.settings.presets import preset
 
 CASES = {
     "quick": [
@@ -54,7 +61,7 @@ def problem_of(params, size, devices: int, **changes):
         *(each.astype(dtype) for each in pictures),
         recipe=recipe,
         hyper=hyper,
-        mesh=shards.mesh_of(jax.devices()[:devices]) if devices > 1 else None,
+        mesh=placement.rows_mesh(jax.devices()[:devices]) if devices > 1 else None,
     )
 
 
@@ -73,7 +80,7 @@ def losses_and_gradient(params, size, devices: int, **changes):
     problem = problem_of(params, size, devices, **changes)
     canvas = jnp.asarray(canvas_of("strokes", size), params["conv1_1"]["kernel"].dtype)
     if devices > 1:
-        canvas = shards.share_out(canvas, problem.program.rows.mesh)
+        canvas = placement.share_out(canvas, problem.program.rows.mesh)
     losses, gradient = evaluate(canvas, problem)
     return np.array(losses), np.asarray(gradient)
 
@@ -133,7 +140,9 @@ def exact_steps(devices: int) -> float:
     size, found = (75, 50), []
     for count in (1, devices):
         problem = problem_of(params, size, count, steps=6, **SHALLOW)
-        *_, last = transfer.steps(problem, state.begin(canvas_of("strokes", size).astype(float)))
+        *_, last = stepping.steps(
+            problem, optimizer.begin(canvas_of("strokes", size).astype(float))
+        )
         found.append(np.array(last.state.canvas))
     assert {each.dtype for each in found} == {np.dtype(np.float64)}
     return relative_rms(found[1], found[0])
@@ -142,11 +151,11 @@ def exact_steps(devices: int) -> float:
 def goes_on(devices: int) -> bool:
     """Whether a run that goes on from the host's copy of a state ends with the same bits."""
     problem = problem_of(slim_params("vgg19"), (75, 50), devices, steps=4, **SHALLOW)
-    chunks = transfer.steps(problem, state.begin(canvas_of("strokes", (75, 50))), pause_every=2)
+    chunks = stepping.steps(problem, optimizer.begin(canvas_of("strokes", (75, 50))), pause_every=2)
     for chunk in chunks:
         if int(chunk.state.step) == 2:
             kept = jax.tree.map(lambda leaf: jnp.asarray(np.array(leaf)), chunk.state)
-    *_, last = transfer.steps(problem, kept)
+    *_, last = stepping.steps(problem, kept)
     same = jax.tree.map(np.array_equal, last.state, chunk.state)
     return all(jax.tree.leaves(same)) and np.array_equal(last.closing, chunk.closing)
 
@@ -156,15 +165,15 @@ def compiled(devices: int) -> dict:
 
     Of VGG-19's own widths, 512x512 pixels; nothing is computed.
     """
-    mesh = shards.mesh_of(jax.devices()[:devices])
+    mesh = placement.rows_mesh(jax.devices()[:devices])
     kernels = prepare(weights_of_zeros(), conv="direct")
     program = resolve(preset("default")[0], kernels)
     if devices > 1:
-        program = program._replace(rows=shards.Rows(mesh, 512))
+        program = program._replace(rows=placement.Rows(mesh, 512))
 
     def on_devices(tree):
         def struct(leaf):
-            spec = shards.SHARED if leaf.ndim == 3 else shards.SAME
+            spec = placement.SHARED if leaf.ndim == 3 else placement.SAME
             sharding = jax.sharding.NamedSharding(mesh, spec)
             return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
@@ -176,8 +185,8 @@ def compiled(devices: int) -> dict:
     hyper = jax.tree.map(np.float32, preset("default")[1])
     data = {"kernels": kernels, "targets": targets, "hyper": hyper}
     problem = Problem(**on_devices(data), program=program, steps=1)
-    begun = jax.eval_shape(lambda c: state.ready(state.begin(c), program), canvas)
-    lowered = transfer._run_steps.lower(on_devices(begun), 1, problem).compile()
+    begun = jax.eval_shape(lambda c: optimizer.ready(optimizer.begin(c), program), canvas)
+    lowered = stepping._run_steps.lower(on_devices(begun), 1, problem).compile()
     return {
         "collectives": sorted(set(re.findall(COLLECTIVE, lowered.as_text()))),
         "bytes": lowered.memory_analysis().temp_size_in_bytes,

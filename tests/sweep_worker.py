@@ -13,11 +13,14 @@ import numpy as np
 from conftest import EXAMPLES, SHALLOW, slim_params
 
 import jaxstyle
-from jaxstyle import images, rounds, spread, transfer
+from jaxstyle.images import picture_file
+from jaxstyle.machine import placement
+from jaxstyle.optimization import stepping
+from jaxstyle.painting import sweep_rounds
 
 PARAMS = slim_params("vgg19")
-CONTENT = images.load_picture(EXAMPLES / "coffee.png")[100:167, 250:343]
-STROKES = images.load_picture(EXAMPLES / "strokes.png")
+CONTENT = picture_file.load_picture(EXAMPLES / "coffee.png")[100:167, 250:343]
+STROKES = picture_file.load_picture(EXAMPLES / "strokes.png")
 STYLES = [STROKES[40:109, 500:571], STROKES[:60, :50]]
 WINOGRAD = {"conv": "winograd", "size": 40, "scales": (0.5, 1.0)}
 WINOGRAD |= {"content_layers": ("relu1_1",), "style_layers": ("relu1_1",)}
@@ -111,7 +114,7 @@ def nan_harms_no_other() -> list[int]:
 def compiled() -> tuple[str, int, int]:
     """Returns the program's text, its temporary memory and that of a single run's, in bytes."""
     seen = []
-    original = rounds.run_steps
+    original = sweep_rounds.run_steps
 
     def spy(state, counts, problem, mesh):
         shapes = jax.tree.map(
@@ -121,17 +124,17 @@ def compiled() -> tuple[str, int, int]:
         seen.append((mesh, shapes))
         return original(state, counts, problem, mesh)
 
-    rounds.run_steps = spy
+    sweep_rounds.run_steps = spy
     swept(settings_of(8))
-    rounds.run_steps = original
+    sweep_rounds.run_steps = original
     mesh, shapes = seen[-1]
-    program = spread.program(mesh).lower(*shapes).compile()
+    program = sweep_rounds.program(mesh).lower(*shapes).compile()
     state, count, rest = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), (*shapes[:2], shapes[3])
     )
     kernels = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), shapes[2])
     problem = dataclasses.replace(rest, kernels=kernels)
-    single = transfer._run_steps.lower(state, count, problem).compile()
+    single = stepping._run_steps.lower(state, count, problem).compile()
     sizes = [each.memory_analysis().temp_size_in_bytes for each in (program, single)]
     return program.as_text(), *sizes
 
@@ -140,7 +143,7 @@ def main() -> None:
     found = {"devices": len(jax.devices())}
     for count in (1, 3, 8, 11):
         found[f"equal {count}"] = equal_to_single_runs(count)
-    meshes = {n: spread.program(spread.mesh_of(jax.devices()[:n])) for n in (3, 8)}
+    meshes = {n: sweep_rounds.program(placement.sweep_mesh(jax.devices()[:n])) for n in (3, 8)}
     found["programs"] = {n: each._cache_size() for n, each in meshes.items()}
     found["failures"] = nan_harms_no_other()
     text, *sizes = compiled()

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxstyle import images, record
-from jaxstyle.presets import preset
-from jaxstyle.run import main
+from jaxstyle.cli.main import main
+from jaxstyle.images import picture_file
+from jaxstyle.runs import record
+from jaxstyle.settings.presets import preset
 
 Refuse = Callable[..., str]
 
@@ -51,7 +52,7 @@ def refuse(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Refuse:
     """Returns what runs the program with flags that must be refused, and gives the line said."""
-    for module in ("jaxstyle.job", "jaxstyle.painting"):  # what imports jax
+    for module in ("jaxstyle.runs.job", "jaxstyle.painting.painter"):  # what imports jax
         monkeypatch.setitem(sys.modules, module, None)
 
     def run(*flags: str, content: str = "c.png", style: str = "s.jpg") -> str:
@@ -121,7 +122,7 @@ def test_small_pictures_are_refused_before_weights_are_downloaded(
     def never(*_: Any, **__: Any) -> None:
         raise AssertionError("weights were looked for")
 
-    monkeypatch.setattr("jaxstyle.inputs.find_weights", never)
+    monkeypatch.setattr("jaxstyle.runs.inputs.find_weights", never)
     assert "too small" in refuse("--weights", "vgg19", "--size", "12")
     assert "too small" in refuse("--weights", "vgg19", "--size", "15x300")
     assert "at most 16383 pixels" in refuse("--size", "16x16384", "-o", "r.webp")
@@ -222,7 +223,9 @@ MANIPULATIONS = [
 def test_a_manipulated_record(folder: Path, refuse: Refuse, changes: dict[str, Any]) -> None:
     facts = {"weights": {}, "versions": {}, "settings": record.settings(*preset()) | changes}
     text = {record.KEYWORD: json.dumps(facts)}
-    (folder / "r.png").write_bytes(images.encode(np.zeros((2, 2, 3), np.float32), ".png", text))
+    (folder / "r.png").write_bytes(
+        picture_file.encode(np.zeros((2, 2, 3), np.float32), ".png", text)
+    )
     said = refuse("--from", "r.png")
     name = next(iter(changes)).removesuffix("_layer_weights")
     assert name in said or "begun from the picture" in said

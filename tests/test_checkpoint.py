@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxstyle import checkpoint
-from jaxstyle.checkpoint import DamagedError, Header, read_arrays, read_header, remove, write
+from jaxstyle.runs import checkpoint
+from jaxstyle.runs.checkpoint import DamagedError, Header, read_arrays, read_header, remove, write
 
 HEADER = Header(
     {"settings": {"steps": 9}}, 3, "4x5", 1.5, [[1.0, 2.0], 2], ["ab"], "a,b\r\n1,2\r\n"

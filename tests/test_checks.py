@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from jaxstyle.checks import check_files, check_is_file, check_numbered, numbered
-from jaxstyle.cli import Arguments, parse
+from jaxstyle.cli.flags import parse
 from jaxstyle.errors import InputError
+from jaxstyle.runs.request import Request, check_files, check_is_file, check_numbered, numbered
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def arguments(*flags: str) -> Arguments:
+def arguments(*flags: str) -> Request:
     found = parse(["--content", "c.png", "--style", "s.png", *flags])
     assert found is not None
     return found

@@ -11,12 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxstyle import __version__, texts
-from jaxstyle.cli import Arguments, build_parser, parse
+from jaxstyle import __version__, errors
+from jaxstyle.cli.flags import build_parser, parse
+from jaxstyle.cli.main import main
 from jaxstyle.errors import InputError
-from jaxstyle.presets import PRESETS, change
-from jaxstyle.recipe import Hyperparams, Recipe
-from jaxstyle.run import main
+from jaxstyle.runs.request import Request
+from jaxstyle.settings import text as texts
+from jaxstyle.settings.presets import PRESETS, change
+from jaxstyle.settings.recipe import Hyperparams, Recipe
 
 HEAVY = ("jax", "jaxlib", "numpy", "PIL", "flax", "optax", "h5py", "requests")
 FILE_FLAGS = {"--content", "--style", "--output", "--force", "--log", "--save-every"}
@@ -38,10 +40,10 @@ CHECKPOINT_FLAGS = {"--checkpoint", "--checkpoint-every", "--resume"}
 FLAGS = FILE_FLAGS | START_FLAGS | RUNNING_FLAGS | RECIPE_FLAGS | NUMBER_FLAGS | SWEEP_FLAGS
 FLAGS |= CHECKPOINT_FLAGS
 # for a package that is not installed
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(texts.__file__).parents[1])}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(texts.__file__).parents[2])}
 
 
-def parsed(*flags: str) -> Arguments:
+def parsed(*flags: str) -> Request:
     found = parse(["--content", "c.png", "--style", "s.png", *flags])
     assert found is not None
     return found
@@ -101,7 +103,7 @@ def test_defaults_in_the_help_are_the_default_presets(flag: str, default: str) -
 
 
 def test_nothing_given_changes_nothing() -> None:
-    assert parsed() == Arguments(
+    assert parsed() == Request(
         content=Path("c.png"),
         style=Path("s.png"),
         output=None,
@@ -252,8 +254,8 @@ def test_a_value_that_reads_like_the_parsers_own_message_confuses_nobody() -> No
 
 
 def test_texts_for_the_screen_are_one_line() -> None:
-    assert texts.one_line("a photo ä🧀.png") == "a photo ä🧀.png"
-    assert texts.one_line("a\nb\r\x1b[1m\u2028\udce9") == "a\\nb\\r\\x1b[1m\\u2028\\udce9"
+    assert errors.one_line("a photo ä🧀.png") == "a photo ä🧀.png"
+    assert errors.one_line("a\nb\r\x1b[1m\u2028\udce9") == "a\\nb\\r\\x1b[1m\\u2028\\udce9"
 
 
 def test_presets_on_the_screen_can_be_typed_again() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import relative_rms
 
-from jaxstyle.conv import Kernel, convolve, prepare
+from jaxstyle.network.convolution import Kernel, convolve, prepare
 
 
 def numpy_convolve(image, kernel, bias):

@@ -1,4 +1,4 @@
-"""Tests of jaxstyle.conventions, and of weight files that come from elsewhere."""
+"""Tests of jaxstyle.weights.conventions, and of weight files that come from elsewhere."""
 
 from pathlib import Path
 from typing import Any
@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 from conftest import relative_rms, slim_params
 
-from jaxstyle import activations, conventions, files, images, weights
-from jaxstyle.conv import prepare
+from jaxstyle import files
 from jaxstyle.errors import InputError
-from jaxstyle.layers import conv_names, torchvision_indices
-from jaxstyle.pretrained import convert
-from jaxstyle.vgg import features
-from jaxstyle.weights import Arrays, read_weights, weight_bytes
+from jaxstyle.images.canvas import MEAN, STD, normalise
+from jaxstyle.network.convolution import prepare
+from jaxstyle.network.layers import conv_names, torchvision_indices
+from jaxstyle.network.vgg import features
+from jaxstyle.weights import activations, conventions, weight_file
+from jaxstyle.weights.pretrained import convert
+from jaxstyle.weights.weight_file import Arrays, read_weights, weight_bytes
 
 ROOT = Path(__file__).parents[1]
 EMBEDDED = ROOT / "weights" / "vgg19-oxford.h5"
@@ -39,8 +41,8 @@ def embedded() -> Arrays:
 def oxford(embedded: Arrays) -> Arrays:
     """The embedded network as Oxford published it: for BGR from 0 to 255, and as large."""
     bigger = activations.divided(embedded, {name: 2 / rms for name, rms in OXFORD_RMS.items()})
-    kernel = np.float64(bigger["conv1_1"]["kernel"]) / (255 * np.float64(images.STD))[:, None]
-    shift = np.array([123.68, 116.779, 103.939]) - 255 * np.float64(images.MEAN)
+    kernel = np.float64(bigger["conv1_1"]["kernel"]) / (255 * np.float64(STD))[:, None]
+    shift = np.array([123.68, 116.779, 103.939]) - 255 * np.float64(MEAN)
     bias = bigger["conv1_1"]["bias"] + np.einsum("hwio,i->o", kernel, shift)
     first = {"kernel": np.float32(kernel[:, :, ::-1]), "bias": np.float32(bias)}
     return {**bigger, "conv1_1": first}
@@ -53,7 +55,7 @@ def read_as_torch(params: Arrays, path: Path, monkeypatch: pytest.MonkeyPatch) -
         if conv in params:
             tensors[f"features.{index}.weight"] = params[conv]["kernel"].transpose(3, 2, 0, 1)
             tensors[f"features.{index}.bias"] = params[conv]["bias"]
-    monkeypatch.setattr(weights, "read_torch_file", lambda path: tensors)
+    monkeypatch.setattr(weight_file, "read_torch_file", lambda path: tensors)
     path.touch()
     return read_weights(path)
 
@@ -145,7 +147,7 @@ def test_what_is_ours_already_stays_as_it_is(
         )
 
 
-@pytest.mark.parametrize("name", weights.CAFFE_FILES)
+@pytest.mark.parametrize("name", weight_file.CAFFE_FILES)
 def test_caffes_files_are_known_by_name_too(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,7 +278,7 @@ def test_the_embedded_network_is_the_wheels(embedded: Arrays) -> None:
     """
     with np.load(ROOT / "tests" / "references" / "embedded.npz") as file:
         reference = dict(file)
-    canvas = images.normalise(reference.pop("photo"))
+    canvas = normalise(reference.pop("photo"))
     interior = reference.pop("conv1_1_interior")
     maps = features(prepare(embedded), canvas, taps=tuple(reference))
     found = {name: np.float64(value) for name, value in maps.items()}

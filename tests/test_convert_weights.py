@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxstyle.weights import read_weights
+from jaxstyle.weights.weight_file import read_weights
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "scripts" / "convert_weights.py"

@@ -1,4 +1,4 @@
-"""Tests of jaxstyle.download, against a server on this machine that misbehaves as told."""
+"""Tests of jaxstyle.weights.download, against a server on this machine that misbehaves as told."""
 
 import hashlib
 import io
@@ -16,8 +16,8 @@ import pytest
 import requests
 from local_server import Page, Site, serve
 
-from jaxstyle import download as module
-from jaxstyle.download import DownloadError, download
+from jaxstyle.weights import download as module
+from jaxstyle.weights.download import DownloadError, download
 
 DATA = np.random.default_rng(0).bytes(10_000)
 START = hashlib.sha256(DATA).hexdigest()[:8]

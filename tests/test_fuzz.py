@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from jaxstyle import job, transfer
-from jaxstyle.run import main
+from jaxstyle.cli.main import main
+from jaxstyle.optimization import stepping
+from jaxstyle.runs import job
 
 PRECIOUS = ("old.png", "old.csv", "old.checkpoint", "old.checkpoint.previous")
 """Files of somebody's, which the command line may name as outputs."""
@@ -225,7 +226,7 @@ def test_any_size_is_painted_and_goes_on(inputs, tmp_path_factory, size, chunk) 
 
     with fresh(inputs, tmp_path_factory) as folder, pytest.MonkeyPatch.context() as patch:
         assert run(folder, *flags, "-o", "whole.png")[0] == 0
-        patch.setattr(transfer, "MOST_STEPS_A_CALL", 2)
+        patch.setattr(stepping, "MOST_STEPS_A_CALL", 2)
         with patch.context() as deadly, contextlib.suppress(KilledError):
             deadly.setattr(job, "paint", killed)
             run(folder, *flags, "-o", "cut.png")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from jaxstyle.cli import parse
+from jaxstyle.cli.flags import parse
 from jaxstyle.errors import InputError
-from jaxstyle.grid import expand, share
+from jaxstyle.sweeps.grid import expand, share
 
 
 @pytest.fixture(autouse=True)

@@ -12,9 +12,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from jaxstyle import checks, images
 from jaxstyle.errors import InputError
-from jaxstyle.limits import MOST_PIXELS
+from jaxstyle.images import picture_file
+from jaxstyle.images.canvas import Picture, as_picture, denormalise, fitted_size, normalise, resize
+from jaxstyle.runs import request
+from jaxstyle.settings.recipe import MOST_PIXELS
 
 # by EXIF orientation: what turns the stored pixels upright (EXIF 2.3, tag 0x0112)
 UPRIGHT = {
@@ -31,13 +33,13 @@ ADOBE_RGB = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919,
 """The primaries' XYZ, adapted to D50 (Adobe RGB (1998), section 4.3.5.3)."""
 
 
-def pixels(height: int = 6, width: int = 9) -> images.Picture:
+def pixels(height: int = 6, width: int = 9) -> Picture:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def saved(path: Path, image: Image.Image, **options: object) -> images.Picture:
+def saved(path: Path, image: Image.Image, **options: object) -> Picture:
     image.save(path, **options)
-    return images.load_picture(path)
+    return picture_file.load_picture(path)
 
 
 def fixed(*values: float) -> bytes:
@@ -148,8 +150,8 @@ def test_sixteen_bit_png_from_its_bytes(tmp_path: Path) -> None:
     colours = np.stack([values, values[::-1], values[:, ::-1]], axis=-1)
     (tmp_path / "rgb.png").write_bytes(png(2, colours))
     grey = np.array([[0, 128], [200, 255]])
-    assert np.array_equal(images.load_picture(tmp_path / "grey.png")[..., 0], grey)
-    assert np.array_equal(images.load_picture(tmp_path / "rgb.png"), colours // 257)
+    assert np.array_equal(picture_file.load_picture(tmp_path / "grey.png")[..., 0], grey)
+    assert np.array_equal(picture_file.load_picture(tmp_path / "rgb.png"), colours // 257)
 
 
 @pytest.mark.parametrize("top", [1.0, 255.0, 65535.0, 1e6])
@@ -280,7 +282,7 @@ def test_a_picture_cut_off_in_the_middle_is_refused(tmp_path: Path, suffix: str)
     Image.fromarray(pixels(60, 60)).save(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(InputError, match=r"cut off or damaged|not a picture") as caught:
-        images.load_picture(path)
+        picture_file.load_picture(path)
     assert "\n" not in str(caught.value)
 
 
@@ -289,14 +291,14 @@ def test_a_jpeg_without_its_last_bytes_is_refused(tmp_path: Path) -> None:
     Image.fromarray(pixels(60, 60)).save(path)
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(InputError, match="cut off"):
-        images.load_picture(path)
+        picture_file.load_picture(path)
 
 
 @pytest.mark.parametrize("data", [b"", b"just words\n", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"])
 def test_what_is_no_picture_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.jpg").write_bytes(data)
     with pytest.raises(InputError, match=r"a\.jpg"):
-        images.load_picture(tmp_path / "a.jpg")
+        picture_file.load_picture(tmp_path / "a.jpg")
 
 
 def bomb(side: int) -> bytes:
@@ -310,27 +312,27 @@ def test_a_decompression_bomb_is_refused_and_the_limit_said(tmp_path: Path) -> N
     assert int(Image.MAX_IMAGE_PIXELS or 0) * 2 == MOST_PIXELS
     (tmp_path / "a.png").write_bytes(bomb(13378))  # 13377 ** 2 < MOST_PIXELS < 13378 ** 2
     with pytest.raises(InputError, match="more than 178,956,970 pixels"):
-        images.load_picture(tmp_path / "a.png")
+        picture_file.load_picture(tmp_path / "a.png")
     (tmp_path / "a.png").write_bytes(bomb(13377))
     with pytest.raises(InputError, match="cut off"):  # not too large, and no warning of Pillow's
-        images.load_picture(tmp_path / "a.png")
+        picture_file.load_picture(tmp_path / "a.png")
 
 
 def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
-        images.load_picture(str(tmp_path / "none.png"))
+        picture_file.load_picture(str(tmp_path / "none.png"))
     with pytest.raises(InputError, match="is a folder"):
-        images.load_picture(tmp_path)
+        picture_file.load_picture(tmp_path)
 
 
 # arrays
 
 
 def test_as_picture_rounds_floats_and_keeps_bytes() -> None:
-    assert images.as_picture(pixels(), name="content") is not None
-    assert np.array_equal(images.as_picture(pixels(), name="content"), pixels())
+    assert as_picture(pixels(), name="content") is not None
+    assert np.array_equal(as_picture(pixels(), name="content"), pixels())
     for kind in (np.float16, np.float32, np.float64):
-        back = images.as_picture((pixels() / 255).astype(kind), name="content")
+        back = as_picture((pixels() / 255).astype(kind), name="content")
         assert back.dtype == np.uint8
         assert np.array_equal(back, pixels())
 
@@ -355,7 +357,7 @@ def test_as_picture_rounds_floats_and_keeps_bytes() -> None:
 )
 def test_as_picture_refuses(array: object, message: str) -> None:
     with pytest.raises(InputError, match=f"(?s)the photo.*{message}"):
-        images.as_picture(array, name="the photo")
+        as_picture(array, name="the photo")
 
 
 @pytest.mark.parametrize(
@@ -375,7 +377,7 @@ def test_as_picture_refuses(array: object, message: str) -> None:
     ],
 )
 def test_fitted_size(shape: tuple[int, int], size: object, scale: float, wanted: object) -> None:
-    assert images.fitted_size(np.zeros((*shape, 3), np.uint8), size, scale) == wanted
+    assert fitted_size(np.zeros((*shape, 3), np.uint8), size, scale) == wanted
 
 
 def triangle_resize(row: list[int], width: int) -> list[int]:
@@ -395,20 +397,20 @@ def triangle_resize(row: list[int], width: int) -> list[int]:
 def test_bilinear_is_antialiased(width: int) -> None:
     row = [0, 255, 30, 200, 90, 10, 250, 128, 64, 1]
     picture = np.repeat(np.array(row, np.uint8)[None, :, None], 3, axis=2)
-    resized = images.resize(picture, (1, width), resampling="bilinear")
+    resized = resize(picture, (1, width), resampling="bilinear")
     assert np.abs(resized[0, :, 0].astype(int) - triangle_resize(row, width)).max() <= 1
 
 
 def test_resize_to_its_own_size_and_of_flat_pictures() -> None:
-    assert images.resize(pixels(), (6, 9), resampling="lanczos") is not None
-    assert np.array_equal(images.resize(pixels(), (6, 9), resampling="lanczos"), pixels())
+    assert resize(pixels(), (6, 9), resampling="lanczos") is not None
+    assert np.array_equal(resize(pixels(), (6, 9), resampling="lanczos"), pixels())
     flat = np.full((50, 40, 3), 77, np.uint8)
     for resampling in ("lanczos", "bilinear"):
-        resized = images.resize(flat, (13, 64), resampling=resampling)
+        resized = resize(flat, (13, 64), resampling=resampling)
         assert np.array_equal(resized, np.full((13, 64, 3), 77))
 
 
-def all_levels() -> images.Picture:
+def all_levels() -> Picture:
     return np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
 
 
@@ -416,19 +418,19 @@ def test_normalise_is_the_formula() -> None:
     levels = all_levels()
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     wanted = (levels / 255 - mean) / std
-    canvas = images.normalise(levels)
+    canvas = normalise(levels)
     assert canvas.dtype == np.float32
     # of the terms of the difference, up to 1 / 0.224: where they cancel, more is not to be had
     assert np.abs(canvas - wanted).max() <= np.spacing(np.float32(4))
 
 
 def test_denormalise_gives_every_level_back() -> None:
-    back = images.denormalise(images.normalise(all_levels()))
+    back = denormalise(normalise(all_levels()))
     assert back.dtype == np.float32
     assert np.array_equal(np.rint(back * 255), all_levels())
     assert np.abs(back * 255 - all_levels()).max() < 1e-4
-    assert images.denormalise(np.full((1, 1, 3), 99)).tolist() == [[[1, 1, 1]]]
-    assert images.denormalise(np.full((1, 1, 3), -99)).tolist() == [[[0, 0, 0]]]
+    assert denormalise(np.full((1, 1, 3), 99)).tolist() == [[[1, 1, 1]]]
+    assert denormalise(np.full((1, 1, 3), -99)).tolist() == [[[0, 0, 0]]]
 
 
 # writing
@@ -437,24 +439,24 @@ def test_denormalise_gives_every_level_back() -> None:
 def test_encode_rounds_half_to_even() -> None:
     values = np.array([0.5, 1.5, 2.5, 253.5, 254.5, 254.4], np.float64) / 255
     picture = np.repeat(values[None, :, None], 3, axis=2)
-    image = Image.open(io.BytesIO(images.encode(picture, ".png", {})))
+    image = Image.open(io.BytesIO(picture_file.encode(picture, ".png", {})))
     assert np.asarray(image)[0, :, 0].tolist() == [0, 2, 2, 254, 254, 254]
 
 
 def test_the_float32_picture_of_every_level_is_saved_as_that_level() -> None:
-    picture = images.denormalise(images.normalise(all_levels()))
-    image = Image.open(io.BytesIO(images.encode(picture, ".png", {})))
+    picture = denormalise(normalise(all_levels()))
+    image = Image.open(io.BytesIO(picture_file.encode(picture, ".png", {})))
     assert np.array_equal(np.asarray(image), all_levels())
 
 
-@pytest.mark.parametrize("suffix", list(checks.LONGEST_SIDES))
+@pytest.mark.parametrize("suffix", list(request.LONGEST_SIDES))
 def test_encode_is_deterministic_and_tagged_as_srgb(
     suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     picture = (pixels(40, 50) / 255).astype(np.float32)
-    data = images.encode(picture, suffix, {"Software": "x"})
+    data = picture_file.encode(picture, suffix, {"Software": "x"})
     monkeypatch.setattr("time.time", lambda: 0.0)
-    assert images.encode(picture, suffix, {"Software": "x"}) == data
+    assert picture_file.encode(picture, suffix, {"Software": "x"}) == data
     path = tmp_path / f"a{suffix}"
     path.write_bytes(data)
     with Image.open(path) as image:
@@ -465,11 +467,11 @@ def test_encode_is_deterministic_and_tagged_as_srgb(
             profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
             assert "sRGB" in ImageCms.getProfileDescription(profile)
             assert image.info["icc_profile"][24:36] == bytes(12)  # no time of making
-    assert images.load_picture(path).shape == (40, 50, 3)
+    assert picture_file.load_picture(path).shape == (40, 50, 3)
 
 
 def test_jpeg_is_of_quality_95_without_subsampling() -> None:
-    data = images.encode((pixels(16, 16) / 255).astype(np.float32), ".jpg", {})
+    data = picture_file.encode((pixels(16, 16) / 255).astype(np.float32), ".jpg", {})
     with Image.open(io.BytesIO(data)) as image:
         assert [layer[1:3] for layer in image.layer] == [(1, 1)] * 3
         # the standard's first value, 16, at quality 95: (16 * 10 + 50) // 100
@@ -478,28 +480,28 @@ def test_jpeg_is_of_quality_95_without_subsampling() -> None:
 
 def test_png_text_comes_back_also_from_behind_the_pixels(tmp_path: Path) -> None:
     text = {"Software": "jaxstyle 1", "jaxstyle": '{"name": "Käse 🧀"}'}
-    data = images.encode(np.zeros((2, 2, 3), np.float32), ".png", text)
+    data = picture_file.encode(np.zeros((2, 2, 3), np.float32), ".png", text)
     path = tmp_path / "a.png"
     path.write_bytes(data)
-    assert images.read_text(path) == text
+    assert picture_file.read_text(path) == text
     chunk = b"tEXtjaxstyle\0late"
     late = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
     path.write_bytes(data[:-12] + late + data[-12:])
-    assert images.read_text(path)["jaxstyle"] == "late"
+    assert picture_file.read_text(path)["jaxstyle"] == "late"
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".webp", ".gif"])
 def test_pictures_of_other_kinds_carry_no_text(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     Image.fromarray(pixels()).save(path, comment=b"jaxstyle")
-    assert images.read_text(path) == {}
+    assert picture_file.read_text(path) == {}
 
 
 @pytest.mark.parametrize(("suffix", "side"), [(".webp", 16383), (".jpg", 65500)])
 def test_the_longest_side_can_be_written_and_one_more_cannot(suffix: str, side: int) -> None:
-    images.encode(np.zeros((1, side, 3), np.float32), suffix, {})
-    checks.check_encodable((1, side), Path(f"a{suffix}"))
+    picture_file.encode(np.zeros((1, side, 3), np.float32), suffix, {})
+    request.check_encodable((1, side), Path(f"a{suffix}"))
     with pytest.raises((OSError, ValueError)):
-        images.encode(np.zeros((1, side + 1, 3), np.float32), suffix, {})
+        picture_file.encode(np.zeros((1, side + 1, 3), np.float32), suffix, {})
     with pytest.raises(InputError, match=f"at most {side}"):
-        checks.check_encodable((1, side + 1), Path(f"a{suffix}"))
+        request.check_encodable((1, side + 1), Path(f"a{suffix}"))

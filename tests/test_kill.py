@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from conftest import EXAMPLES
 
-from jaxstyle import checkpoint
-from jaxstyle.run import main
+from jaxstyle.cli.main import main
+from jaxstyle.runs import checkpoint
 
 DYING = """
 import os, signal, sys
-from jaxstyle import transfer
-from jaxstyle.run import main
-transfer.MOST_STEPS_A_CALL = 2
+from jaxstyle.cli.main import main
+from jaxstyle.optimization import stepping
+stepping.MOST_STEPS_A_CALL = 2
 place, number = sys.argv[1], int(sys.argv[2])
 do, calls = getattr(os, place), []
 def dying(*given):

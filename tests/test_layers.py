@@ -3,7 +3,7 @@
 import pytest
 
 from jaxstyle.errors import InputError
-from jaxstyle.layers import (
+from jaxstyle.network.layers import (
     architecture_of,
     block_of,
     check_tap,

@@ -4,8 +4,7 @@ import itertools
 
 import pytest
 
-from jaxstyle.layout import axes_of, blocks_of
-from jaxstyle.lettering import font, wrapped
+from jaxstyle.sweeps.sheet_layout import axes_of, blocks_of, font, wrapped
 
 
 def entries_of(*axes: tuple[str, list[str]], on_axes: bool = True) -> list[dict]:

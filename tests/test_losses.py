@@ -6,15 +6,10 @@ import numpy as np
 import pytest
 from conftest import relative_rms
 
-from jaxstyle.losses import (
-    content_loss,
-    gram,
-    moments,
-    squared_error,
-    style_loss,
-    total_variation,
-    weighted_losses,
-)
+from jaxstyle.losses.statistics import moments, squared_error
+from jaxstyle.losses.style import gram, style_loss
+from jaxstyle.losses.terms import content_loss, weighted_losses
+from jaxstyle.losses.variation import total_variation
 
 TWO_CHANNELS = jnp.array([[[1.0, 2.0], [3.0, 4.0]]])  # (1, 2, 2): positions (1, 2) and (3, 4)
 

@@ -9,31 +9,25 @@ import pytest
 from conftest import SHALLOW, relative_rms, slim_params
 from test_vgg import numpy_features
 
-from jaxstyle import images
-from jaxstyle.conv import prepare
 from jaxstyle.errors import InputError
-from jaxstyle.objective import (
-    Problem,
-    Program,
-    canvas_losses,
-    learning_rate,
-    make_problem,
-    resolve,
-)
-from jaxstyle.presets import preset
-from jaxstyle.recipe import Hyperparams
+from jaxstyle.images.canvas import normalise, resize
+from jaxstyle.network.convolution import prepare
+from jaxstyle.optimization.optimizer import learning_rate
+from jaxstyle.optimization.problem import Problem, Program, canvas_losses, make_problem, resolve
+from jaxstyle.settings.presets import preset
+from jaxstyle.settings.recipe import Hyperparams
 
 
 def problem_of(params, content, style, name: str = "book", **changes) -> Problem:
     """Returns the problem of a preset, at the pictures' own sizes."""
     recipe, hyper = preset(name, **changes)
-    canvases = [images.normalise(picture) for picture in (content, style)]
+    canvases = [normalise(picture) for picture in (content, style)]
     return make_problem(prepare(params), *canvases, recipe=recipe, hyper=hyper)
 
 
 def numpy_losses(params, content, style, canvas, *, content_layer, style_layers, pool=np.max):
     """The book's weighted content, style and total variation, in float64."""
-    maps = [numpy_features(params, images.normalise(picture), pool) for picture in (content, style)]
+    maps = [numpy_features(params, normalise(picture), pool) for picture in (content, style)]
     painted = numpy_features(params, canvas, pool)
 
     def gram(feature_map):
@@ -58,7 +52,7 @@ def numpy_losses(params, content, style, canvas, *, content_layer, style_layers,
 )
 def test_losses_equal_numpy(params, content, style, name, content_layer, style_layers) -> None:
     problem = problem_of(params, content, style, name)
-    canvas = images.normalise(content[::-1])
+    canvas = normalise(content[::-1])
     expected = numpy_losses(
         params, content, style, canvas, content_layer=content_layer, style_layers=style_layers
     )
@@ -69,7 +63,7 @@ def test_losses_equal_numpy(params, content, style, name, content_layer, style_l
 
 def test_layer_weights_multiply(params, content, style) -> None:
     """Style is linear in its layers' weights: alone with weight 2, twice alone with weight 1."""
-    canvas = images.normalise(content[::-1])
+    canvas = normalise(content[::-1])
     losses = jax.jit(canvas_losses)
     changes = SHALLOW | {"style_layers": ("relu2_1",)}
     one = losses(canvas, problem_of(params, content, style, **changes))
@@ -82,7 +76,7 @@ def test_layer_weights_multiply(params, content, style) -> None:
 def test_gradient_points_downhill_under_jit_and_vmap(params, content, style) -> None:
     problem = problem_of(params, content, style, **SHALLOW)
     total = jax.jit(lambda canvas: canvas_losses(canvas, problem).total)
-    canvases = jnp.stack([images.normalise(each) for each in (content[::-1], content[:, ::-1])])
+    canvases = jnp.stack([normalise(each) for each in (content[::-1], content[:, ::-1])])
     gradients = jax.jit(jax.vmap(jax.grad(total)))(canvases)
     for canvas, gradient in zip(canvases, gradients, strict=True):
         assert relative_rms(gradient, jax.jit(jax.grad(total))(canvas)) < 1e-5
@@ -101,11 +95,11 @@ def test_relative_losses_equal_numpy(params, content, style) -> None:
     changes |= {"style_layers": ("relu1_1", "relu2_2"), "style_layer_weights": (1.0, 2.0)}
     changes |= {"balance": "relative", "content_weight": 2.0, "style_weight": 5.0}
     problem = problem_of(params, content, style, tv_weight=0.0, **changes)
-    canvas = images.normalise(images.resize(style, content.shape[:2], resampling="lanczos"))
+    canvas = normalise(resize(style, content.shape[:2], resampling="lanczos"))
     found = canvas_losses(canvas, problem)
     photo, painting, painted = (
         numpy_features(params, each, np.max)
-        for each in (images.normalise(content), images.normalise(style), canvas)
+        for each in (normalise(content), normalise(style), canvas)
     )
 
     def second_moment(feature_map):
@@ -133,7 +127,7 @@ def test_relative_losses_do_not_depend_on_the_scale_of_the_network(params, conte
         }
         for name, layer in params.items()
     }
-    canvas = images.normalise(images.resize(style, content.shape[:2], resampling="lanczos"))
+    canvas = normalise(resize(style, content.shape[:2], resampling="lanczos"))
     for style_loss in ("gram", "covariance", "wasserstein", "mean-std", "gram+mean-std"):
         changes = {"balance": "relative", "style_loss": style_loss}
         losses = [
@@ -149,7 +143,7 @@ def test_a_flat_photo_and_a_flat_style_have_finite_gradients(params, colour, sty
     flat = np.full((40, 36, 3), colour, np.uint8)
     for pictures in ((flat, flat), (flat[::2], 255 - flat)):
         problem = problem_of(params, *pictures, balance="relative", style_loss=style_loss)
-        canvas = images.normalise(pictures[0])
+        canvas = normalise(pictures[0])
         value, gradient = jax.value_and_grad(lambda x, p=problem: canvas_losses(x, p).total)(canvas)
         assert np.isfinite(value)
         assert np.isfinite(gradient).all()
@@ -226,7 +220,7 @@ def test_content_power_multiplies_by_the_energies_ratio(content, brightness, fac
     kernel = np.zeros((3, 3, 3, 4), np.float32)
     kernel[1, 1, 0] = 1
     params = {"conv1_1": {"kernel": kernel, "bias": np.zeros(4, np.float32)}}
-    painting = np.abs(images.normalise(content))
+    painting = np.abs(normalise(content))
     changes = {"content_layers": ("relu1_1",), "style_layers": ("relu1_1",), "balance": "relative"}
     values = []
     for power in (0.0, 2.0):

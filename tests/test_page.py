@@ -12,16 +12,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxstyle import curves, summary, sweepfolder
-from jaxstyle.summary import gather, gather_and_summarise, summarise
+from jaxstyle.sweeps import folder as sweep_folder
+from jaxstyle.sweeps import report
+from jaxstyle.sweeps.report import gather, gather_and_summarise, summarise
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 TOTALS = {"b": 100.0, "a": 9.0, "c&<i>": 20.0, "nan": None}
 
 
-def entry(number: int, label: str, total: float | None) -> sweepfolder.Entry:
+def entry(number: int, label: str, total: float | None) -> sweep_folder.Entry:
     """A record as `sweepjob` writes it."""
-    losses = dict.fromkeys(sweepfolder.TERMS, 1.0) | {"total": total}
+    losses = dict.fromkeys(sweep_folder.TERMS, 1.0) | {"total": total}
     facts = {
         "settings": {"size": [40, 60], "steps": 3, "style_layers": ["relu1_1", "relu2_1"]},
         "losses": losses,
@@ -53,15 +54,15 @@ def entry(number: int, label: str, total: float | None) -> sweepfolder.Entry:
 def folder(tmp_path: Path) -> Path:
     """The folder of a sweep with its summaries."""
     random = np.random.default_rng(0)
-    sweepfolder.make_folder(tmp_path)
+    sweep_folder.make_folder(tmp_path)
     for number, (label, total) in enumerate(TOTALS.items(), 1):
         each = entry(number, label, total)
-        path = sweepfolder.picture_path(tmp_path, each["name"])
+        path = sweep_folder.picture_path(tmp_path, each["name"])
         Image.fromarray(random.integers(0, 256, (40, 60, 3), np.uint8)).save(path)
-        each["picture_sha256"] = sweepfolder.files.sha256(path)
-        sweepfolder.record_path(tmp_path, each["name"]).write_text(json.dumps(each))
+        each["picture_sha256"] = sweep_folder.files.sha256(path)
+        sweep_folder.record_path(tmp_path, each["name"]).write_text(json.dumps(each))
     for kind in ("content", "style"):
-        path = sweepfolder.sample_path(tmp_path, f"{kind}0" * 4)
+        path = sweep_folder.sample_path(tmp_path, f"{kind}0" * 4)
         Image.new("RGB", (30, 20), "red").save(path)
     entries = gather(tmp_path)
     assert [each["number"] for each in entries] == [1, 2, 3, 4]
@@ -109,9 +110,9 @@ def test_labels_and_keys(folder) -> None:
 def test_what_the_judge_found_has_columns_to_sort_by(folder) -> None:
     """Of the four runs two were judged; the others' cells are empty, and come last."""
     for name, values in (("style=b", (0.25, 1.5)), ("style=a", (0.125, 2.0))):
-        path = sweepfolder.record_path(folder, name)
+        path = sweep_folder.record_path(folder, name)
         each = json.loads(path.read_text())
-        each["judged"] = dict(zip(sweepfolder.JUDGED, values, strict=True))
+        each["judged"] = dict(zip(sweep_folder.JUDGED, values, strict=True))
         path.write_text(json.dumps(each))
     entries = gather(folder)
     summarise(folder, entries)
@@ -131,16 +132,16 @@ def test_what_the_judge_found_has_columns_to_sort_by(folder) -> None:
 
 
 def test_what_another_process_finishes_meanwhile_is_in_the_summaries(folder, monkeypatch) -> None:
-    record = sweepfolder.record_path(folder, "style=a")
+    record = sweep_folder.record_path(folder, "style=a")
     hidden = record.rename(folder / "later")
-    contact_sheet = summary.contact_sheet
+    contact_sheet = report.contact_sheet
 
     def meanwhile(*given) -> bytes:
         if hidden.exists():
             hidden.rename(record)
         return contact_sheet(*given)
 
-    monkeypatch.setattr(summary, "contact_sheet", meanwhile)
+    monkeypatch.setattr(report, "contact_sheet", meanwhile)
     assert len(gather_and_summarise(folder)) == len(TOTALS)
     assert len((folder / "sweep.csv").read_text().splitlines()) == 1 + len(TOTALS)
 
@@ -149,19 +150,19 @@ def test_a_curve_by_hand() -> None:
     """Totals 4000, 40, 0.4: two decades each, so the middle step lies in the middle."""
     one = entry(1, "a", 1.0)
     one["curves"]["total"] = [4000.0, 40.0, 0.4]
-    points = re.search(r'points="([^"]*)"', curves.chart([one]))
+    points = re.search(r'points="([^"]*)"', report.chart([one]))
     assert points is not None
     (x1, y1), (x2, y2), (x3, y3) = (map(float, each.split(",")) for each in points[1].split())
-    assert (x1, x2, x3) == (0, pytest.approx(x3 / 2), curves.WIDTH - curves.LEFT)
+    assert (x1, x2, x3) == (0, pytest.approx(x3 / 2), report.WIDTH - report.LEFT)
     assert y2 == pytest.approx((y1 + y3) / 2, abs=0.1)
-    assert 0 < y1 < y3 < curves.HEIGHT
+    assert 0 < y1 < y3 < report.HEIGHT
 
 
 def test_no_curve_without_losses() -> None:
     one = entry(1, "a", None)
     one["curves"]["total"] = [None]
-    assert curves.chart([one]) == ""
-    assert curves.small_charts([one]) == [""]
+    assert report.chart([one]) == ""
+    assert report.small_charts([one]) == [""]
 
 
 SCRIPT = """

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from conftest import SHALLOW
 
-from jaxstyle import images, painting
-from jaxstyle.ahead import begun
 from jaxstyle.errors import DivergedError, InputError
-from jaxstyle.interrupt import THREADS_AHEAD
-from jaxstyle.levels import Level, levels
-from jaxstyle.painting import first_canvas, paint, stylize
-from jaxstyle.presets import preset
+from jaxstyle.images.canvas import denormalise, normalise, resize
+from jaxstyle.machine.process import THREADS_AHEAD
+from jaxstyle.painting import painter
+from jaxstyle.painting.level import Level, levels
+from jaxstyle.painting.painter import begun, first_canvas, paint, stylize
+from jaxstyle.settings.presets import preset
 
 SHALLOW_CONTENT = {"content_layers": SHALLOW["content_layers"]}
 PHOTO = np.zeros((400, 600, 3), np.uint8)
@@ -125,11 +125,11 @@ def level(content, style) -> Level:
 def test_first_canvases(content, style) -> None:
     start = level(content, style)
     make = lambda **given: first_canvas(start, **{"seed": 0, "resampling": "lanczos"} | given)  # noqa: E731
-    np.testing.assert_array_equal(make(init="content"), images.normalise(content))
-    resized = images.resize(style, content.shape[:2], resampling="lanczos")
-    np.testing.assert_array_equal(make(init="style"), images.normalise(resized))
-    np.testing.assert_array_equal(make(init=content[::-1]), images.normalise(content[::-1]))
-    noise = [images.denormalise(make(init="noise", seed=seed)) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(make(init="content"), normalise(content))
+    resized = resize(style, content.shape[:2], resampling="lanczos")
+    np.testing.assert_array_equal(make(init="style"), normalise(resized))
+    np.testing.assert_array_equal(make(init=content[::-1]), normalise(content[::-1]))
+    noise = [denormalise(make(init="noise", seed=seed)) for seed in (0, 0, 1)]
     np.testing.assert_array_equal(noise[0], noise[1])
     assert np.abs(noise[0] - noise[2]).mean() > 0.2
     assert abs(noise[0].mean() - 0.5) < 0.02
@@ -164,7 +164,7 @@ def test_stylize_that_diverges_hands_over_the_last_good_picture(params, content,
     recipe, hyper = preset("default", **changes)
     with pytest.raises(DivergedError) as caught:
         stylize(params, content, style, recipe=recipe, hyper=hyper)
-    resized = images.resize(content, (48, 48), resampling="lanczos")
+    resized = resize(content, (48, 48), resampling="lanczos")
     np.testing.assert_allclose(caught.value.picture, resized / 255, atol=1e-6)
 
 
@@ -187,7 +187,7 @@ def test_each_size_goes_on_from_the_one_before(params, content, style) -> None:
     shape, large = chunks[-1]
     assert shape == (46, 64, 3)
     np.testing.assert_allclose(large, jax.image.resize(small, shape, "cubic"), atol=1e-5)
-    assert np.abs(small - images.normalise(coarse.content)).mean() > 0.1  # it had been painted
+    assert np.abs(small - normalise(coarse.content)).mean() > 0.1  # it had been painted
 
 
 def test_the_next_size_is_compiled_meanwhile_and_once(
@@ -198,7 +198,7 @@ def test_the_next_size_is_compiled_meanwhile_and_once(
     plan = levels(content, style, recipe=recipe)
     pictures, threads = [], []
     for times in (1, 100):
-        monkeypatch.setattr(painting, "TIMES_THE_PIXELS", times)
+        monkeypatch.setattr(painter, "TIMES_THE_PIXELS", times)
         jax.clear_caches()
         caplog.clear()
         with caplog.at_level(logging.DEBUG, "jax._src.interpreters.pxla"):

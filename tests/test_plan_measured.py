@@ -11,20 +11,21 @@ from typing import Any
 import pytest
 from conftest import EXAMPLES
 
-from jaxstyle.room import TESTED_JAXLIBS
+from jaxstyle.machine.process import TESTED_JAXLIBS
 
 pytestmark = pytest.mark.slow
 
 COMPILE = """
 import json, sys
-from jaxstyle import room
-room.compile_leanly()
+from jaxstyle.machine import process
+process.compile_leanly()
 from conftest import FULL_WIDTHS, slim_params
-from jaxstyle import dryrun, need
-from jaxstyle.inputs import Settings
-from jaxstyle.levels import Level
-from jaxstyle.conv import prepare
-from jaxstyle.presets import preset
+from jaxstyle.machine import memory
+from jaxstyle.network.convolution import prepare
+from jaxstyle.painting.level import Level
+from jaxstyle.runs import plan
+from jaxstyle.runs.inputs import Settings
+from jaxstyle.settings.presets import preset
 import numpy as np
 name, architecture, conv, way, height, width = sys.argv[1:]
 size = int(height), int(width)
@@ -32,26 +33,27 @@ recipe, hyper = preset(name, conv=conv)
 kernels = prepare(slim_params(architecture, widths=FULL_WIDTHS), conv=conv, size=size)
 picture = np.broadcast_to(np.uint8(0), (*size, 3))
 level = Level(picture, picture, 0, 1)
-program, _ = dryrun.compile_level(way, level, kernels, Settings(recipe, hyper, *[None] * 5))
-said = dryrun.memory_beside_kernels(program, kernels)
-print(json.dumps([said, need.program_memory(size, recipe=recipe, way=way)]))
+program, _ = plan.compile_level(way, level, kernels, Settings(recipe, hyper, *[None] * 5))
+said = plan.memory_beside_kernels(program, kernels)
+print(json.dumps([said, memory.program_memory(size, recipe=recipe, way=way)]))
 """
 
 RUN = """
 import os, resource, sys
-from jaxstyle import inputs, need, room
-from jaxstyle.presets import preset
-from jaxstyle.run import main
+from jaxstyle.cli.main import main
+from jaxstyle.machine import memory, process
+from jaxstyle.runs import inputs
+from jaxstyle.settings.presets import preset
 from pathlib import Path
 beside, flags = int(sys.argv[1]), sys.argv[2:]
-room.compile_leanly()
+process.compile_leanly()
 sides, how = (64, 64), {"recipe": preset()[0], "way": "plain"}
-asked = need.need_of(sides, sides, **how, room=room.Room(0, "", True))
+asked = memory.need_of(sides, sides, **how, room=memory.Room(0, "", True))
 def limited():
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + asked + beside
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    return room.memory_left()
+    return memory.memory_left()
 inputs.memory_left = limited
 sys.exit(main(flags))
 """

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from jaxstyle.errors import InputError
-from jaxstyle.presets import PRESETS, change, preset
-from jaxstyle.recipe import Hyperparams, Recipe, field_names, validate
+from jaxstyle.settings.presets import PRESETS, change, preset
+from jaxstyle.settings.recipe import Hyperparams, Recipe, field_names, validate
 
 BOOK_STYLE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "conv5_1")
 

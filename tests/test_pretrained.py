@@ -1,4 +1,4 @@
-"""Tests of jaxstyle.pretrained: which file is found, and how VGG-19 comes onto a machine."""
+"""Tests of jaxstyle.weights.pretrained: which file is found, how VGG-19 comes onto a machine."""
 
 import errno
 import hashlib
@@ -16,11 +16,12 @@ import pytest
 from conftest import attributes, slim_params
 from local_server import Page, Site, serve
 
-from jaxstyle import download, files, pretrained
-from jaxstyle.download import DownloadError
+from jaxstyle import files
 from jaxstyle.errors import InputError
-from jaxstyle.pretrained import WeightFile, convert, find_weights, load_weights
-from jaxstyle.weights import read_weights, weight_bytes
+from jaxstyle.weights import download, pretrained
+from jaxstyle.weights.download import DownloadError
+from jaxstyle.weights.pretrained import WeightFile, convert, find_weights, load_weights
+from jaxstyle.weights.weight_file import read_weights, weight_bytes
 
 ROOT = Path(__file__).parents[1]
 REFERENCES = Path(__file__).parent / "references"
@@ -206,7 +207,8 @@ def test_embedded_is_the_file_that_comes_along() -> None:
 
 
 def test_a_missing_embedded_file_is_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pretrained, "__file__", str(home / "site" / "jaxstyle" / "pretrained.py"))
+    module = home / "site" / "jaxstyle" / "weights" / "pretrained.py"
+    monkeypatch.setattr(pretrained, "__file__", str(module))
     with pytest.raises(InputError, match=r"vgg19-oxford\.h5 is missing .*: install jaxstyle again"):
         find_weights("embedded")
 
@@ -217,7 +219,8 @@ def test_an_installed_package_brings_the_embedded_file(
     data = home / "site" / "jaxstyle" / "data" / "vgg19-oxford.h5"
     data.parent.mkdir(parents=True)
     data.touch()
-    monkeypatch.setattr(pretrained, "__file__", str(home / "site" / "jaxstyle" / "pretrained.py"))
+    module = home / "site" / "jaxstyle" / "weights" / "pretrained.py"
+    monkeypatch.setattr(pretrained, "__file__", str(module))
     assert find_weights("embedded").path == data
 
 

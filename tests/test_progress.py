@@ -5,11 +5,11 @@ import io
 import numpy as np
 import pytest
 
-from jaxstyle.levels import Level
-from jaxstyle.losses import Losses
-from jaxstyle.progress import Clock, Display, progress_text
-from jaxstyle.state import begin
-from jaxstyle.transfer import Chunk
+from jaxstyle.losses.terms import Losses
+from jaxstyle.optimization.optimizer import begin
+from jaxstyle.optimization.stepping import Chunk
+from jaxstyle.painting.level import Level
+from jaxstyle.runs.progress import Clock, Display, progress_text
 
 
 def chunk_of(shape: tuple[int, int], *, done: int, count: int, seconds: float) -> Chunk:

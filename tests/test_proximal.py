@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxstyle.losses import total_variation
-from jaxstyle.proximal import no_duals, proximal_step
+from jaxstyle.losses.variation import no_duals, proximal_step, total_variation
 
 
 @pytest.mark.parametrize("across", [True, False])

@@ -11,14 +11,17 @@ from conftest import slim_params
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxstyle import __version__, files, images, record
-from jaxstyle.cli import parse
+from jaxstyle import __version__, files
+from jaxstyle.cli.flags import parse
+from jaxstyle.cli.main import main
 from jaxstyle.errors import InputError
-from jaxstyle.inputs import Settings, read_inputs, read_settings
-from jaxstyle.presets import PRESETS, preset
-from jaxstyle.recipe import Hyperparams, Recipe, field_names
-from jaxstyle.run import main
-from jaxstyle.weights import weight_bytes
+from jaxstyle.images import picture_file
+from jaxstyle.images.canvas import Picture
+from jaxstyle.runs import record
+from jaxstyle.runs.inputs import Settings, read_inputs, read_settings
+from jaxstyle.settings.presets import PRESETS, preset
+from jaxstyle.settings.recipe import Hyperparams, Recipe, field_names
+from jaxstyle.weights.weight_file import weight_bytes
 
 SHA = "ab" * 32
 FIELDS = field_names(Recipe) + field_names(Hyperparams)
@@ -39,7 +42,7 @@ def some_record(**changes: Any) -> record.Record:
 def write(path: Path, facts: Any) -> Path:
     text = facts if isinstance(facts, str) else json.dumps(facts)
     picture = np.zeros((2, 2, 3), np.float32)
-    path.write_bytes(images.encode(picture, ".png", {record.KEYWORD: text}))
+    path.write_bytes(picture_file.encode(picture, ".png", {record.KEYWORD: text}))
     return path
 
 
@@ -91,7 +94,7 @@ def test_names_that_are_not_unicode_survive(tmp_path: Path) -> None:
     facts = some_record()
     facts["content"]["name"] = "caf\udce9 🧀\n.jpg"
     path = tmp_path / "a.png"
-    path.write_bytes(images.encode(np.zeros((2, 2, 3)), ".png", record.to_text(facts)))
+    path.write_bytes(picture_file.encode(np.zeros((2, 2, 3)), ".png", record.to_text(facts)))
     assert record.read(path)["content"]["name"] == "caf\udce9 🧀\n.jpg"
 
 
@@ -205,7 +208,7 @@ def test_what_is_no_record_is_refused(facts: Any, tmp_path: Path) -> None:
 def test_a_picture_without_record_is_refused(tmp_path: Path) -> None:
     for suffix in (".png", ".jpg"):
         path = tmp_path / f"a{suffix}"
-        path.write_bytes(images.encode(np.zeros((2, 2, 3)), suffix, {}))
+        path.write_bytes(picture_file.encode(np.zeros((2, 2, 3)), suffix, {}))
         with pytest.raises(InputError, match="carries no settings"):
             from_picture(path)
 
@@ -280,13 +283,15 @@ def test_differences_are_said() -> None:
 def first_run(
     tmp_path_factory: pytest.TempPathFactory,
     slim_file: Path,
-    content: images.Picture,
-    style: images.Picture,
+    content: Picture,
+    style: Picture,
 ) -> Path:
     """A folder with two pictures and what became of them: result.png."""
     folder = tmp_path_factory.mktemp("secret-place")
     for name, picture in (("content", content), ("style", style)):
-        (folder / f"{name}.png").write_bytes(images.encode(picture / np.float32(255), ".png", {}))
+        (folder / f"{name}.png").write_bytes(
+            picture_file.encode(picture / np.float32(255), ".png", {})
+        )
     flags = (
         "--size",
         "24",
@@ -320,7 +325,7 @@ def test_a_run_leaves_its_whole_record(first_run: Path, slim_file: Path) -> None
     assert set(facts["settings"]) == {*FIELDS, *record.OTHER_SETTINGS}
     assert facts["settings"]["style_layer_weights"] == [0.5, 1.0]
     assert facts["settings"]["seed"] == 5
-    text = images.read_text(first_run / "result.png")[record.KEYWORD]
+    text = picture_file.read_text(first_run / "result.png")[record.KEYWORD]
     assert "secret-place" not in text
 
 

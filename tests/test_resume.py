@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from conftest import EXAMPLES, slim_params
 
-from jaxstyle import checkpoint, job, keeping, record, transfer, weights
-from jaxstyle.run import main
+from jaxstyle.cli.main import main
+from jaxstyle.optimization import stepping
+from jaxstyle.runs import checkpoint, job, keeper, record
+from jaxstyle.weights import weight_file
 
 SMALL = ["--size", "48", "--steps", "9", "--checkpoint-every", "1e-9"]
 
@@ -30,7 +32,7 @@ def copy_inputs(folder: Path, slim_file: Path) -> None:
 def paint(tmp_path: Path, slim_file: Path, monkeypatch: pytest.MonkeyPatch, capfd):
     """Runs the command line in an empty folder; returns exit code, standard output and error."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(transfer, "MOST_STEPS_A_CALL", 2)
+    monkeypatch.setattr(stepping, "MOST_STEPS_A_CALL", 2)
     copy_inputs(tmp_path, slim_file)
 
     def run(*flags: str) -> tuple[int, str, str]:
@@ -130,7 +132,7 @@ def test_another_run_is_refused_with_what_differs(paint, killed, monkeypatch) ->
     before = {each: Path(each).read_bytes() for each in names()}
     shutil.copy(EXAMPLES / "strokes.png", "other.png")
     Path("other.h5").write_bytes(
-        weights.weight_bytes(
+        weight_file.weight_bytes(
             slim_params("vgg19", 1), source="random", source_sha256="0" * 64, licence="none"
         )
     )
@@ -290,10 +292,10 @@ def test_long_runs_keep_checkpoints_unasked(paint, killed, monkeypatch) -> None:
     _, _, err = killed(2, *FLAGS, number=signal.SIGINT)
     assert "--resume" not in err
     assert names() == ["out.png"]
-    monkeypatch.setattr(keeping, "SECONDS_BETWEEN", 1e-9)
+    monkeypatch.setattr(keeper, "SECONDS_BETWEEN", 1e-9)
     _, _, err = killed(2, *FLAGS, "--force", number=signal.SIGINT)
     assert "--resume goes on from out.png.checkpoint" in err
-    monkeypatch.setattr(keeping, "SECONDS_BETWEEN", 60)
+    monkeypatch.setattr(keeper, "SECONDS_BETWEEN", 60)
     _, _, err = killed(0, *FLAGS, "--resume", number=signal.SIGINT)  # one that is there is kept
     assert "--resume goes on from out.png.checkpoint" in err
 

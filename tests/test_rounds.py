@@ -8,9 +8,10 @@ import pytest
 from conftest import SHALLOW, findings_of
 
 import jaxstyle
-from jaxstyle import images, transfer
 from jaxstyle.errors import InputError
-from jaxstyle.presets import preset
+from jaxstyle.images.canvas import fitted_size, resize
+from jaxstyle.optimization import stepping
+from jaxstyle.settings.presets import preset
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def sweep(params, content, style, pairs, **given):
 
 def test_settings_are_grouped_by_program(params, content, style) -> None:
     """Pooling and layers decide the program, numbers do not: two groups of two."""
-    program = transfer._run_steps  # on one device
+    program = stepping._run_steps  # on one device
     before = program._cache_size()
     kinds = ({}, {"pooling": "avg", "content_layers": ("relu1_2",)})
     pairs = [changes(steps=2, tv_weight=tv, **kind) for tv in (1.0, 2.0) for kind in kinds]
@@ -80,8 +81,8 @@ def test_a_failure_keeps_the_last_good_picture(params, content, style) -> None:
     pairs = [changes(steps=4, learning_rate=rate, clip=False) for rate in (1e30, 0.3)]
     failed, good = sweep(params, content, style, pairs)
     assert (failed.failure.step, failed.steps_done, good.failure) == (2, 0, None)
-    size = images.fitted_size(content, 48, 1.0)
-    resized = images.resize(content, size, resampling="lanczos")
+    size = fitted_size(content, 48, 1.0)
+    resized = resize(content, size, resampling="lanczos")
     np.testing.assert_allclose(failed.picture, resized / 255, atol=1e-6)
     assert failed.losses.total == failed.history.total[0] == good.history.total[0]
 

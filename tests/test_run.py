@@ -16,8 +16,12 @@ import pytest
 from conftest import EXAMPLES, SHALLOW_FLAGS
 from PIL import Image
 
-from jaxstyle import device, images, job, painting, progress, record, saving
-from jaxstyle.run import main
+from jaxstyle.cli.main import main
+from jaxstyle.images import picture_file
+from jaxstyle.images.canvas import resize
+from jaxstyle.machine import devices
+from jaxstyle.painting import painter
+from jaxstyle.runs import job, outputs, progress, record
 
 FAST = ["--size", "48", "--scales", "1", "--steps", "4", "--clip", "no", *SHALLOW_FLAGS]
 
@@ -48,7 +52,7 @@ def test_a_fresh_name_every_time(paint) -> None:
         code, out, err = paint()
         assert (code, out) == (0, f"{name}\n")
         assert "Traceback" not in err
-        assert images.load_picture(Path(name)).shape == (32, 48, 3)
+        assert picture_file.load_picture(Path(name)).shape == (32, 48, 3)
     equal = {Path(name).read_bytes() for name in ("photo-painting.png", "photo-painting-2.png")}
     assert len(equal) == 1
 
@@ -126,9 +130,12 @@ def test_numbered_pictures(paint) -> None:
         "out-0004.png",
         "out.png",
     ]
-    last, whole = images.load_picture(Path("out-0004.png")), images.load_picture(Path("out.png"))
+    last, whole = (
+        picture_file.load_picture(Path("out-0004.png")),
+        picture_file.load_picture(Path("out.png")),
+    )
     np.testing.assert_array_equal(last, whole)
-    assert not np.array_equal(images.load_picture(Path("out-0002.png")), whole)
+    assert not np.array_equal(picture_file.load_picture(Path("out-0002.png")), whole)
     assert record.read(Path("out-0002.png"))["steps_done"] == 2
 
 
@@ -137,7 +144,7 @@ def test_numbered_pictures_are_all_of_the_size_of_the_result(paint) -> None:
     assert code == 0
     coarse = record.read(Path("out-0002.png"))
     assert coarse["painted_size"] == "16x24"
-    assert {images.load_picture(path).shape for path in Path().glob("out*")} == {(32, 48, 3)}
+    assert {picture_file.load_picture(path).shape for path in Path().glob("out*")} == {(32, 48, 3)}
 
 
 @pytest.mark.parametrize(("flags", "size"), [([], "64x96"), (["--scales", "0.5,1"], "32x48")])
@@ -164,7 +171,7 @@ def test_other_kinds_of_file(paint, suffix: str, worst: float) -> None:
     paint("-o", "out.png")
     code, out, _ = paint("-o", f"out{suffix}")
     assert (code, out) == (0, f"out{suffix}\n")
-    difference = images.load_picture(Path("out.png")) - images.load_picture(
+    difference = picture_file.load_picture(Path("out.png")) - picture_file.load_picture(
         Path(f"out{suffix}")
     ).astype(float)
     assert np.abs(difference).mean() < worst
@@ -186,7 +193,7 @@ def test_kinds_of_photo(paint, kind: str) -> None:
     name = "x.tif" if kind == "cmyk" else "x.png"
     code, _, err = paint("--content", name, "-o", "out.png")
     assert code == 0, err
-    assert images.load_picture(Path("out.png")).shape[:2] == (
+    assert picture_file.load_picture(Path("out.png")).shape[:2] == (
         (48, 32) if kind == "portrait" else (32, 48)
     )
 
@@ -197,8 +204,8 @@ def test_divergence_saves_the_last_good_canvas(paint) -> None:
     assert "became NaN or infinite at step 2" in err
     assert "Traceback" not in err
     size = (32, 48)
-    expected = images.resize(images.load_picture(Path("photo.png")), size, resampling="lanczos")
-    np.testing.assert_array_equal(images.load_picture(Path("out.png")), expected)
+    expected = resize(picture_file.load_picture(Path("photo.png")), size, resampling="lanczos")
+    np.testing.assert_array_equal(picture_file.load_picture(Path("out.png")), expected)
     assert record.read(Path("out.png"))["steps_done"] == 0
     assert len(rows_of("log.csv")) == 2
 
@@ -208,21 +215,21 @@ SIX = ["--steps", "6", "--steps-power", "1"]
 
 def test_divergence_at_a_later_size_saves_the_end_of_the_one_before(paint, monkeypatch) -> None:
     paint("-o", "coarse.png", "--size", "24", "--steps", "2", "--content-weight", "0.1")
-    whole_problem = painting.whole_problem
+    whole_problem = painter.whole_problem
 
     def spoiled(*given, **settings):
         problem = whole_problem(*given, **settings)
         hyper = dataclasses.replace(problem.hyper, tv_weight=jnp.float32(np.inf))
         return dataclasses.replace(problem, hyper=hyper) if problem.first_step else problem
 
-    monkeypatch.setattr(painting, "whole_problem", spoiled)
+    monkeypatch.setattr(painter, "whole_problem", spoiled)
     code, out, err = paint("-o", "out.png", "--scales", "0.5,1", *SIX, "--json")
     assert code == 1
     assert "the tv loss became NaN or infinite at step 3" in err
     assert "after step 2 of 6, 16x24" in err
     assert json.loads(out)["painted_size"] == "16x24"
     np.testing.assert_array_equal(
-        images.load_picture(Path("out.png")), images.load_picture(Path("coarse.png"))
+        picture_file.load_picture(Path("out.png")), picture_file.load_picture(Path("coarse.png"))
     )
 
 
@@ -238,7 +245,7 @@ def test_a_full_disk_under_the_log_does_not_lose_the_picture(paint, monkeypatch)
     code, out, err = paint("-o", "out.png", "--log", "log.csv")
     assert (code, out) == (1, "out.png\n")
     assert "the log could not be written to its end: No space left on device" in err
-    assert images.load_picture(Path("out.png")).shape == (32, 48, 3)
+    assert picture_file.load_picture(Path("out.png")).shape == (32, 48, 3)
 
 
 def test_divergence_at_the_first_step_saves_nothing(paint) -> None:
@@ -251,19 +258,19 @@ def test_divergence_at_the_first_step_saves_nothing(paint) -> None:
 
 def test_a_folder_that_vanishes_does_not_lose_the_picture(paint, monkeypatch) -> None:
     Path("gone").mkdir()
-    encode = images.encode
+    encode = picture_file.encode
 
     def vanish(*given):
         if Path("gone").exists():
             shutil.rmtree("gone")
         return encode(*given)
 
-    monkeypatch.setattr(images, "encode", vanish)
+    monkeypatch.setattr(picture_file, "encode", vanish)
     code, out, err = paint("-o", "gone/out.png")
     assert (code, out) == (1, "out.png\n")
     assert "gone/out.png cannot be written: No such file" in err
     assert f"saved instead as {Path.cwd() / 'out.png'}" in err
-    assert images.load_picture(Path("out.png")).shape == (32, 48, 3)
+    assert picture_file.load_picture(Path("out.png")).shape == (32, 48, 3)
 
 
 def test_if_the_working_directory_vanishes_too_the_temporary_folder_has_it(
@@ -272,13 +279,13 @@ def test_if_the_working_directory_vanishes_too_the_temporary_folder_has_it(
     (tmp_path / "away").mkdir()
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
-    encode = images.encode
+    encode = picture_file.encode
 
     def vanish(*given):
         shutil.rmtree(tmp_path / "away")
         return encode(*given)
 
-    monkeypatch.setattr(images, "encode", vanish)
+    monkeypatch.setattr(picture_file, "encode", vanish)
     inputs = ["--content", str(tmp_path / "photo.png"), "--style", str(tmp_path / "painting.png")]
     with contextlib.chdir(tmp_path):
         os.chdir("away")
@@ -286,7 +293,7 @@ def test_if_the_working_directory_vanishes_too_the_temporary_folder_has_it(
     saved = tmp_path / "temporary" / "out.png"
     assert (code, out) == (1, f"{saved}\n")
     assert f"saved instead as {saved}" in err
-    assert images.load_picture(saved).shape == (32, 48, 3)
+    assert picture_file.load_picture(saved).shape == (32, 48, 3)
 
 
 def test_a_disk_that_is_full_at_the_end_keeps_the_old_file(paint) -> None:
@@ -311,7 +318,7 @@ def test_a_full_disk_keeps_the_old_file(paint, monkeypatch) -> None:
     def full(path, data, *, overwrite):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(saving.files, "write_whole", full)
+    monkeypatch.setattr(outputs.files, "write_whole", full)
     code, out, err = paint("-o", "out.png", "--force")
     assert (code, out) == (1, "")
     assert "No space left on device" in err
@@ -320,13 +327,13 @@ def test_a_full_disk_keeps_the_old_file(paint, monkeypatch) -> None:
 
 
 def test_a_file_that_appears_meanwhile_is_kept(paint, monkeypatch) -> None:
-    encode = images.encode
+    encode = picture_file.encode
 
     def appear(*given):
         Path("out.png").write_bytes(b"somebody's")
         return encode(*given)
 
-    monkeypatch.setattr(images, "encode", appear)
+    monkeypatch.setattr(picture_file, "encode", appear)
     code, out, _ = paint("-o", "out.png")
     assert (code, out) == (0, "out-2.png\n")
     assert Path("out.png").read_bytes() == b"somebody's"
@@ -337,7 +344,7 @@ def test_force_overwrites(paint) -> None:
     assert paint("-o", "out.png")[0] == 2
     assert Path("out.png").read_bytes() == b"old"
     assert paint("-o", "out.png", "--force")[0] == 0
-    assert images.load_picture(Path("out.png")).shape == (32, 48, 3)
+    assert picture_file.load_picture(Path("out.png")).shape == (32, 48, 3)
     assert stat.S_IMODE(Path("out.png").stat().st_mode) == 0o666 & ~current_umask()
 
 
@@ -366,7 +373,7 @@ def test_a_device_that_is_not_there(paint) -> None:
 
 def test_a_gpu_that_jax_cannot_use_is_mentioned(paint, tmp_path, monkeypatch) -> None:
     monkeypatch.delenv("JAX_PLATFORMS", raising=False)
-    monkeypatch.setattr(device, "NVIDIA_SIGNS", (tmp_path,))
+    monkeypatch.setattr(devices, "NVIDIA_SIGNS", (tmp_path,))
     _, _, err = paint()
     assert "an NVIDIA GPU is present" in err
     assert "pip install" in err
@@ -407,7 +414,7 @@ def test_nobody_reading_the_progress_does_not_lose_the_picture(paint, monkeypatc
     monkeypatch.setattr("sys.stderr", full)
     code, out, _ = paint("-o", "out.png")
     assert (code, out) == (0, "out.png\n")
-    assert images.load_picture(Path("out.png")).shape == (32, 48, 3)
+    assert picture_file.load_picture(Path("out.png")).shape == (32, 48, 3)
     with contextlib.suppress(OSError):
         full.close()
 

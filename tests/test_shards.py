@@ -6,12 +6,12 @@ import pytest
 from conftest import SHALLOW, findings_of
 
 import jaxstyle
-from jaxstyle import shards
 from jaxstyle.errors import InputError
-from jaxstyle.losses import total_variation
-from jaxstyle.presets import preset
-from jaxstyle.recipe import for_several_devices
-from jaxstyle.room import LEAN_FLAG
+from jaxstyle.losses.variation import total_variation
+from jaxstyle.machine import placement
+from jaxstyle.machine.process import LEAN_FLAG
+from jaxstyle.settings.presets import preset
+from jaxstyle.settings.recipe import for_several_devices
 
 
 @pytest.fixture(
@@ -82,12 +82,12 @@ def test_total_variation_leaves_padding_out() -> None:
 
 
 def test_a_picture_is_padded_and_seen_without() -> None:
-    mesh = shards.mesh_of(jax.devices()[:1])
+    mesh = placement.rows_mesh(jax.devices()[:1])
     picture = np.arange(21 * 2 * 3, dtype=np.float32).reshape(21, 2, 3)
-    padded = shards.share_out(picture, mesh)
+    padded = placement.share_out(picture, mesh)
     assert padded.shape == (32, 2, 3)
     assert not np.asarray(padded)[21:].any()
-    seen = shards.SharedPicture(padded, 21)
+    seen = placement.SharedPicture(padded, 21)
     assert (seen.shape, seen.dtype) == (picture.shape, picture.dtype)
     np.testing.assert_array_equal(np.array(seen), picture)
     np.testing.assert_array_equal(jax.numpy.asarray(seen), picture)

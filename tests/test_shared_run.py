@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 from conftest import EXAMPLES, SHALLOW_FLAGS, relative_rms, two_places
 
-from jaxstyle import images, need, plan, processes
-from jaxstyle.cli import parse
-from jaxstyle.device import kind_of, memories
-from jaxstyle.deviceflags import DeviceFlags
+from jaxstyle.cli.flags import parse
+from jaxstyle.cli.main import main
 from jaxstyle.errors import InputError
-from jaxstyle.presets import preset
-from jaxstyle.room import Room
-from jaxstyle.run import main
+from jaxstyle.images import picture_file
+from jaxstyle.machine import memory
+from jaxstyle.machine.devices import all_have, is_first, kind_of, memories, same, together
+from jaxstyle.machine.memory import Room
+from jaxstyle.runs.request import DeviceFlags
+from jaxstyle.settings.presets import preset
 
 PICTURES = ["--content", str(EXAMPLES / "coffee.png"), "--style", str(EXAMPLES / "strokes.png")]
 LOCAL = [*PICTURES, "--size", "50", "--quiet", *SHALLOW_FLAGS]
@@ -58,7 +59,7 @@ def test_more_devices_than_there_are_is_all_there_are(slim_file, tmp_path, capfd
     out, err = capfd.readouterr()
     assert out == f"{output}\n"
     assert err == "jaxstyle: warning: 3 devices were asked for; of cpu there is 1\n"
-    assert json.loads(images.read_text(output)["jaxstyle"])["device"] == "cpu"
+    assert json.loads(picture_file.read_text(output)["jaxstyle"])["device"] == "cpu"
 
 
 def test_how_many_processes_the_flags_tell_of() -> None:
@@ -74,14 +75,14 @@ def test_of_several_memories_each_needs_its_part() -> None:
     recipe, _ = preset(memory="plain")
     sides = (3000, 3000), (2000, 2000)
     alone, shared = (
-        need.need_of(*sides, recipe=recipe, way="plain", room=Room(0, "a test", parts=parts))
+        memory.need_of(*sides, recipe=recipe, way="plain", room=Room(0, "a test", parts=parts))
         for parts in (1, 4)
     )
-    fixed = need.STARTED + need.KERNELS
+    fixed = memory.STARTED + memory.KERNELS
     assert shared - fixed == (alone - fixed) // 4
-    plan.check_fits(*sides, recipe=recipe, room=Room(shared, "a test", parts=4))
+    memory.check_fits(*sides, recipe=recipe, room=Room(shared, "a test", parts=4))
     with pytest.raises(InputError, match=r"GB \(plain\) of memory in each of 4 parts, but"):
-        plan.check_fits(*sides, recipe=recipe, room=Room(shared - 1, "a test", parts=4))
+        memory.check_fits(*sides, recipe=recipe, room=Room(shared - 1, "a test", parts=4))
 
 
 def test_a_process_has_one_memory_for_its_cpu_devices() -> None:
@@ -95,12 +96,12 @@ def test_one_process_is_of_its_own_opinion() -> None:
     def refuse() -> None:
         raise InputError("no")
 
-    assert processes.is_first()
-    assert processes.same(0.1) == 0.1
-    assert processes.all_have("anything")
-    assert processes.together(lambda: 3) == 3
+    assert is_first()
+    assert same(0.1) == 0.1
+    assert all_have("anything")
+    assert together(lambda: 3) == 3
     with pytest.raises(InputError, match=r"^no$"):
-        processes.together(refuse)
+        together(refuse)
 
 
 @pytest.fixture
@@ -170,7 +171,9 @@ def test_two_processes_paint_what_one_device_does(start, start_two, tmp_path) ->
     assert out == [["both.png"], []]
     assert "on 4 x cpu" in err[0]
     assert err[1] == ""
-    expected, picture = (images.load_picture(tmp_path / f"{n}.png") for n in ("alone", "both"))
+    expected, picture = (
+        picture_file.load_picture(tmp_path / f"{n}.png") for n in ("alone", "both")
+    )
     assert np.abs(picture.astype(int) - expected).max() <= 1
     names = {path.name for path in tmp_path.glob("both*")}
     assert names == {"both.png", "both-0002.png", "both-0004.png"}

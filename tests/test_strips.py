@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from conftest import EXAMPLES, slim_params
 
-from jaxstyle import images, objective, strips
-from jaxstyle.conv import prepare
-from jaxstyle.objective import canvas_losses, make_problem
-from jaxstyle.presets import preset
+from jaxstyle.images import picture_file
+from jaxstyle.images.canvas import normalise, resize
+from jaxstyle.network.convolution import prepare
+from jaxstyle.optimization import strips
+from jaxstyle.optimization.problem import canvas_losses, make_problem
+from jaxstyle.settings.presets import preset
 
 QUICK = {"xla_backend_optimization_level": 0}
 """Compiles float64 convolutions in a thirtieth of the time."""
@@ -22,9 +24,9 @@ FIRST = {"content_layers": ("relu1_1",), "style_layers": ("conv1_2",)}
 
 
 def canvas_of(name: str, size: tuple[int, int]) -> np.ndarray:
-    picture = images.load_picture(EXAMPLES / f"{name}.png")
-    resized = images.resize(picture, size, resampling="bilinear")
-    return images.normalise(resized).astype(np.float64)
+    picture = picture_file.load_picture(EXAMPLES / f"{name}.png")
+    resized = resize(picture, size, resampling="bilinear")
+    return normalise(resized).astype(np.float64)
 
 
 def losses_and_gradient(params, size, **changes):
@@ -67,7 +69,7 @@ def test_losses_and_gradients_are_the_plain_ones(
 ) -> None:
     for name in ("strip_sums", "strip_features"):
         cut = functools.partial(getattr(strips, name), rows=rows)
-        monkeypatch.setattr(objective, name, cut)
+        monkeypatch.setattr(f"jaxstyle.optimization.problem.{name}", cut)
     params = jax.tree.map(lambda x: x.astype(np.float64), slim_params(architecture))
     plain, plain_gradient = losses_and_gradient(params, size, memory="plain", **changes)
     found, gradient = losses_and_gradient(params, size, memory="strips", **changes)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from conftest import relative_rms
 
-from jaxstyle.losses import gram, moments, style_loss
-from jaxstyle.roots import root_trace
-from jaxstyle.styles import STYLE_LOSSES, style_distance
+from jaxstyle.losses.roots import root_trace
+from jaxstyle.losses.statistics import moments
+from jaxstyle.losses.style import STYLE_LOSSES, gram, style_distance, style_loss
 
 BALANCES = ("book", "relative")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxstyle.run import main
+from jaxstyle.cli.main import main
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ def folder(tmp_path: Path, slim_file: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture
 def refuse(folder, capsys, monkeypatch):
     """Returns what runs a sweep that must be refused, and gives the line said."""
-    for module in ("jaxstyle.sweepjob", "jaxstyle.painting", "jaxstyle.objective"):  # import jax
-        monkeypatch.setitem(sys.modules, module, None)
+    for module in ("sweeps.job", "painting.painter", "optimization.problem"):  # they import jax
+        monkeypatch.setitem(sys.modules, f"jaxstyle.{module}", None)
 
     def run(*flags: str, base: str = "--content c.png --style s.png --weights slim.h5") -> str:
         before = sorted(folder.rglob("*"))

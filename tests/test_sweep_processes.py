@@ -12,7 +12,7 @@ import pytest
 from conftest import EXAMPLES, SHALLOW_FLAGS, two_places
 
 from jaxstyle.errors import InputError
-from jaxstyle.processes import HEARTBEAT_SECONDS, agree, devices_for, join
+from jaxstyle.machine.devices import HEARTBEAT_SECONDS, agree, devices_for, join
 
 FLAGS = ["--size", "48", "--sweep", "style-weight", "1e3", "1e4", "1e5"]
 FLAGS += ["--sweep", "seed", "1", "2", "--init", "noise", *SHALLOW_FLAGS]

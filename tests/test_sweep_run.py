@@ -11,10 +11,15 @@ import pytest
 from conftest import EXAMPLES, SHALLOW_FLAGS, slim_params
 from PIL import Image
 
-from jaxstyle import images, judgeweights, record, rounds, sweepjob, weights
+from jaxstyle.cli.main import main
 from jaxstyle.errors import InputError
-from jaxstyle.judge import judge_of
-from jaxstyle.run import main
+from jaxstyle.images import picture_file
+from jaxstyle.judging import network
+from jaxstyle.judging.verdict import judge_of
+from jaxstyle.painting import sweep_rounds
+from jaxstyle.runs import record
+from jaxstyle.sweeps import job as sweep_job
+from jaxstyle.weights import weight_file
 
 FAST = ["--size", "48", "--scales", "1", "--steps", "4", "--clip", "no", *SHALLOW_FLAGS]
 GRID = ["--sweep", "style-weight", "1e3", "1e4", "--sweep", "tv-weight", "1", "10", "100"]
@@ -183,7 +188,7 @@ def test_a_failure_is_flagged_and_kept(run) -> None:
 
 
 def test_an_interrupted_sweep_keeps_what_was_finished_and_goes_on(run, monkeypatch) -> None:
-    original = sweepjob._save
+    original = sweep_job._save
 
     def save_and_interrupt(job, planned, result) -> None:
         original(job, planned, result)
@@ -191,7 +196,7 @@ def test_an_interrupted_sweep_keeps_what_was_finished_and_goes_on(run, monkeypat
             os.kill(os.getpid(), 2)
 
     with monkeypatch.context() as patch:
-        patch.setattr(sweepjob, "_save", save_and_interrupt)
+        patch.setattr(sweep_job, "_save", save_and_interrupt)
         code, _, err = run(*GRID, "-o", "out")
     assert code == 130
     assert "stopped" in err.splitlines()[-1]
@@ -206,13 +211,13 @@ def test_an_interrupted_sweep_keeps_what_was_finished_and_goes_on(run, monkeypat
 
 
 def test_interrupted_before_anything_is_finished(run, monkeypatch) -> None:
-    original = rounds.run_steps
+    original = sweep_rounds.run_steps
 
     def interrupt(*arguments):
         os.kill(os.getpid(), 15)
         return original(*arguments)
 
-    monkeypatch.setattr(rounds, "run_steps", interrupt)
+    monkeypatch.setattr(sweep_rounds, "run_steps", interrupt)
     code, out, err = run(*GRID, "-o", "out")
     assert (code, out) == (143, "")
     assert "Traceback" not in err
@@ -236,15 +241,15 @@ def judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Puts a slim network into the judge's place in the cache."""
     monkeypatch.setenv("JAXSTYLE_CACHE", str(tmp_path / "cache"))
     params = slim_params("vgg16", seed=1)
-    judgeweights.cached_path().parent.mkdir()
-    data = weights.weight_bytes(params, source="", source_sha256="", licence="")
-    judgeweights.cached_path().write_bytes(data)
+    network.cached_path().parent.mkdir()
+    data = weight_file.weight_bytes(params, source="", source_sha256="", licence="")
+    network.cached_path().write_bytes(data)
     return judge_of(params)
 
 
 def expected_of(judge, path: Path) -> dict[str, float]:
     """What the judge finds of a picture file, as the table has it."""
-    pictures = [images.load_picture(each) for each in (path, "photo.png", "painting.png")]
+    pictures = [picture_file.load_picture(each) for each in (path, "photo.png", "painting.png")]
     return {name: float(f"{value:.9g}") for name, value in judge(*pictures).items()}
 
 
@@ -274,7 +279,7 @@ def test_judged_in_the_table_and_kept(run, judge) -> None:
         assert values["content_distance"] > 0
     shown = {each["file"]: each["judged"] for each in json.loads(out)["results"]}
     assert all(shown[name] == pytest.approx(found[name], rel=1e-8) for name in found)
-    judgeweights.cached_path().unlink()
+    network.cached_path().unlink()
     Path("out/sweep.csv").unlink()
     assert main(["--collect", "out"]) == 0
     assert judged_rows() == found
@@ -289,7 +294,7 @@ def test_judged_in_the_table_and_kept(run, judge) -> None:
 
 
 def test_an_interrupted_sweep_keeps_what_was_judged(run, judge, monkeypatch) -> None:
-    original = sweepjob._save
+    original = sweep_job._save
 
     def save_and_interrupt(job, planned, result) -> None:
         original(job, planned, result)
@@ -297,10 +302,10 @@ def test_an_interrupted_sweep_keeps_what_was_judged(run, judge, monkeypatch) -> 
 
     flags = [*GRID[:4], "-o", "out", "--judge"]
     with monkeypatch.context() as patch:
-        patch.setattr(sweepjob, "_save", save_and_interrupt)
+        patch.setattr(sweep_job, "_save", save_and_interrupt)
         assert run(*flags)[0] == 130
     (first,) = judged_rows().items()
-    monkeypatch.setattr(sweepjob, "_judge_those_there", lambda *given: None)
+    monkeypatch.setattr(sweep_job, "_judge_those_there", lambda *given: None)
     assert run(*flags)[0] == 0
     assert judged_rows()[first[0]] == first[1]
     assert len(judged_rows()) == 2
@@ -322,7 +327,7 @@ def test_a_single_run_is_judged_too(run, judge) -> None:
 def test_a_judge_that_cannot_be_had_is_known_before_painting(
     run, judge, monkeypatch, tmp_path: Path, flags
 ) -> None:
-    judgeweights.cached_path().unlink()
+    network.cached_path().unlink()
     nothing = tmp_path / "python"
     nothing.write_text("#!/bin/sh\necho 'python: No module named pip' >&2; exit 1\n")
     nothing.chmod(0o755)
@@ -364,8 +369,8 @@ def test_a_table_with_styles_of_any_size(run) -> None:
 def test_the_sheet_shows_every_picture_where_it_belongs(run) -> None:
     """The first column is tv-weight 1: its cells are the pictures, made larger."""
     run(*GRID, "-o", "out")
-    sheet = images.load_picture(Path("out/sheet.png"))
-    picture = images.load_picture(Path("out/style-weight=1000,tv-weight=1.png"))
+    sheet = picture_file.load_picture(Path("out/sheet.png"))
+    picture = picture_file.load_picture(Path("out/style-weight=1000,tv-weight=1.png"))
     large = np.asarray(Image.fromarray(picture).resize((300, 200), Image.Resampling.LANCZOS))
     corners = np.argwhere((sheet[:-199, :-299] == large[0, 0]).all(axis=-1))
     found = [(y, x) for y, x in corners if (sheet[y : y + 200, x : x + 300] == large).all()]
@@ -390,8 +395,8 @@ def test_one_cpu_alone_is_called_in_this_thread(
     def refused(*_: object, **__: object) -> None:
         raise InputError("no device is looked for here")
 
-    monkeypatch.setattr(sweepjob, "call_in_this_thread", lambda: called.append(True))
-    monkeypatch.setattr(sweepjob, "choose_device", refused)
+    monkeypatch.setattr(sweep_job, "call_in_this_thread", lambda: called.append(True))
+    monkeypatch.setattr(sweep_job, "choose_device", refused)
     monkeypatch.setenv("XLA_FLAGS", environment)
     code, _, _ = run(*GRID, *flags, "-o", "out")
     assert (code, called) == (2, expected)

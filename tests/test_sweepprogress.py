@@ -4,9 +4,9 @@ import io
 
 import pytest
 
-from jaxstyle import sweepprogress
-from jaxstyle.rounds import Tick
-from jaxstyle.sweepprogress import SweepDisplay
+from jaxstyle.painting.sweep_rounds import Tick
+from jaxstyle.runs import progress
+from jaxstyle.runs.progress import SweepDisplay
 
 NAMES = ["a=1", "a=2", "a=3"]
 
@@ -25,7 +25,7 @@ def tick(pixel_steps: int, seconds: float, *running, finished: int = 0) -> Tick:
 @pytest.fixture
 def display(monkeypatch):
     stream = io.StringIO()
-    monkeypatch.setattr(sweepprogress, "SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
     return SweepDisplay(NAMES, [10, 10, 20], 4000, stream), stream
 
 
@@ -43,7 +43,7 @@ def test_lines_say_how_many_the_losses_and_the_time_left(display) -> None:
 def test_of_many_devices_a_few_are_shown(display) -> None:
     show, stream = display
     show.see(tick(10, 1.0, *((0, i, 1.0) for i in range(9))))
-    assert stream.getvalue().count("step") == sweepprogress.MOST_SHOWN
+    assert stream.getvalue().count("step") == progress.MOST_SHOWN
     assert stream.getvalue().endswith("; ...\n")
 
 

@@ -1,4 +1,4 @@
-"""Tests of jaxstyle.torchfile.
+"""Tests of jaxstyle.weights.torch_file.
 
 The files are by real torch (see scripts/make_torch_fixtures.py) or, where torch would never write
 them, made here by a small pickle assembler. `-m slow` tries damage at every single byte.
@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from jaxstyle.errors import InputError
-from jaxstyle.torchfile import read_torch_file
+from jaxstyle.weights.torch_file import read_torch_file
 
 REFERENCES = Path(__file__).parent / "references"
 TORCH_FILES = [REFERENCES / "tiny_legacy.pth", REFERENCES / "tiny_zip.pth"]
@@ -546,7 +546,7 @@ def attacks(marker: Path) -> dict[str, bytes]:
         "python 2": b"c__builtin__\neval\n" + assemble("1") + b"\x85R",
         "import": b"c__builtin__\n__import__\n" + assemble("os") + b"\x85R",
         "dotted": b"ctorch._utils\n_rebuild_tensor_v2.__globals__\n.",
-        "our own module": b"cjaxstyle.torchfile\nos.system\n" + command + b"\x85R",
+        "our own module": b"cjaxstyle.weights.torch_file\nos.system\n" + command + b"\x85R",
         "numpy": b"cnumpy\nload\n" + command + b"\x85R",
         "stack global": assemble("posix") + assemble("system") + b"\x93" + command + b"\x85R",
         "inst": b"(" + command + b"iposix\nsystem\n",

@@ -9,13 +9,14 @@ import pytest
 import test_objective
 from conftest import SHALLOW, relative_rms
 
-from jaxstyle import images, transfer
-from jaxstyle.conv import Direct
 from jaxstyle.errors import DivergedError
-from jaxstyle.objective import canvas_losses, learning_rate
-from jaxstyle.proximal import no_duals, proximal_step
-from jaxstyle.state import adam, begin, enlarged, shown
-from jaxstyle.transfer import losses_of, steps
+from jaxstyle.images.canvas import normalise
+from jaxstyle.losses.variation import no_duals, proximal_step
+from jaxstyle.network.convolution import Direct
+from jaxstyle.optimization import stepping
+from jaxstyle.optimization.optimizer import adam, begin, enlarged, learning_rate, shown
+from jaxstyle.optimization.problem import canvas_losses
+from jaxstyle.optimization.stepping import losses_of, steps
 
 
 def problem_of(*given, **changes):
@@ -70,7 +71,7 @@ def test_steps_apply_adam_and_the_schedule(problem, content) -> None:
         return terms.content + terms.style if proximal else terms.total
 
     gradient_of = jax.jit(jax.grad(objective))
-    canvas = images.normalise(content)
+    canvas = normalise(content)
     state, duals = begin(canvas).optimizer, no_duals(canvas)
     for chunk in steps(problem, begin(canvas), pause_every=1):
         if not len(chunk.learning_rate):
@@ -88,11 +89,11 @@ def test_steps_apply_adam_and_the_schedule(problem, content) -> None:
 
 def test_clipped_steps_stay_between_black_and_white(params, content, style) -> None:
     """At a learning rate that leads far outside, which without clipping it does."""
-    low, high = images.normalise(np.array([[[0] * 3], [[255] * 3]], np.uint8))
+    low, high = normalise(np.array([[[0] * 3], [[255] * 3]], np.uint8))
     outside = []
     for clip in (False, True):
         problem = problem_of(params, content, style, steps=3, learning_rate=0.5, clip=clip)
-        _, chunk = run(problem, images.normalise(content))
+        _, chunk = run(problem, normalise(content))
         canvas = np.asarray(chunk.state.canvas)
         outside.append(float(np.mean((canvas < low - 1e-6) | (canvas > high + 1e-6))))
     assert outside[0] > 0.05
@@ -101,8 +102,8 @@ def test_clipped_steps_stay_between_black_and_white(params, content, style) -> N
 
 def test_a_size_enlarged_beyond_white_is_clipped() -> None:
     """A cubic overshoots at the edge of black and white; enough that it does without clipping."""
-    canvas = np.repeat(images.normalise(np.uint8([[[0] * 3, [255] * 3]])), 4, axis=1)
-    high = images.normalise(np.uint8([[[255] * 3]])).max()
+    canvas = np.repeat(normalise(np.uint8([[[0] * 3, [255] * 3]])), 4, axis=1)
+    high = normalise(np.uint8([[[255] * 3]])).max()
     free, clipped = (
         np.asarray(enlarged(canvas, (2, 32, 3), step=0, clip=clip).canvas) for clip in (False, True)
     )
@@ -115,7 +116,7 @@ def test_an_average_is_shown_and_left_at_the_end(params, content, style, pause_e
     """Each canvas weighs 0.8 times as much as the next; in float64, of the steps' own canvases."""
     given = {"steps": 6, "learning_rate": 0.05}
     plain = problem_of(params, content, style, **given)
-    start = images.normalise(content)
+    start = normalise(content)
     canvases = [start.astype(np.float64)]
     for chunk in steps(plain, begin(start), pause_every=1):
         if len(chunk.learning_rate):
@@ -147,7 +148,7 @@ def test_a_larger_size_goes_on_from_the_canvas_with_a_new_adam() -> None:
 
 def test_chunks_report_what_happened(problem, content) -> None:
     chunks = []
-    for chunk in steps(problem, begin(images.normalise(content))):
+    for chunk in steps(problem, begin(normalise(content))):
         chunks.append((chunk.first_step, len(chunk.learning_rate), int(chunk.state.step)))
     assert chunks[0] == (1, 0, 0)
     assert [first for first, _, _ in chunks[1:]] == [1 + done for _, _, done in chunks[:-1]]
@@ -156,7 +157,7 @@ def test_chunks_report_what_happened(problem, content) -> None:
 
 
 def test_losses_are_those_before_the_update(problem, content) -> None:
-    canvas = images.normalise(content)
+    canvas = normalise(content)
     rows, chunk = run(problem, canvas)
     np.testing.assert_allclose(rows[0], jax.jit(canvas_losses)(canvas, problem), rtol=1e-6)
     np.testing.assert_array_equal(chunk.closing, losses_of(chunk.state.canvas, problem))
@@ -164,14 +165,14 @@ def test_losses_are_those_before_the_update(problem, content) -> None:
 
 def test_no_second_state_lies_beside_the_first(problem, content, monkeypatch) -> None:
     """A state is four arrays of the canvas's shape, or six, to the end of the last step."""
-    canvas, original, seen = images.normalise(content), transfer._run_steps, []
+    canvas, original, seen = normalise(content), stepping._run_steps, []
 
     def counting(*given):
         seen.append(sum(each.shape == canvas.shape for each in jax.live_arrays()))
         return original(*given)
 
     before = sum(each.shape == canvas.shape for each in jax.live_arrays())
-    monkeypatch.setattr(transfer, "_run_steps", counting)
+    monkeypatch.setattr(stepping, "_run_steps", counting)
     _, chunk = run(problem, canvas)
     assert max(seen) - before == {"gradient": 4, "proximal": 6}[problem.program.tv_step]
     np.testing.assert_array_equal(chunk.state.good, chunk.state.canvas)
@@ -180,18 +181,18 @@ def test_no_second_state_lies_beside_the_first(problem, content, monkeypatch) ->
 
 @pytest.mark.parametrize("most", [1, 5, 64])
 def test_any_chunks_give_the_same_bits(problem, content, monkeypatch, most) -> None:
-    canvas = images.normalise(content)
-    monkeypatch.setattr(transfer, "_steps_a_call", lambda count, seconds: 12)
+    canvas = normalise(content)
+    monkeypatch.setattr(stepping, "_steps_a_call", lambda count, seconds: 12)
     expected, chunk = run(problem, canvas)
     expected_canvas = np.asarray(chunk.state.canvas)
-    monkeypatch.setattr(transfer, "_steps_a_call", lambda count, seconds: most)
+    monkeypatch.setattr(stepping, "_steps_a_call", lambda count, seconds: most)
     rows, chunk = run(problem, canvas)
     np.testing.assert_array_equal(rows, expected)
     np.testing.assert_array_equal(chunk.state.canvas, expected_canvas)
 
 
 def test_going_on_from_a_chunk_gives_the_same_bits(problem, content) -> None:
-    canvas = images.normalise(content)
+    canvas = normalise(content)
     expected, _ = run(problem, canvas)
     first = steps(problem, begin(canvas), pause_every=4)
     while int((chunk := next(first)).state.step) < 4:
@@ -202,29 +203,28 @@ def test_going_on_from_a_chunk_gives_the_same_bits(problem, content) -> None:
 
 def test_pauses_at_multiples(problem, content) -> None:
     ends = [
-        int(chunk.state.step)
-        for chunk in steps(problem, begin(images.normalise(content)), pause_every=5)
+        int(chunk.state.step) for chunk in steps(problem, begin(normalise(content)), pause_every=5)
     ]
     assert {5, 10, 12} <= set(ends)
 
 
 def test_numbers_change_without_a_new_trace(params, content, style) -> None:
     """Weights, learning rate, decay, layer weights, another style, fewer steps: all data."""
-    canvas = images.normalise(content)
+    canvas = normalise(content)
     run(problem_of(params, content, style, steps=2), canvas)
-    before = transfer._run_steps._cache_size()
+    before = stepping._run_steps._cache_size()
     for changes in (
         {"content_weight": 2.0, "style_weight": 5.0, "tv_weight": 0.0},
         {"learning_rate": 0.1, "decay_rate": 0.5, "decay_every": 7},
         {"style_layers": ("relu1_1", "relu2_1"), "style_layer_weights": (1.0, 5.0)},
     ):
         run(problem_of(params, content, style[:40, :50], steps=2, **changes), canvas)
-    assert transfer._run_steps._cache_size() == before
+    assert stepping._run_steps._cache_size() == before
 
 
 def test_a_huge_learning_rate_stops_and_keeps_the_last_good_canvas(params, content, style) -> None:
     problem = problem_of(params, content, style, steps=9, learning_rate=1e30)
-    canvas = images.normalise(content)
+    canvas = normalise(content)
     chunks = []
     with pytest.raises(DivergedError, match="at step 2") as caught:
         chunks.extend(steps(problem, begin(canvas)))
@@ -246,7 +246,7 @@ def test_the_term_that_failed_is_named(params, content, style, spoil, term) -> N
     problem = problem_of(params, content[::-1], style, steps=3)
     hyper = dataclasses.replace(problem.hyper, **spoil)
     with pytest.raises(DivergedError, match=f"the {term} loss became NaN or infinite at step 1"):
-        run(dataclasses.replace(problem, hyper=hyper), images.normalise(content))
+        run(dataclasses.replace(problem, hyper=hyper), normalise(content))
 
 
 def test_a_gradient_alone_that_fails_is_named(problem, content) -> None:
@@ -256,13 +256,11 @@ def test_a_gradient_alone_that_fails_is_named(problem, content) -> None:
         for name, each in problem.kernels.items()
     }
     with pytest.raises(DivergedError, match="the gradient became NaN or infinite at step 1"):
-        run(dataclasses.replace(problem, kernels=broken), images.normalise(content))
+        run(dataclasses.replace(problem, kernels=broken), normalise(content))
 
 
 def test_reported_learning_rate_is_the_schedule(problem, content) -> None:
     found = [
-        rate
-        for chunk in steps(problem, begin(images.normalise(content)))
-        for rate in chunk.learning_rate
+        rate for chunk in steps(problem, begin(normalise(content))) for rate in chunk.learning_rate
     ]
     np.testing.assert_allclose(found, [learning_rate(k, problem) for k in range(12)], rtol=1e-6)

@@ -1,17 +1,17 @@
 """`--plan` in this process, with a slim network: what it says, does, and leaves undone."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import EXAMPLES, SHALLOW_FLAGS
 
-from jaxstyle import dryrun, plan, trial
-from jaxstyle.conv import prepare
-from jaxstyle.dryrun import Call
-from jaxstyle.run import main
+from jaxstyle.cli.main import main
+from jaxstyle.machine import memory
+from jaxstyle.network.convolution import prepare
+from jaxstyle.runs import plan
+from jaxstyle.runs.plan import Call
 
 
 @pytest.fixture
@@ -41,10 +41,10 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.extend(calls)
         return {name: {"plain": 2.0, "strips": 3.0}[name] for name in calls}
 
-    monkeypatch.setattr(trial, "compile_level", lambda *_: (None, None))
-    monkeypatch.setattr(trial, "memory_beside_kernels", lambda *_: 10**9)
-    monkeypatch.setattr(trial, "call_of", lambda *_: None)
-    monkeypatch.setattr(trial, "seconds_a_step", seconds)
+    monkeypatch.setattr(plan, "compile_level", lambda *_: (None, None))
+    monkeypatch.setattr(plan, "memory_beside_kernels", lambda *_: 10**9)
+    monkeypatch.setattr(plan, "call_of", lambda *_: None)
+    monkeypatch.setattr(plan, "seconds_a_step", seconds)
     return asked
 
 
@@ -53,15 +53,14 @@ def test_both_ways_are_compiled_and_run_with_kernels_prepared_once(
 ) -> None:
     prepared = []
     monkeypatch.setattr(
-        sys.modules["jaxstyle.levels"],
-        "prepare",
+        "jaxstyle.painting.level.prepare",
         lambda *args, **more: prepared.append(1) or prepare(*args, **more),
     )
     code, out, err = ask("--size", "48")
     lines = out.splitlines()
     assert code == 0
     assert lines[0].startswith("32x48, 120 steps; memory that can be used: ")
-    for line, way in zip(lines[2:], plan.WAYS, strict=False):
+    for line, way in zip(lines[2:], memory.WAYS, strict=False):
         assert line.startswith(way)
         assert "(compiler)" in line
     assert lines[4].startswith("plain would be taken")
@@ -85,7 +84,7 @@ def test_all_steps_of_all_sizes_are_reckoned_by_pixels(ask, timed: list[str]) ->
 
 def test_a_large_size_is_timed_small(ask, timed: list[str], monkeypatch) -> None:
     """32x48 by steps of 16x24; the other way is not compiled at 32x48."""
-    monkeypatch.setattr(trial, "MOST_PIXELS_TIMED", 16 * 24)
+    monkeypatch.setattr(plan, "MOST_PIXELS_TIMED", 16 * 24)
     code, out, err = ask("--size", "48", "--memory", "strips", "--json")
     found = json.loads(out)
     assert (code, found["timed_size"], timed) == (0, "16x24", ["plain", "strips"])
@@ -95,7 +94,7 @@ def test_a_large_size_is_timed_small(ask, timed: list[str], monkeypatch) -> None
 
 
 def test_what_does_not_fit_is_not_run(ask, timed: list[str], monkeypatch) -> None:
-    monkeypatch.setattr(trial, "fits", lambda *_, way, **__: way == "strips")
+    monkeypatch.setattr(plan, "fits", lambda *_, way, **__: way == "strips")
     code, out, _ = ask("--size", "48", "--memory", "strips")
     assert (code, timed) == (0, ["strips"])
     (plain,) = [line for line in out.splitlines() if line.startswith("plain")]
@@ -112,7 +111,7 @@ def test_a_photo_that_would_have_to_grow_is_mentioned(ask, timed: list[str]) -> 
 def test_a_step_lasts_until_its_result_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """A call returns at once; what it computes is there 0.25 s a step later, at first 1 s."""
     now, counts = [0.0], []
-    monkeypatch.setattr(dryrun.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(plan.time, "perf_counter", lambda: now[0])
 
     class Table:
         def __array__(self, *_, **__):
@@ -123,11 +122,11 @@ def test_a_step_lasts_until_its_result_is_there(monkeypatch: pytest.MonkeyPatch)
         counts.append(count)
         return state, Table()
 
-    monkeypatch.setattr(dryrun, "SECONDS_A_CALL", 3.0)
-    assert dryrun.seconds_a_step({"plain": Call(program, None, None)}) == {"plain": 0.25}
+    monkeypatch.setattr(plan, "SECONDS_A_CALL", 3.0)
+    assert plan.seconds_a_step({"plain": Call(program, None, None)}) == {"plain": 0.25}
     assert counts == [1, 3, 3, 3]
 
 
 def test_durations_are_for_people() -> None:
-    texts = [trial._duration(seconds) for seconds in (None, 0.4, 119, 120, 7199, 7200)]
+    texts = [plan._duration(seconds) for seconds in (None, 0.4, 119, 120, 7199, 7200)]
     assert texts == ["?", "0 s", "119 s", "2.0 min", "120.0 min", "2.0 h"]

@@ -7,10 +7,10 @@ import pytest
 from conftest import relative_rms, slim_params
 from test_conv import numpy_convolve
 
-from jaxstyle.conv import prepare
 from jaxstyle.errors import InputError
-from jaxstyle.layers import conv_names
-from jaxstyle.vgg import VGG, avg_pool, features, max_pool, widths_of
+from jaxstyle.network.convolution import prepare
+from jaxstyle.network.layers import conv_names
+from jaxstyle.network.vgg import VGG, avg_pool, features, max_pool, widths_of
 
 TAPS = ("conv1_1", "relu1_2", "relu2_1", "conv3_1", "relu4_last", "conv5_1")
 

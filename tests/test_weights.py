@@ -1,4 +1,4 @@
-"""Tests of jaxstyle.weights and jaxstyle.faults."""
+"""Tests of jaxstyle.weights.weight_file."""
 
 import hashlib
 import os
@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from conftest import attributes, slim_params
 
-from jaxstyle import weights
 from jaxstyle.errors import InputError
-from jaxstyle.weights import Arrays, read_weights, weight_bytes
+from jaxstyle.weights import weight_file
+from jaxstyle.weights.weight_file import Arrays, read_weights, weight_bytes
 
 ROOT = Path(__file__).parents[1]
 EMBEDDED = ROOT / "weights" / "vgg19-oxford.h5"
@@ -423,13 +423,13 @@ def widths(places: dict[str, int]) -> list[int]:
 def test_faults_in_torch_files_are_named_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tensors = weights.read_torch_file(REFERENCES / "slim_vgg19_zip.pth")
+    tensors = weight_file.read_torch_file(REFERENCES / "slim_vgg19_zip.pth")
     del tensors["features.5.weight"], tensors["features.10.weight"], tensors["features.10.bias"]
     tensors["features.0.weight"] = tensors["features.0.weight"].astype(np.float64) * 1e300
     tensors["features.16.bias"] = tensors["features.16.bias"].astype(np.int64)
     tensors["features.1.running_mean"] = np.zeros(2)
     tensors["features.1x.weight"] = np.zeros(2)
-    monkeypatch.setattr(weights, "read_torch_file", lambda path: tensors)
+    monkeypatch.setattr(weight_file, "read_torch_file", lambda path: tensors)
     (tmp_path / "bad.pth").touch()
     assert refusal(tmp_path / "bad.pth").split(": ", 1)[1].split("; ") == [
         "conv3_1 is missing",

@@ -7,10 +7,10 @@ import pytest
 from conftest import relative_rms
 from test_conv import numpy_convolve
 
-from jaxstyle import winograd
-from jaxstyle.conv import Direct, Kernel, Winograd, convolve, prepare
-from jaxstyle.layers import required_conv_names
-from jaxstyle.vgg import features, needed
+from jaxstyle.network import winograd
+from jaxstyle.network.convolution import Direct, Kernel, Winograd, convolve, prepare
+from jaxstyle.network.layers import required_conv_names
+from jaxstyle.network.vgg import features, needed
 
 TILES = [4, 6]
 
@@ -162,7 +162,7 @@ def test_sizes_share_the_kernels_that_both_want() -> None:
 
 
 def test_the_plain_convolution_off_the_cpu(params, monkeypatch) -> None:
-    monkeypatch.setattr("jaxstyle.conv._on_cpu", lambda: False)
+    monkeypatch.setattr("jaxstyle.network.convolution._on_cpu", lambda: False)
     layers = {"conv1_2": full_width()["conv1_2"]}
     assert tiles_of(prepare(layers)) == "0"
     assert tiles_of(prepare(layers, conv="winograd")) == "6"
