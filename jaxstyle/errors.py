@@ -1,6 +1,6 @@
 """What can go wrong by the caller's doing, and how it is said: one line for a person.
 
-The library raises these; `run` alone turns them into messages and exit codes.
+The library raises these; `cli.main` alone turns them into messages and exit codes.
 """
 
 import difflib
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 Say = Callable[[str], None]
+"""Is given lines for the person."""
 
 
 class InputError(ValueError):
@@ -48,5 +49,5 @@ def one_line(text: str) -> str:
 
 
 def quote(text: str) -> str:
-    """Returns a text from the file for a message: on one line, 80 characters at most."""
+    """Returns a text from a file for a message: on one line, 80 characters at most."""
     return repr(text if len(text) <= 80 else text[:77] + "...")

@@ -11,7 +11,7 @@ from conftest import EXAMPLES, SHALLOW_FLAGS
 COUNT = """
 import json, sys
 from jax import monitoring
-from jaxstyle.run import main
+from jaxstyle.cli.main import main
 counts = {"hits": 0, "misses": 0}
 def count(event, **_):
     for name in counts:

@@ -85,7 +85,9 @@ def test_after_a_cut_only_the_rest_is_sent(site: Site, path: Path) -> None:
 
 def test_a_killed_process_left_a_part_that_is_gone_on_with(site: Site, path: Path) -> None:
     site.pages["/file"].seconds = 60
-    program = "import sys; from pathlib import Path; from jaxstyle.download import download;"
+    program = (
+        "import sys; from pathlib import Path; from jaxstyle.weights.download import download;"
+    )
     program += "download(sys.argv[1], Path(sys.argv[2]), sha256_start='')"
     part = path.with_name("file.part")
     process = subprocess.Popen([sys.executable, "-c", program, site.url("/file"), path])
@@ -243,7 +245,9 @@ def test_a_cut_is_seen_where_no_length_is_given(site: Site, path: Path, start: s
 
 def test_two_processes_at_once_fetch_once(site: Site, path: Path) -> None:
     site.pages["/file"].seconds = 1.0
-    program = "import sys; from pathlib import Path; from jaxstyle.download import download;"
+    program = (
+        "import sys; from pathlib import Path; from jaxstyle.weights.download import download;"
+    )
     program += "download(sys.argv[1], Path(sys.argv[2]), sha256_start=sys.argv[3])"
     command = [sys.executable, "-W", "error", "-c", program, site.url("/file"), path, START]
     processes = [subprocess.Popen(command) for _ in range(2)]

@@ -21,7 +21,7 @@ TOTALS = {"b": 100.0, "a": 9.0, "c&<i>": 20.0, "nan": None}
 
 
 def entry(number: int, label: str, total: float | None) -> sweep_folder.Entry:
-    """A record as `sweepjob` writes it."""
+    """A record as a sweep writes it."""
     losses = dict.fromkeys(sweep_folder.TERMS, 1.0) | {"total": total}
     facts = {
         "settings": {"size": [40, 60], "steps": 3, "style_layers": ["relu1_1", "relu2_1"]},

@@ -1,4 +1,4 @@
-"""The formula of `need`, held to what the compiler says and to what a whole process needs."""
+"""The formula of `memory`, held to what the compiler says and to what a whole process needs."""
 
 import json
 import os

@@ -291,9 +291,7 @@ def test_a_damaged_conversion_is_replaced(site: Site, cached: Path) -> None:
 
 def test_two_processes_at_once_download_once(site: Site, cached: Path) -> None:
     site.pages[f"/{NAME}"].seconds = 1.0
-    program = (
-        "from jaxstyle.pretrained import find_weights; print(find_weights('vgg19', say=print))"
-    )
+    program = "from jaxstyle.weights.pretrained import find_weights; print(find_weights('vgg19', say=print))"
     processes = [
         subprocess.Popen(
             [sys.executable, "-W", "error", "-c", program], stdout=subprocess.PIPE, text=True

@@ -76,7 +76,7 @@ def test_float64_equals_numpy(m: int, shape, double_precision) -> None:
 def test_float32_loses_little(m: int, channels) -> None:
     """Of one layer: 5e-6 of the result, 1e-5 of the gradient; no value off by 1e-4 RMS.
 
-    For the most channels in that `conv` uses these tiles for.
+    For the most channels in that `convolution` uses these tiles for.
     """
     image, kernel, cotangent = example(23, 18, *channels)
     rows = tuple(jnp.asarray(row, jnp.float32) for row in winograd.transform(kernel, m))

@@ -46,6 +46,18 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(f"{message}{near} (see --help)")
 
 
+def _reader(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Returns what reads a text for argparse, which puts the error behind the flag's name."""
+
+    def read_argument(text: str) -> Any:
+        try:
+            return read(text)
+        except InputError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read_argument
+
+
 def parse(arguments: Sequence[str] | None = None) -> Request | None:
     """Reads the command line; None if it only asks for the list of presets.
 
@@ -125,7 +137,7 @@ def _add_files(group: Any) -> None:
     )
     add(
         "--save-every",
-        type=read_whole,
+        type=_reader(read_whole),
         default=0,
         metavar="N",
         help="also save the picture after every N steps, numbered, beside the output;"
@@ -165,7 +177,7 @@ def _add_start(group: Any) -> None:
     )
     add(
         "--seed",
-        type=read_seed,
+        type=_reader(read_seed),
         metavar="N",
         help="of the noise of --init noise; default: 0",
     )
@@ -175,7 +187,7 @@ def _add_running(group: Any) -> None:
     add = group.add_argument
     add(
         "--device",
-        type=read_choice(DEVICES),
+        type=_reader(read_choice(DEVICES)),
         metavar="|".join(DEVICES),
         help="what to compute on; default: the best that jax finds",
     )
@@ -206,7 +218,7 @@ def add_setting(group: Any, each: dataclasses.Field[Any], default: Any) -> None:
     alone: dict[str, Any] = {"nargs": "?", "const": True} if each.type is bool else {}
     group.add_argument(
         f"--{each.name.replace('_', '-')}",
-        type=converter(each),
+        type=_reader(converter(each)),
         metavar=each.metadata.get("metavar") or "|".join(each.metadata["choices"]),
         help=f"{each.metadata['help']}; default: {shown(default)}",
         **alone,
@@ -225,7 +237,7 @@ def add_checkpoint_flags(group: Any) -> None:
     )
     add(
         "--checkpoint-every",
-        type=read_seconds,
+        type=_reader(read_seconds),
         metavar="SECONDS",
         help="how often to do so; the checkpoint before is kept as well; inf: only when"
         f" interrupted; default: {SECONDS_BETWEEN:g}",
@@ -258,7 +270,7 @@ def add_device_flags(group: Any) -> None:
     add = group.add_argument
     add(
         "--devices",
-        type=read_whole,
+        type=_reader(read_whole),
         metavar="N",
         help="of the devices that are there, use no more than N: a sweep paints a setting on each,"
         " one picture has its rows shared among them; default: all for a sweep or with"
@@ -268,7 +280,7 @@ def add_device_flags(group: Any) -> None:
         "--distributed",
         nargs="?",
         const="auto",
-        type=read_coordinator,
+        type=_reader(read_coordinator),
         metavar="HOST:PORT,I/N",
         help="run as one program with other hosts' processes, all of them given the same command"
         " and files: found by itself on TPU pods and under Slurm, else the coordinator and that"
@@ -335,7 +347,7 @@ def _add_what(add: Callable[..., Any]) -> None:
 def _add_where(add: Callable[..., Any]) -> None:
     add(
         "--shard",
-        type=read_shard,
+        type=_reader(read_shard),
         metavar="I/N",
         help="paint only every N-th setting of the sweep, from the I-th: one of N machines that"
         " share the work without knowing of each other; default: all",

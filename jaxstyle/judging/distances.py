@@ -1,7 +1,7 @@
 """Distances between pictures by their feature maps, and by their pixels, in float64 numpy.
 
 Feature maps are (h, w, C) float64, by tap. All distances between them are relative, so the scale of
-a layer does not matter. Which network they are of is `judge`'s business.
+a layer does not matter. Which network they are of is `network`'s business.
 """
 
 from collections.abc import Mapping

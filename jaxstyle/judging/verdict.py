@@ -1,6 +1,6 @@
 """How near a result comes to the painting's style and the photo's content, as a judge sees it.
 
-The judge is a network that no painter optimises (`judgeweights`), so a run's own loss does not
+The judge is a network that no painter optimises (`judging.network`), so a run's own loss does not
 decide. All pictures are compared at one size: photo and painting are resized, each by its long
 side, to `size` pixels, larger or smaller, and every result to the photo's size then, with Lanczos'
 filter on 8 bits. So numbers compare between runs only at the same `size`.

@@ -17,7 +17,6 @@ from jax.experimental import multihost_utils
 from jaxstyle import files
 from jaxstyle.errors import InputError, Say
 from jaxstyle.machine.memory import NO_LIMIT, Room, memory_left
-from jaxstyle.runs.request import DeviceFlags
 from jaxstyle.settings.text import read_shard
 
 NVIDIA_SIGNS = (Path("/proc/driver/nvidia/version"), Path("/dev/nvidia0"), Path("/dev/dxg"))
@@ -57,22 +56,30 @@ def choose_device(name: str | None, *, say: Say) -> jax.Device:
     return device
 
 
-def choose_devices(name: str | None, flags: DeviceFlags, *, say: Say) -> list[jax.Device]:
+def choose_devices(
+    name: str | None, *, most: int | None, distributed: str | None, say: Say
+) -> list[jax.Device]:
     """Finds the other processes, if any, and returns the devices that share one picture.
+
+    Args:
+      name: of the kind, see `choose_device`.
+      most: how many to use, of each process; None is one, or with `distributed` all.
+      distributed: see `join`.
+      say: is given warnings.
 
     Raises:
       InputError: jax has no such device, or the other processes cannot be found.
     """
-    join(flags.distributed)
-    if not flags.several:
+    join(distributed)
+    if (most or 1) <= 1 and distributed is None:
         call_in_this_thread()
         return [choose_device(name, say=say)]
     device = choose_device(name, say=say)
-    devices = devices_for(device.platform, flags.most)
+    devices = devices_for(device.platform, most)
     there = len(jax.local_devices(backend=device.platform))
-    if flags.most is not None and there < flags.most:
+    if most is not None and there < most:
         say(
-            f"warning: {flags.most} devices were asked for; of {device.device_kind} there"
+            f"warning: {most} devices were asked for; of {device.device_kind} there"
             f" {'is' if there == 1 else 'are'} {there}"
         )
     return devices
@@ -140,7 +147,7 @@ def join(where: str | None) -> None:
     if where is None:
         return
     with contextlib.suppress(AttributeError):  # not every jax has this switch
-        # it would take SIGTERM away from `interrupt`
+        # it would take SIGTERM away from `Interruption`
         jax.config.update("jax_enable_preemption_service", False)  # type: ignore[no-untyped-call]
     try:
         if where == "auto":

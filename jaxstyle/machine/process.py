@@ -97,7 +97,7 @@ class Interruption:
 
 
 def works_ahead() -> bool:
-    """Whether a thread is still at work for what may not be wanted any more, see `ahead`."""
+    """Whether a thread is still at work for what nobody may want any more, see `painter.begun`."""
     return any(each.name.startswith(THREADS_AHEAD) for each in threading.enumerate())
 
 

@@ -69,7 +69,7 @@ class Program(NamedTuple):
     strips: bool = False
     """Whether features are computed in strips of rows, see `strips`."""
     rows: Rows | None = None
-    """How the canvas lies on several devices, see `shards`; None on one."""
+    """How the canvas lies on several devices, see `placement`; None on one."""
 
 
 @partial(

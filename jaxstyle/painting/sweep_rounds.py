@@ -332,7 +332,7 @@ def _default_numbers(recipe: Recipe) -> tuple[Recipe, Hyperparams]:
 def run_steps(
     state: State, counts: jax.Array, problem: Problem, mesh: Mesh
 ) -> tuple[State, jax.Array]:
-    """Does on every device its own count of steps of its own problem, see `transfer`.
+    """Does on every device its own count of steps of its own problem, see `stepping`.
 
     Args:
       state: one on each device; donated.

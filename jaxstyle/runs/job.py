@@ -149,7 +149,8 @@ def run_job(job: Job) -> Outcome:
       MemoryError: the device has not enough.
       OSError: the picture could not be saved anywhere, or the device failed.
     """
-    devices = choose_devices(job.arguments.device, job.arguments.devices, say=job.say)
+    name, wanted = job.arguments.device, job.arguments.devices
+    devices = choose_devices(name, most=wanted.most, distributed=wanted.distributed, say=job.say)
     keep_programs()
     plan = sizes_of(job.arguments, job.inputs, job.start, devices)
     if not is_first():

@@ -123,7 +123,7 @@ class Way(NamedTuple):
     peak_bytes: int
     """Of the process."""
     is_compiled: bool
-    """Whether that is from the compiler, else by the formula of `need`."""
+    """Whether that is from the compiler, else by the formula of `memory`."""
     fits: bool
     seconds_a_step: float | None
     """At the largest size; None where not even the size to be timed fits."""

@@ -33,6 +33,7 @@ LONGEST_NAME = 220
 
 MOST_RUNS = 10_000
 """More combinations than these need `--yes`."""
+
 WEIGHT_WORDS = ("auto", "embedded", "vgg19")
 
 LONGEST_SIDES = {".png": 2**31 - 1, ".jpg": 65500, ".jpeg": 65500, ".webp": 16383}
@@ -44,7 +45,7 @@ CHECKPOINT_ENDS = (SUFFIX, SUFFIX + files.PREVIOUS)
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointFlags:
-    """What the command line says of checkpoints."""
+    """What was asked for of checkpoints."""
 
     path: Path | None = None
     """None: beside the output."""
@@ -66,7 +67,7 @@ class CheckpointFlags:
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceFlags:
-    """What the command line says of them."""
+    """On how many devices, of sweeps and of one picture alike."""
 
     most: int | None = None
     """How many to use, of each process."""
@@ -90,7 +91,7 @@ class DeviceFlags:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepFlags:
-    """What the command line says of a sweep."""
+    """What was asked for of a sweep."""
 
     axes: tuple[tuple[str, ...], ...]
     """Each a name and its values, as typed."""
@@ -102,7 +103,7 @@ class SweepFlags:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What was asked for on the command line."""
+    """What was asked for."""
 
     content: Path
     style: Path

@@ -1,14 +1,13 @@
 """Values of settings as texts on the command line, there and back.
 
-The readers raise argparse's ArgumentTypeError, whose message argparse puts behind the flag's name.
+The readers raise InputError, whose message goes behind the name of the flag.
 """
 
-import argparse
 import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jaxstyle.errors import did_you_mean
+from jaxstyle.errors import InputError, did_you_mean
 from jaxstyle.settings.recipe import Size
 
 
@@ -29,7 +28,7 @@ def read_whole(text: str) -> int:
     except ValueError:
         value = 0
     if value < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of 1 or more, got {text!r}")
+        raise InputError(f"must be a whole number of 1 or more, got {text!r}")
     return value
 
 
@@ -40,9 +39,7 @@ def read_seed(text: str) -> int:
     except ValueError:
         value = -1
     if not 0 <= value < 2**32:
-        raise argparse.ArgumentTypeError(
-            f"must be a whole number from 0 to 4294967295, got {text!r}"
-        )
+        raise InputError(f"must be a whole number from 0 to 4294967295, got {text!r}")
     return value
 
 
@@ -51,14 +48,14 @@ def read_number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a number, got {text!r}") from None
+        raise InputError(f"must be a number, got {text!r}") from None
 
 
 def read_seconds(text: str) -> float:
     """Reads a number above 0, which may be inf."""
     value = read_number(text)
     if not value > 0:
-        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, got {text!r}")
+        raise InputError(f"must be a number of seconds above 0, got {text!r}")
     return value
 
 
@@ -72,7 +69,7 @@ def read_scales(text: str) -> tuple[float, ...] | str:
 def read_yes_or_no(text: str) -> bool:
     """Reads yes or no."""
     if text not in ("yes", "no"):
-        raise argparse.ArgumentTypeError(f"must be yes or no, got {text!r}")
+        raise InputError(f"must be yes or no, got {text!r}")
     return text == "yes"
 
 
@@ -81,13 +78,13 @@ def read_size(text: str) -> Size:
     sides = text.lower().split("x")
     try:
         values = tuple(read_whole(side) for side in sides)
-    except argparse.ArgumentTypeError:
+    except InputError:
         values = ()
     if len(values) == 1:
         return values[0]
     if len(values) == 2:
         return (values[0], values[1])
-    raise argparse.ArgumentTypeError(
+    raise InputError(
         f"must be a number of pixels, such as 450, or HEIGHTxWIDTH, such as 300x450, got {text!r}"
     )
 
@@ -107,7 +104,7 @@ def read_choice(choices: Sequence[str]) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text not in choices:
             near = did_you_mean(text, choices)
-            raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(choices)}{near}")
+            raise InputError(f"{text!r} is none of {', '.join(choices)}{near}")
         return text
 
     return read
@@ -120,9 +117,7 @@ def read_shard(text: str) -> tuple[int, int]:
     except ValueError:
         share, count = 0, 0
     if not 1 <= share <= count:
-        raise argparse.ArgumentTypeError(
-            f"must be I/N, the I-th of N counted from 1, such as 1/4, got {text!r}"
-        )
+        raise InputError(f"must be I/N, the I-th of N counted from 1, such as 1/4, got {text!r}")
     return share, count
 
 
@@ -133,9 +128,7 @@ def read_coordinator(text: str) -> str:
     if text == "auto":
         return text
     if not (comma and host and port.isdecimal() and 0 < int(port) < 65536):
-        raise argparse.ArgumentTypeError(
-            f"must be HOST:PORT,I/N, such as node1:1234,1/2, or nothing, got {text!r}"
-        )
+        raise InputError(f"must be HOST:PORT,I/N, such as node1:1234,1/2, or nothing, got {text!r}")
     read_shard(place)
     return text
 

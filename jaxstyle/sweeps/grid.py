@@ -1,6 +1,5 @@
 """Which runs a sweep consists of: values from texts, all combinations, the rows of a table."""
 
-import argparse
 import csv
 import dataclasses
 import hashlib
@@ -76,7 +75,7 @@ def read_value(name: str, text: str, arguments: Request, where: str) -> Value:
             preset(arguments.preset or "default", **changes)
         elif name == "preset":
             preset(value)
-    except (argparse.ArgumentTypeError, InputError) as error:
+    except InputError as error:
         raise InputError(f"{where}: {error}") from None
     if name in ("content", "style") or (name == "init" and value not in INITS):
         check_is_file(Path(value), f"{where}: ")

@@ -4,7 +4,7 @@ A state dict is stored as a pickle that describes tensors, followed by their raw
 containers exist: the legacy one (five pickles in a row, then the storages; torchvision's VGG files
 of 2017 use it) and, since torch 1.6, a zip archive of uncompressed entries.
 
-What the file may hold is in `torchpickle`: nothing that it names is ever imported or called.
+What the file may hold is in `torch_pickle`: nothing that it names is ever imported or called.
 """
 
 import io
