@@ -55,7 +55,7 @@ def relative_rms(value, reference) -> float:
 
 
 def findings_of(worker: str, *arguments: str, flags: str) -> dict[str, Any]:
-    """Returns what a script of this folder finds with eight virtual devices, in a process."""
+    """Returns what a script beside the tests finds with eight virtual devices, in a process."""
     tests = Path(__file__).parent
     environment = {
         **os.environ,

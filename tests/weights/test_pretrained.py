@@ -23,8 +23,8 @@ from jaxstyle.weights.download import DownloadError
 from jaxstyle.weights.pretrained import WeightFile, convert, find_weights, load_weights
 from jaxstyle.weights.weight_file import read_weights, weight_bytes
 
-ROOT = Path(__file__).parents[1]
-REFERENCES = Path(__file__).parent / "references"
+ROOT = Path(__file__).parents[2]
+REFERENCES = Path(__file__).parents[1] / "references"
 TORCH_VGG19 = REFERENCES / "slim_vgg19_legacy.pth"
 DATA = TORCH_VGG19.read_bytes()
 NAME = f"vgg19-{hashlib.sha256(DATA).hexdigest()[:8]}.pth"
@@ -291,7 +291,8 @@ def test_a_damaged_conversion_is_replaced(site: Site, cached: Path) -> None:
 
 def test_two_processes_at_once_download_once(site: Site, cached: Path) -> None:
     site.pages[f"/{NAME}"].seconds = 1.0
-    program = "from jaxstyle.weights.pretrained import find_weights; print(find_weights('vgg19', say=print))"
+    program = "from jaxstyle.weights.pretrained import find_weights as find\n"
+    program += "print(find('vgg19', say=print))"
     processes = [
         subprocess.Popen(
             [sys.executable, "-W", "error", "-c", program], stdout=subprocess.PIPE, text=True

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import SHALLOW, relative_rms, slim_params
-from test_vgg import numpy_features
+from numpy_network import numpy_features
 
 from jaxstyle.errors import InputError
 from jaxstyle.images.canvas import normalise, resize

@@ -5,20 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import relative_rms
+from numpy_network import numpy_convolve
 
 from jaxstyle.network.convolution import Kernel, convolve, prepare
-
-
-def numpy_convolve(image, kernel, bias):
-    """(H, W, in), (3, 3, in, out), (out,) to (H, W, out), padded with zeros, in float64."""
-    height, width = image.shape[:2]
-    padded = np.pad(np.asarray(image, np.float64), ((1, 1), (1, 1), (0, 0)))
-    result = np.zeros((height, width, kernel.shape[-1])) + bias
-    for row in range(3):
-        for column in range(3):
-            window = padded[row : row + height, column : column + width]
-            result += window @ kernel[row, column].astype(np.float64)
-    return result
 
 
 def example(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

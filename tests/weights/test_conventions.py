@@ -18,7 +18,7 @@ from jaxstyle.weights import activations, conventions, weight_file
 from jaxstyle.weights.pretrained import convert
 from jaxstyle.weights.weight_file import Arrays, read_weights, weight_bytes
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 EMBEDDED = ROOT / "weights" / "vgg19-oxford.h5"
 ORIGIN = {"source": "here", "source_sha256": "0" * 64, "licence": "none"}
 

@@ -1,6 +1,6 @@
 """Runs in a process of its own with eight virtual devices: one picture on several of them.
 
-Prints a JSON text of findings, which test_shards.py judges. Its argument is "quick" or "thorough".
+Prints a JSON text of findings, which test_rows.py judges. Its argument is "quick" or "thorough".
 """
 
 import functools

@@ -11,9 +11,8 @@ import h5py
 import numpy as np
 import pytest
 from conftest import EXAMPLES, slim_params
+from numpy_network import numpy_convolve, numpy_features
 from PIL import Image
-from test_conv import numpy_convolve
-from test_vgg import numpy_features
 
 from jaxstyle import files
 from jaxstyle.errors import InputError

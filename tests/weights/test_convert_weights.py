@@ -10,9 +10,9 @@ import pytest
 
 from jaxstyle.weights.weight_file import read_weights
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "convert_weights.py"
-REFERENCES = Path(__file__).parent / "references"
+REFERENCES = Path(__file__).parents[1] / "references"
 VGG16, VGG19 = REFERENCES / "slim_vgg16_zip.pth", REFERENCES / "slim_vgg19_legacy.pth"
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import relative_rms
-from test_conv import numpy_convolve
+from numpy_network import numpy_convolve
 
 from jaxstyle.network import winograd
 from jaxstyle.network.convolution import Direct, Kernel, Winograd, convolve, prepare

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import test_objective
+import test_problem
 from conftest import SHALLOW, relative_rms
 
 from jaxstyle.errors import DivergedError
@@ -20,7 +20,7 @@ from jaxstyle.optimization.stepping import losses_of, steps
 
 
 def problem_of(*given, **changes):
-    return test_objective.problem_of(*given, **SHALLOW | changes)
+    return test_problem.problem_of(*given, **SHALLOW | changes)
 
 
 def run(problem, canvas, **settings):

@@ -17,7 +17,7 @@ from jaxstyle.settings.presets import preset
 @pytest.fixture(scope="module")
 def found() -> dict:
     """What sweep_worker.py finds with eight virtual devices."""
-    return findings_of("sweep_worker.py", flags=os.environ.get("XLA_FLAGS", ""))
+    return findings_of("painting/sweep_worker.py", flags=os.environ.get("XLA_FLAGS", ""))
 
 
 @pytest.mark.parametrize("count", [1, 3, 8, 11])

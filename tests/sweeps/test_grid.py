@@ -184,7 +184,7 @@ def test_bad_sweeps_are_answered_in_one_line(flags: str, message: str) -> None:
 
 def test_readmes_sweeps_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of the book's exercises are of the examples, with 9, 9 and 4 pictures."""
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     monkeypatch.chdir(root)
     text = (root / "README.md").read_text().replace("$SLURM_ARRAY_TASK_ID", "3")
     commands = re.findall(r"^ *jaxstyle (.*--sweep .*)$", text, re.MULTILINE)

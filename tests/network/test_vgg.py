@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import relative_rms, slim_params
-from test_conv import numpy_convolve
+from numpy_network import numpy_features
 
 from jaxstyle.errors import InputError
 from jaxstyle.network.convolution import prepare
@@ -13,21 +13,6 @@ from jaxstyle.network.layers import conv_names
 from jaxstyle.network.vgg import VGG, avg_pool, features, max_pool, widths_of
 
 TAPS = ("conv1_1", "relu1_2", "relu2_1", "conv3_1", "relu4_last", "conv5_1")
-
-
-def numpy_features(params, image, pool) -> dict[str, np.ndarray]:
-    """Every tap of a VGG on one image (H, W, 3), in float64."""
-    found, x = {}, np.asarray(image, np.float64)
-    for name in sorted(params):
-        if name.endswith("_1") and name != "conv1_1":
-            height, width = x.shape[0] // 2, x.shape[1] // 2
-            windows = x[: 2 * height, : 2 * width].reshape(height, 2, width, 2, -1)
-            x = pool(windows, axis=(1, 3))
-        x = numpy_convolve(x, params[name]["kernel"], params[name]["bias"])
-        found[name] = x
-        x = np.maximum(x, 0)
-        found[name.replace("conv", "relu")] = x
-    return found
 
 
 def scaled_mean(windows, axis):

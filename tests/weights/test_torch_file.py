@@ -22,7 +22,7 @@ import pytest
 from jaxstyle.errors import InputError
 from jaxstyle.weights.torch_file import read_torch_file
 
-REFERENCES = Path(__file__).parent / "references"
+REFERENCES = Path(__file__).parents[1] / "references"
 TORCH_FILES = [REFERENCES / "tiny_legacy.pth", REFERENCES / "tiny_zip.pth"]
 LEGACY_START = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2)
 

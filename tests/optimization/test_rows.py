@@ -19,10 +19,10 @@ from jaxstyle.settings.recipe import for_several_devices
     params=["quick", pytest.param("thorough", marks=pytest.mark.slow)],
 )
 def found(request) -> dict:
-    """What shards_worker.py finds with eight virtual devices."""
+    """What rows_worker.py finds with eight virtual devices."""
     # optimised little, to compile sooner, and lean as on the command line
     flags = f"--xla_backend_optimization_level=0 {LEAN_FLAG}=false"
-    return findings_of("shards_worker.py", request.param, flags=flags)
+    return findings_of("optimization/rows_worker.py", request.param, flags=flags)
 
 
 def test_losses_and_gradients_are_those_of_one_device(found) -> None:

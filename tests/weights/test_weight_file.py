@@ -16,9 +16,9 @@ from jaxstyle.errors import InputError
 from jaxstyle.weights import weight_file
 from jaxstyle.weights.weight_file import Arrays, read_weights, weight_bytes
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 EMBEDDED = ROOT / "weights" / "vgg19-oxford.h5"
-REFERENCES = Path(__file__).parent / "references"
+REFERENCES = Path(__file__).parents[1] / "references"
 ORIGIN = {"source": "here", "source_sha256": "0" * 64, "licence": "none"}
 VGG16_PLACES = {
     "conv1_1": 0, "conv1_2": 2, "conv2_1": 5, "conv2_2": 7, "conv3_1": 10, "conv3_2": 12,
