@@ -3,6 +3,8 @@
 import ast
 import importlib
 import inspect
+import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,32 +17,8 @@ import jaxstyle
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "jaxstyle"
 
-WINGS = {
-    "errors": (),
-    "files": (),
-    "network": ("layers", "winograd", "convolution", "vgg"),
-    "settings": ("recipe", "presets", "text"),
-    "images": ("canvas", "picture_file"),
-    "weights": (
-        *("torch_pickle", "torch_file", "activations", "conventions"),
-        *("weight_file", "download", "pretrained"),
-    ),
-    "losses": ("statistics", "roots", "style", "variation", "terms"),
-    "machine": ("process", "memory", "devices", "placement"),
-    "judging": ("distances", "network", "verdict"),
-    "optimization": ("strips", "rows", "problem", "optimizer", "stepping"),
-    "painting": ("level", "painter", "variants", "sweep_rounds"),
-    "runs": (
-        *("request", "record", "inputs", "checkpoint"),
-        *("progress", "outputs", "keeper", "job", "plan"),
-    ),
-    "sweeps": ("grid", "folder", "inputs", "job", "sheet_layout", "sheet", "report"),
-    "cli": ("flags", "main"),
-    "run": (),
-    "__main__": (),
-}
-"""The wings and their modules, in order: a module imports only from wings before its own, and from
-modules before it in its own."""
+MAP = runpy.run_path(str(ROOT / "scripts" / "make_map.py"))
+WINGS: dict[str, tuple[str, ...]] = MAP["WINGS"]
 
 ORDER = [
     f"{wing}.{name}" if name else wing for wing, names in WINGS.items() for name in names or [""]
@@ -104,7 +82,14 @@ def ours(name: str, *, late: bool = True) -> set[str]:
 def test_the_wings_hold_every_module() -> None:
     inits = {"__init__"} | {f"{wing}.__init__" for wing, names in WINGS.items() if names}
     assert set(FILES) == set(ORDER) | inits
-    assert [wing for wing in WINGS if wing[0] != "_" and wing not in str(jaxstyle.__doc__)] == []
+    told = re.findall(r"^    (\w+)  ", str(jaxstyle.__doc__), re.MULTILINE)
+    assert told == [wing for wing in WINGS if wing != "__main__"]
+
+
+def test_the_map_in_contributing_is_the_one_that_the_script_makes() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    assert MAP["made_map"]() in page
+    assert MAP["with_map"](page) == page  # else: python scripts/make_map.py
 
 
 def test_no_wing_and_no_module_has_the_name_of_something_public() -> None:

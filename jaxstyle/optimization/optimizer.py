@@ -1,4 +1,4 @@
-"""Where the optimiser stands: how it begins, moves, goes on to a larger size and ends one."""
+"""Where the optimiser stands: how it begins, moves and how far, goes on to a larger size, ends."""
 
 import math
 from typing import NamedTuple

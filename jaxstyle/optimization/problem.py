@@ -1,4 +1,4 @@
-"""What is optimised at one size: the targets, the loss of a canvas, the learning rate of a step.
+"""What is optimised at one size: the targets, and the losses of a canvas.
 
 Pictures and canvases are (H, W, 3), normalised (`canvas.normalise`), float32. `Program` is static
 under jit; everything else is data.
