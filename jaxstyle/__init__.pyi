@@ -2,32 +2,25 @@
 
 __version__: str
 
-from .conv import Direct, Kernel, Winograd, prepare
 from .errors import DivergedError, InputError
-from .images import denormalise, load_picture, normalise
-from .levels import levels
-from .losses import (
-    Losses,
-    Moments,
-    content_loss,
-    gram,
-    moments,
-    squared_error,
-    style_loss,
-    total_variation,
-    weighted_losses,
-)
-from .objective import Problem, Program, Targets, canvas_losses, learning_rate, make_problem
-from .painting import paint, stylize
-from .places import Result, Setting
-from .presets import PRESETS, preset
-from .pretrained import load_weights
-from .recipe import Hyperparams, Recipe
-from .rounds import Tick, paint_settings
-from .state import State, begin
-from .sweeping import sweep
-from .transfer import Chunk, losses_of, steps
-from .vgg import VGG, features, widths_of
+from .images.canvas import denormalise, normalise
+from .images.picture_file import load_picture
+from .losses.statistics import Moments, moments, squared_error
+from .losses.style import gram, style_loss
+from .losses.terms import Losses, content_loss, weighted_losses
+from .losses.variation import total_variation
+from .network.convolution import Direct, Kernel, Winograd, prepare
+from .network.vgg import VGG, features, widths_of
+from .optimization.optimizer import State, begin, learning_rate
+from .optimization.problem import Problem, Program, Targets, canvas_losses, make_problem
+from .optimization.stepping import Chunk, losses_of, steps
+from .painting.level import levels
+from .painting.painter import paint, stylize
+from .painting.sweep_rounds import Tick, paint_settings, sweep
+from .painting.variants import Result, Setting
+from .settings.presets import PRESETS, preset
+from .settings.recipe import Hyperparams, Recipe
+from .weights.pretrained import load_weights
 
 __all__ = [
     "PRESETS",

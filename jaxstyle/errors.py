@@ -1,11 +1,14 @@
 """What can go wrong by the caller's doing, and how it is said: one line for a person.
 
-The library raises these; `run` alone turns them into messages and exit codes.
+The library raises these; `cli.main` alone turns them into messages and exit codes.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
+
+Say = Callable[[str], None]
+"""Is given lines for the person."""
 
 
 class InputError(ValueError):
@@ -36,3 +39,15 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """Returns "; did you mean X?" for the choice nearest to `name`, or nothing if none is near."""
     near = difflib.get_close_matches(name, list(choices), n=1)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def one_line(text: str) -> str:
+    r"""Returns a text for the screen: what cannot be printed, such as a line's end, becomes \n."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
+
+
+def quote(text: str) -> str:
+    """Returns a text from a file for a message: on one line, 80 characters at most."""
+    return repr(text if len(text) <= 80 else text[:77] + "...")

@@ -69,7 +69,7 @@ def machine() -> Row:
 
 def random_params() -> dict[str, dict[str, Any]]:
     """Draws a VGG-19 up to conv5_1, kernels (3, 3, in, out)."""
-    from jaxstyle.layers import block_of, required_conv_names
+    from jaxstyle.network.layers import block_of, required_conv_names
 
     random, channels, params = np.random.default_rng(0), 3, {}
     for name in required_conv_names("vgg19"):
@@ -83,10 +83,11 @@ def random_params() -> dict[str, dict[str, Any]]:
 
 def canvases(size: tuple[int, int]) -> list[Any]:
     """Returns the example photo and painting, normalised, in one size."""
-    from jaxstyle import images
+    from jaxstyle.images import picture_file
+    from jaxstyle.images.canvas import normalise, resize
 
-    pictures = [images.load_picture(path) for path in (CONTENT, STYLE)]
-    return [images.normalise(images.resize(p, size, resampling="bilinear")) for p in pictures]
+    pictures = [picture_file.load_picture(path) for path in (CONTENT, STYLE)]
+    return [normalise(resize(p, size, resampling="bilinear")) for p in pictures]
 
 
 def work(program: str, size: tuple[int, int], weights: str) -> None:
@@ -94,12 +95,12 @@ def work(program: str, size: tuple[int, int], weights: str) -> None:
 
     Answers with JSON lines: first its readiness, then the seconds and losses of the steps.
     """
-    from jaxstyle.room import compile_leanly, keep_freed_memory
+    from jaxstyle.machine.process import compile_leanly, keep_freed_memory
 
     if not program.startswith("torch"):
         compile_leanly()  # as the command line does, and what follows
         keep_freed_memory()
-        from jaxstyle.device import call_in_this_thread
+        from jaxstyle.machine.devices import call_in_this_thread
 
         call_in_this_thread()
     from jaxstyle import load_weights
@@ -125,7 +126,7 @@ def work(program: str, size: tuple[int, int], weights: str) -> None:
 def _jaxstyle_steps(program: str, params: Any, content: Any, style: Any) -> Iterator[Any]:
     """Yields once when compiled, then the seconds and losses of every step."""
     from jaxstyle import begin, make_problem, prepare, preset, steps
-    from jaxstyle.room import give_back
+    from jaxstyle.machine.process import give_back
 
     _, conv, memory = program.split("-")
     recipe, hyper = preset("book", steps=2**30, conv=conv, memory=memory)

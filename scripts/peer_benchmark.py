@@ -2,9 +2,10 @@
 
 Both are whole commands that paint the same photo and painting at the same size with the same
 network (pastiche 1.6.0 carries it, jaxstyle embeds it), from the start of Python to the picture. As
-they minimise different losses, a third network judges what they paint (`jaxstyle.judge`): pastiche
-saves its picture every few steps, and what counts is when it first was as near to the painting as
-at its end. jaxstyle paints once before it, with an empty cache, and once after it, compiled.
+they minimise different losses, a third network judges what they paint (`jaxstyle.judging.verdict`):
+pastiche saves its picture every few steps, and what counts is when it first was as near to the
+painting as at its end. jaxstyle paints once before it, with an empty cache, and once after it,
+compiled.
 
 pastiche needs an environment of its own (`python -m venv peer; peer/bin/pip install pastiche`),
 whose Python is given as `--peer peer/bin/python`; nothing of it is imported here.
@@ -39,9 +40,9 @@ def measure_against_pastiche(
       presets: of jaxstyle.
       out: a folder for the pictures.
     """
-    from jaxstyle.images import load_picture
-    from jaxstyle.judge import judge_of
-    from jaxstyle.judgeweights import judge_params
+    from jaxstyle.images.picture_file import load_picture
+    from jaxstyle.judging.network import judge_params
+    from jaxstyle.judging.verdict import judge_of
 
     judge = judge_of(judge_params(say=lambda line: print(line, file=sys.stderr)))
     pictures = [load_picture(path) for path in pair]

@@ -6,7 +6,8 @@
 The first judges pictures that are there. The second paints each pair of a table with the command
 line of jaxstyle, once for each --flags, and judges what comes of it; rows that name a `result`,
 another program's picture, are only judged, and what was painted of the same pair is compared with
-them. What the numbers mean is said in `jaxstyle.judge`. The network is fetched once, by pip.
+them. What the numbers mean is said in `jaxstyle.judging.verdict`. The network is fetched once, by
+pip.
 
 Exit codes: 0 done; 1 a run failed; 2 bad input.
 """
@@ -29,11 +30,25 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-from jaxstyle import compilation, distances, files, images, judge, judgeweights
-from jaxstyle.checks import check_is_file
-from jaxstyle.conv import Kernels
+from jaxstyle import files
 from jaxstyle.errors import InputError
-from jaxstyle.lettering import GAP, INK, LABEL, PALE, PAPER, TITLE, line_height, wrapped, write
+from jaxstyle.images import picture_file
+from jaxstyle.judging import distances, network
+from jaxstyle.judging import verdict as judge
+from jaxstyle.machine.devices import keep_programs
+from jaxstyle.network.convolution import Kernels
+from jaxstyle.runs.request import check_is_file
+from jaxstyle.sweeps.sheet_layout import (
+    GAP,
+    INK,
+    LABEL,
+    PALE,
+    PAPER,
+    TITLE,
+    line_height,
+    wrapped,
+    write,
+)
 
 HEADS = {
     "style_distance": "style",
@@ -77,8 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         parsed = parse(arguments)
         jobs = jobs_of(parsed)
-        kernels = judge.judge_kernels(judgeweights.judge_params(say=_say))
-        compilation.keep_programs()
+        kernels = judge.judge_kernels(network.judge_params(say=_say))
+        keep_programs()
         table = Table(as_json=parsed.json)
         table.begin()
         for row in judged(jobs, kernels, parsed):
@@ -165,7 +180,7 @@ def jobs_of(parsed: argparse.Namespace) -> list[Job]:
     results = [job.path for job in jobs if job.flags is None]
     for path in dict.fromkeys([*(path for job in jobs for path in job.pair[1:3]), *results]):
         check_is_file(path)
-        picture = images.load_picture(path)
+        picture = picture_file.load_picture(path)
         if path not in results:
             distances.size_to_judge(str(path), picture, parsed.size)
     for job in jobs:
@@ -239,10 +254,10 @@ def judged(jobs: Sequence[Job], kernels: Kernels, parsed: argparse.Namespace) ->
                 continue
         what = job.pair.content, job.pair.style
         if now is None or now[0] != what:
-            content, style = map(images.load_picture, what)
+            content, style = map(picture_file.load_picture, what)
             pair = judge.standard(kernels, content, style, size=parsed.size)
             now = what, pair, distances.main_axes(pair.content_maps)
-        found = judge.verdict(kernels, images.load_picture(job.path), now[1], axes=now[2])
+        found = judge.verdict(kernels, picture_file.load_picture(job.path), now[1], axes=now[2])
         yield Row(job.pair, job.label, job.path, found, seconds)
 
 
@@ -357,7 +372,7 @@ def sheet(rows: Sequence[Row]) -> bytes:
         for i, cell in enumerate(strip):
             whole.paste(cell, (GAP + i * (SHEET_SIDE + GAP), top))
         top += height
-    return images.encode(np.asarray(whole, "float32") / 255, ".png", {})
+    return picture_file.encode(np.asarray(whole, "float32") / 255, ".png", {})
 
 
 def _numbers(row: Row) -> str:
@@ -367,7 +382,7 @@ def _numbers(row: Row) -> str:
 
 
 def _cell(path: Path, label: str, told: str) -> Image.Image:
-    picture = Image.fromarray(images.load_picture(path))
+    picture = Image.fromarray(picture_file.load_picture(path))
     scale = SHEET_SIDE / max(picture.size)
     size = max(round(picture.width * scale), 1), max(round(picture.height * scale), 1)
     picture = picture.resize(size, Image.Resampling.LANCZOS)

@@ -14,8 +14,10 @@ import h5py
 import numpy as np
 import pytest
 
-from jaxstyle import images, weights
-from jaxstyle.layers import block_of, required_conv_names
+from jaxstyle.images import picture_file
+from jaxstyle.images.canvas import Picture
+from jaxstyle.network.layers import block_of, required_conv_names
+from jaxstyle.weights import weight_file
 
 # before jax is imported: every process that tests start shares what was compiled
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="jaxstyle-tests-"))
@@ -34,7 +36,7 @@ SHALLOW_FLAGS = ["--content-layers", "relu2_2", "--style-layers", "relu1_1,relu2
 
 def slim_params(
     architecture: str, seed: int = 0, *, widths: tuple[int, ...] = SLIM_WIDTHS
-) -> weights.Arrays:
+) -> weight_file.Arrays:
     """Returns random parameters of a VGG, by default of four to ten channels, with biases."""
     random = np.random.default_rng(seed)
     params, channels = {}, 3
@@ -56,7 +58,7 @@ def relative_rms(value, reference) -> float:
 
 
 def findings_of(worker: str, *arguments: str, flags: str) -> dict[str, Any]:
-    """Returns what a script of this folder finds with eight virtual devices, in a process."""
+    """Returns what a script beside the tests finds with eight virtual devices, in a process."""
     tests = Path(__file__).parent
     environment = {
         **os.environ,
@@ -90,30 +92,30 @@ def attributes(file: h5py.File) -> dict[str, object]:
 
 
 @pytest.fixture(scope="session")
-def params() -> weights.Arrays:
+def params() -> weight_file.Arrays:
     return slim_params("vgg19")
 
 
 @pytest.fixture(scope="session")
-def slim_file(tmp_path_factory: pytest.TempPathFactory, params: weights.Arrays) -> Path:
+def slim_file(tmp_path_factory: pytest.TempPathFactory, params: weight_file.Arrays) -> Path:
     """A weight file of a slim VGG-19."""
     path = tmp_path_factory.mktemp("weights") / "slim.h5"
     path.write_bytes(
-        weights.weight_bytes(params, source="random", source_sha256="0" * 64, licence="none")
+        weight_file.weight_bytes(params, source="random", source_sha256="0" * 64, licence="none")
     )
     return path
 
 
 @pytest.fixture(scope="session")
-def content() -> images.Picture:
+def content() -> Picture:
     """A piece of the example photo, of odd sides."""
-    return images.load_picture(EXAMPLES / "coffee.png")[100:167, 250:343]
+    return picture_file.load_picture(EXAMPLES / "coffee.png")[100:167, 250:343]
 
 
 @pytest.fixture(scope="session")
-def style() -> images.Picture:
+def style() -> Picture:
     """A piece of the example painting, of another size."""
-    return images.load_picture(EXAMPLES / "strokes.png")[40:109, 500:571]
+    return picture_file.load_picture(EXAMPLES / "strokes.png")[40:109, 500:571]
 
 
 @pytest.fixture

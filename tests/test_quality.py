@@ -11,9 +11,10 @@ import pytest
 from conftest import EXAMPLES, SHALLOW_FLAGS, slim_params
 from PIL import Image
 
-from jaxstyle import images, judgeweights
-from jaxstyle.judge import judge_of
-from jaxstyle.weights import weight_bytes
+from jaxstyle.images import picture_file
+from jaxstyle.judging import network
+from jaxstyle.judging.verdict import judge_of
+from jaxstyle.weights.weight_file import weight_bytes
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "quality.py"
 ONE = ["--content", "photo.png", "--style", "painting.png"]
@@ -35,9 +36,9 @@ def run(tmp_path: Path, quality: ModuleType, monkeypatch: pytest.MonkeyPatch, ca
     """Runs the script in a folder with small pictures; returns exit code, output and error."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("JAXSTYLE_CACHE", str(tmp_path / "cache"))
-    judgeweights.cached_path().parent.mkdir()
+    network.cached_path().parent.mkdir()
     data = weight_bytes(slim_params("vgg16"), source="", source_sha256="", licence="")
-    judgeweights.cached_path().write_bytes(data)
+    network.cached_path().write_bytes(data)
     for name, source in (("photo", "coffee"), ("painting", "strokes")):
         Image.open(EXAMPLES / f"{source}.png").resize((60, 40)).save(f"{name}.png")
     Image.open("photo.png").rotate(180).save("turned.png")
@@ -67,7 +68,9 @@ def test_json_is_a_line_for_every_result(run) -> None:
     (row,) = map(json.loads, out.splitlines())
     assert code == 0
     assert (row["file"], row["label"], row["seconds"]) == ("turned.png", "turned.png", None)
-    pictures = [images.load_picture(Path(f"{n}.png")) for n in ("turned", "photo", "painting")]
+    pictures = [
+        picture_file.load_picture(Path(f"{n}.png")) for n in ("turned", "photo", "painting")
+    ]
     for name, value in judge_of(slim_params("vgg16"))(*pictures).items():
         assert row[name] == pytest.approx(value, rel=1e-6)
 
@@ -76,7 +79,7 @@ def test_the_sheet_has_every_picture(run) -> None:
     """Enlarged to 480 pixels, four side by side, below each its name and numbers."""
     flags = [*ONE, "--size", "64", "turned.png", "photo.png", "painting.png"]
     assert run(*flags, "--sheet", "sheet.png")[0] == 0
-    sheet = images.load_picture(Path("sheet.png"))
+    sheet = picture_file.load_picture(Path("sheet.png"))
     assert sheet.shape[1] == 4 * 490 + 10
     for i, name in enumerate(("photo", "painting", "turned", "photo")):
         large = Image.open(f"{name}.png").resize((480, 320), Image.Resampling.LANCZOS)
@@ -109,7 +112,7 @@ def test_pairs_are_painted_with_each_flags_and_compared(run, slim_file: Path) ->
     ]
     assert rows[0]["seconds"] is None
     assert all(row["seconds"] > 0 for row in rows[1:5])
-    assert images.load_picture(Path("out/second-2.png")).shape == (32, 48, 3)
+    assert picture_file.load_picture(Path("out/second-2.png")).shape == (32, 48, 3)
     for row, label, mine in zip(rows[5:], "ab", rows[1:3], strict=True):
         assert (row["label"], row["pairs"], row["references"]) == (label, 2, 1)
         for name in ("style_distance", "content_distance"):

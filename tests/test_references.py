@@ -10,15 +10,17 @@ import PIL
 import pytest
 from conftest import EXAMPLES, relative_rms
 
-from jaxstyle import images
-from jaxstyle.conv import prepare
-from jaxstyle.layers import block_of, required_conv_names
-from jaxstyle.losses import gram, moments
-from jaxstyle.objective import Problem, canvas_losses, make_problem
-from jaxstyle.presets import preset
-from jaxstyle.state import begin
-from jaxstyle.transfer import steps
-from jaxstyle.vgg import features
+from jaxstyle.images import picture_file
+from jaxstyle.images.canvas import STD, normalise, resize
+from jaxstyle.losses.statistics import moments
+from jaxstyle.losses.style import gram
+from jaxstyle.network.convolution import prepare
+from jaxstyle.network.layers import block_of, required_conv_names
+from jaxstyle.network.vgg import features
+from jaxstyle.optimization.optimizer import begin
+from jaxstyle.optimization.problem import Problem, canvas_losses, make_problem
+from jaxstyle.optimization.stepping import steps
+from jaxstyle.settings.presets import preset
 
 REFERENCES = Path(__file__).parent / "references"
 CONVS = ("direct", "winograd")
@@ -53,8 +55,7 @@ class Reference:
         # each sends its gradient elsewhere: measured 0.0032 and 0.0116
         self.gradient_rounding = 3e-2 if (file, conv) == ("vgg19-full", "winograd") else 1e-5
         self.canvases = {
-            key: images.normalise(self.arrays[f"pictures/{key}"])
-            for key in ("content", "style", "second")
+            key: normalise(self.arrays[f"pictures/{key}"]) for key in ("content", "style", "second")
         }
         self.params = self._stored() if "weights/conv1_1/kernel" in self.arrays else self._drawn()
         self.kernels = prepare(self.params, conv=conv)
@@ -199,7 +200,7 @@ def test_trajectory_at_a_small_learning_rate(plain: Reference) -> None:
         )
     )
     for step in (20, 40, 60):
-        difference = np.abs(canvases[step] - kept[step]) * images.STD * 255
+        difference = np.abs(canvases[step] - kept[step]) * STD * 255
         assert difference.mean() < 0.5, step
 
 
@@ -244,7 +245,7 @@ def test_full_width_trajectories() -> None:
     # rounding grows: CPUs with AVX2 end 3e-4 apart from the recorded run, with AVX-512 1.2e-3
     np.testing.assert_allclose(found[10:, 3], expected[10:, 3], rtol=3e-3)
     canvas = recorded.arrays["trajectory_lr_0.01/canvases"][0]
-    assert (np.abs(canvases[20] - canvas) * images.STD * 255).mean() < 0.5
+    assert (np.abs(canvases[20] - canvas) * STD * 255).mean() < 0.5
 
 
 def resize_cases() -> list[dict]:
@@ -258,9 +259,11 @@ def test_resize_is_torchvisions_to_the_pixel(case: dict) -> None:
         expected = arrays[f"{case['name']}/resized"]
         stored = f"{case['name']}/picture"
         picture = (
-            arrays[stored] if stored in arrays else images.load_picture(EXAMPLES / case["file"])
+            arrays[stored]
+            if stored in arrays
+            else picture_file.load_picture(EXAMPLES / case["file"])
         )
-    found = images.resize(picture, tuple(case["size"]), resampling="bilinear")
+    found = resize(picture, tuple(case["size"]), resampling="bilinear")
     if case["name"] == "crop_aspect" and int(PIL.__version__.split(".")[0]) < 13:
         # narrower and taller at once: Pillow before 13 rounds between its two passes elsewhere
         assert np.abs(found.astype(int) - expected).max() <= 1
@@ -271,4 +274,4 @@ def test_resize_is_torchvisions_to_the_pixel(case: dict) -> None:
 def test_normalisation_is_torchvisions_to_the_bit() -> None:
     with np.load(REFERENCES / "resize.npz") as arrays:
         picture, expected = arrays["normalised/picture"], arrays["normalised/image"]
-    np.testing.assert_array_equal(images.normalise(picture), expected)
+    np.testing.assert_array_equal(normalise(picture), expected)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import EXAMPLES
 
-from jaxstyle import images
+from jaxstyle.images import picture_file
 
 ROOT = Path(__file__).parents[1]
 EMBEDDED = ROOT / "weights" / "vgg19-oxford.h5"
@@ -42,7 +42,7 @@ def test_contents(wheel: Path) -> None:
         names = set(archive.namelist())
         weights = archive.read("jaxstyle/data/vgg19-oxford.h5")
     assert weights == EMBEDDED.read_bytes()
-    assert {"jaxstyle/py.typed", "jaxstyle/page.html", "jaxstyle/data/README.md"} <= names
+    assert {"jaxstyle/py.typed", "jaxstyle/sweeps/page.html", "jaxstyle/data/README.md"} <= names
     assert any(name.endswith("licenses/NOTICE") for name in names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert {name.split("/")[0].split("-")[0] for name in names} == {"jaxstyle"}
@@ -67,7 +67,7 @@ def test_it_paints_from_another_folder(wheel: Path, tmp_path: Path) -> None:
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout == "coffee-strokes.png\n"
-    code = "import jaxstyle.pretrained as p; print(p.find_weights('embedded').path)"
+    code = "import jaxstyle.weights.pretrained as p; print(p.find_weights('embedded').path)"
     found = subprocess.run(
         [sys.executable, "-c", code],
         cwd=elsewhere,
@@ -87,10 +87,10 @@ def test_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert len(blocks) == 2
     source = "".join(blocks).replace("size=300", "size=48").replace("steps=100", "steps=2")
     for name, file in (("coffee.png", "photo.jpg"), ("strokes.png", "painting.jpg")):
-        images.Image.open(EXAMPLES / name).save(file)
+        picture_file.Image.open(EXAMPLES / name).save(file)
     exec(compile(source, "README.md", "exec"), {})
     for name in ("result", *range(6)):
-        assert images.load_picture(tmp_path / f"{name}.png").shape == (32, 48, 3)
+        assert picture_file.load_picture(tmp_path / f"{name}.png").shape == (32, 48, 3)
 
 
 def test_nothing_is_left_to_fill_in() -> None:

@@ -1,0 +1,239 @@
+"""The command line itself: the only place that prints and exits.
+
+Exit codes: 0 done; 1 the run failed (a loss became NaN, a disk is full, no network); 2 bad input;
+130 and 143 stopped by Ctrl-C and SIGTERM.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jaxstyle.cli import flags
+from jaxstyle.errors import InputError, one_line
+from jaxstyle.machine.process import Interruption, compile_leanly, keep_freed_memory, works_ahead
+from jaxstyle.runs import request
+from jaxstyle.runs.request import check_files
+from jaxstyle.settings.presets import PRESETS
+from jaxstyle.settings.text import shown
+
+
+def command() -> NoReturn:
+    """Is the process: runs the command line and ends with its exit code.
+
+    Python would wait for a thread that still compiles what nobody wants any more.
+    """
+    code = main()
+    if works_ahead():
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or never there
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit code; `arguments` default to the process's."""
+    with Interruption(os._exit) as interruption:
+        try:
+            parsed = flags.parse(arguments)
+            if parsed is None:
+                return _list_presets()
+            if parsed.collect is not None:
+                return _collect(parsed.collect, as_json=parsed.json)
+            compile_leanly()
+            keep_freed_memory()
+            if parsed.sweep is not None:
+                return _sweep(parsed, interruption)
+            return _run(parsed, interruption)
+        except InputError as error:
+            say(f"error: {error}")
+            return 2
+        except KeyboardInterrupt:
+            say("stopped before the first step was finished: nothing to save")
+            return interruption.exit_code
+        except BrokenPipeError:  # whoever read what is printed has left
+            return 1
+        except (OSError, MemoryError) as error:
+            say(f"error: {_reason(error)}")
+            return 1
+
+
+def _run(arguments: request.Request, interruption: Interruption) -> int:
+    stream = None if arguments.quiet else sys.stderr
+    try:
+        output = check_files(arguments)
+        from jaxstyle.runs.checkpoint import find_start
+        from jaxstyle.runs.inputs import read_inputs
+
+        inputs = read_inputs(arguments, output, say=say, stream=stream)
+        if arguments.plan:
+            return _plan(inputs, arguments)
+        start = find_start(arguments, output, inputs, say=say)
+    except InputError as error:
+        if arguments.devices.distributed is None:
+            raise
+        say(f"error: {error}; telling the other processes")
+        from jaxstyle.runs.job import tell_refusal  # imports jax
+
+        tell_refusal(arguments)
+        return 2
+    from jaxstyle.runs.job import (
+        Job,
+        run_job,  # jax is imported here, after all that can be refused
+    )
+
+    job = Job(arguments, inputs, output, start, interruption, say, stream)
+    alone = arguments.devices.distributed is None
+    outcome = run_job(job) if alone else _run_with_others(run_job, job)
+    if outcome.is_told:
+        judged = {} if outcome.judged is None else {"judged": outcome.judged}
+        facts = outcome.record | judged
+        _print_outcome(outcome.path, outcome.seconds, facts, as_json=arguments.json)
+    return outcome.exit_code
+
+
+def _run_with_others(run_job: Callable[[Any], Any], job: Any) -> Any:
+    """Does this process's part of a run; if it fails, ends it at once.
+
+    The others learn of it by that. Python's own way out waits for them, and they for this process.
+    """
+    try:
+        with _own_output():
+            return run_job(job)
+    except (OSError, MemoryError) as error:
+        say(f"error: {_reason(error)}")
+        os._exit(1)
+
+
+@contextlib.contextmanager
+def _own_output() -> Iterator[None]:
+    """Keeps from standard output what gloo, which connects processes on CPUs, prints there."""
+    with contextlib.ExitStack() as undo:
+        with contextlib.suppress(OSError):
+            kept = os.dup(1)
+            undo.callback(os.close, kept)
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            undo.callback(os.close, nowhere)
+            os.dup2(nowhere, 1)
+            undo.callback(os.dup2, kept, 1)
+        yield
+
+
+def _plan(inputs: Any, arguments: request.Request) -> int:
+    """Prints what a run would take."""
+    from jaxstyle.runs.plan import (
+        explained,
+        trial,  # imports jax
+    )
+
+    note = _say_nothing if arguments.quiet else say
+    found = trial(inputs, arguments.device, say=say, note=note)
+    if arguments.json:
+        ways = [each._asdict() for each in found.ways]
+        _print(json.dumps({**found._asdict(), "ways": ways}).encode())
+    else:
+        _print("\n".join(explained(found)).encode())
+    return 0
+
+
+def _sweep(arguments: request.Request, interruption: Interruption) -> int:
+    """Paints a sweep, or what is missing of it, and gathers what is there."""
+    stream = None if arguments.quiet else sys.stderr
+    from jaxstyle.sweeps.inputs import is_done, read_sweep
+
+    if arguments.plan:
+        raise InputError("--plan is for one run: leave out --sweep and --sweep-file")
+
+    sweep = read_sweep(arguments, say=say, stream=stream)
+    from jaxstyle.sweeps.job import (
+        SweepJob,
+        run_sweep,  # imports jax
+    )
+
+    run_sweep(SweepJob(sweep, arguments.device, arguments.devices, interruption, say, stream))
+    names = [each.run.name for each in sweep.runs]
+    done = sum(is_done(sweep, each) for each in sweep.runs)
+    if not done and interruption.received:
+        raise KeyboardInterrupt
+    if not done:  # a share of a sweep that has fewer settings than shares
+        say("nothing of this sweep was to be done here, and nothing is done yet")
+        return 0
+    if not interruption.received:
+        return _collect(sweep.folder, names, as_json=arguments.json)
+    _collect(sweep.folder, names, as_json=arguments.json)
+    say(f"stopped with {done} of {len(names)} done; the same command paints the others")
+    return interruption.exit_code
+
+
+def _collect(folder: Path, names: Sequence[str] | None = None, *, as_json: bool) -> int:
+    """Gathers the runs that are in a sweep's folder; says which failed."""
+    from jaxstyle.sweeps.folder import SUMMARIES
+    from jaxstyle.sweeps.report import gather_and_summarise, overview
+
+    entries = gather_and_summarise(folder, names)
+    if as_json:
+        _print(json.dumps({"output": str(folder), "results": overview(entries)}).encode())
+    else:
+        _print(b"\n".join(os.fsencode(folder / name) for name in SUMMARIES))
+    failed = [each["name"] for each in entries if each["failure"] is not None]
+    if failed:
+        shown_names = ", ".join(failed[:5]) + (", ..." if len(failed) > 5 else "")
+        say(f"{len(failed)} of {len(entries)} failed: {shown_names}")
+    return int(bool(failed))
+
+
+def _print_outcome(
+    path: Path | None, seconds: float, facts: dict[str, Any], *, as_json: bool
+) -> None:
+    """Prints where the picture is, or all that is known of the run as JSON."""
+    if as_json:
+        output = None if path is None else str(path)
+        _print(json.dumps({"output": output, "seconds": round(seconds, 3), **facts}).encode())
+    elif path is not None:
+        _print(os.fsencode(path))  # a name need not be valid text
+
+
+def _print(line: bytes) -> None:
+    """Prints a line for programs, on standard output, unless the caller has closed it."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(line + b"\n")
+        sys.stdout.flush()
+
+
+def say(line: str) -> None:
+    """Prints a line for the person, on standard error; that nobody can read it is no error."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):
+            print(f"jaxstyle: {one_line(line)}", file=sys.stderr, flush=True)
+
+
+def _say_nothing(line: str) -> None:
+    """Is given what `--quiet` keeps silent."""
+
+
+def _reason(error: BaseException) -> str:
+    """Returns an error of the system as one line."""
+    if isinstance(error, MemoryError):
+        return "not enough memory: choose a smaller --size"
+    return " ".join(str(error).split())
+
+
+def _list_presets() -> int:
+    for name, preset in PRESETS.items():
+        print(f"{name}: {preset.about}")
+        for settings in (preset.recipe, preset.hyper):
+            for each in dataclasses.fields(settings):
+                if each.metadata:
+                    flag = each.name.replace("_", "-")
+                    print(f"    --{flag} {shown(getattr(settings, each.name))}")
+    return 0
+
+
+if __name__ == "__main__":
+    command()

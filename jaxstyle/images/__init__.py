@@ -1,0 +1,1 @@
+"""Pictures: their files, their sizes, and canvases."""

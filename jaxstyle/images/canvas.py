@@ -1,0 +1,128 @@
+"""The sizes of pictures, how they are resized, and pictures as canvases.
+
+A *picture* is an array (H, W, 3), RGB in sRGB: uint8 on the way in, float32 in [0, 1] on the way
+out. A *canvas* is the same in the network's input space: (picture - MEAN) / STD per channel, in
+float32, roughly -2.1 to 2.6.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from jaxstyle.errors import InputError
+from jaxstyle.settings.recipe import Recipe, Size
+
+MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+STD = np.array([0.229, 0.224, 0.225], np.float32)
+"""Of ImageNet's pictures, per channel; what torchvision's weights were trained on."""
+
+LEAST_ENLARGED = 16
+"""Pixels of the short side of a style picture that is enlarged: a smaller one has no style."""
+
+_FILTERS = {"lanczos": Image.Resampling.LANCZOS, "bilinear": Image.Resampling.BILINEAR}
+
+Picture = NDArray[np.uint8]
+
+
+def as_picture(array: Any, *, name: str) -> Picture:
+    """Returns an array given through the API as (H, W, 3) uint8.
+
+    Args:
+      array: (H, W, 3), uint8, or floating point in [0, 1], which is rounded to 8 bits.
+      name: what to call it in an error.
+
+    Raises:
+      InputError: another shape, type or range.
+    """
+    try:
+        picture = np.asarray(array)
+    except ValueError:  # lists of unequal lengths
+        raise InputError(f"{name} must be an array (H, W, 3), got {type(array)}") from None
+    if picture.ndim != 3 or picture.shape[-1] != 3 or picture.size == 0:
+        raise InputError(f"{name} must be an array (H, W, 3), got shape {picture.shape}")
+    if picture.dtype == np.uint8:
+        return picture
+    if not np.issubdtype(picture.dtype, np.floating):
+        raise InputError(f"{name} must be uint8 or floating point, got {picture.dtype}")
+    if not (picture.min() >= 0 and picture.max() <= 1):  # NaN is refused as well
+        raise InputError(f"{name}: floating-point pictures must lie in [0, 1]")
+    return np.rint(picture * 255).astype(np.uint8)  # type: ignore[no-any-return]
+
+
+def fitted_size(picture: Picture, size: Size, scale: float) -> tuple[int, int]:
+    """Returns (H, W) of a picture painted at `scale` times `size`; see `recipe.Size`."""
+    height, width = picture.shape[:2]
+    if isinstance(size, tuple):
+        return _scaled(size[0], scale), _scaled(size[1], scale)
+    factor = scale * min(size / max(height, width), 1)
+    return _scaled(height, factor), _scaled(width, factor)
+
+
+def sizes_of(
+    content: Picture, style: Picture, recipe: Recipe, scale: float = 1.0
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Returns (H, W) of both pictures painted at `scale` times a recipe's size.
+
+    With "auto" scales the long sides of both are alike, be it that the style is enlarged: strokes
+    then are as large beside the photo at every size, and a large picture is like its preview.
+    """
+    canvas = fitted_size(content, recipe.size, scale)
+    if recipe.scales != "auto" or isinstance(recipe.size, tuple):
+        return canvas, fitted_size(style, recipe.size, scale)
+    height, width = style.shape[:2]
+    factor = max(canvas) / max(height, width)
+    if min(height, width) < LEAST_ENLARGED:
+        factor = min(factor, 1)
+    return canvas, (_scaled(height, factor), _scaled(width, factor))
+
+
+def _scaled(side: int, factor: float) -> int:
+    """Rounds half up, so that 1.5 is 2 and 2.5 is 3."""
+    return max(1, int(side * factor + 0.5))
+
+
+def check_large_enough(name: str, size: tuple[int, int], least: int) -> None:
+    """Raises InputError if a picture of (H, W) has fewer than `least` pixels either way."""
+    if min(size) < least:
+        raise InputError(
+            f"the {name} picture, {size[0]}x{size[1]} at this size, is too small: layers as deep"
+            f" as these need {least} pixels each way; choose a larger picture or --size"
+        )
+
+
+def resize(picture: Picture, size: tuple[int, int], *, resampling: str) -> Picture:
+    """Resizes to (H, W) with antialiasing, on 8 bits: equal neighbours stay equal.
+
+    With "bilinear" this is what torchvision's Resize does to a Pillow image.
+    """
+    if picture.shape[:2] == size:
+        return picture
+    image = Image.fromarray(picture).resize(size[::-1], _FILTERS[resampling])
+    return np.asarray(image)
+
+
+def resize_floats(picture: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Resizes a painted picture, float32 in [0, 1], to (H, W) by Lanczos, on 8 bits."""
+    if picture.shape[:2] == size:
+        return picture
+    resized = resize(as_picture(picture, name="picture"), size, resampling="lanczos")
+    return resized.astype(np.float32) / np.float32(255)
+
+
+def normalise(picture: NDArray[Any]) -> NDArray[np.float32]:
+    """Returns the canvas of a picture: (picture - MEAN) / STD, all in float32.
+
+    Args:
+      picture: (H, W, 3), uint8, which is divided by 255 first, or floating point in [0, 1].
+    """
+    scaled = picture.astype(np.float32)
+    if picture.dtype == np.uint8:
+        scaled = scaled / np.float32(255)
+    return (scaled - MEAN) / STD
+
+
+def denormalise(canvas: Any) -> NDArray[np.float32]:
+    """Returns the picture of a canvas: float32, clipped to [0, 1]."""
+    return (np.asarray(canvas, np.float32) * STD + MEAN).clip(0, 1)

@@ -1,0 +1,153 @@
+"""Picture files to arrays and back: any kind of image becomes 8-bit sRGB.
+
+A *picture* is an array (H, W, 3), RGB in sRGB: uint8 on the way in, float32 in [0, 1] on the way
+out.
+"""
+
+import io
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
+
+from jaxstyle.errors import InputError
+from jaxstyle.images.canvas import Picture
+from jaxstyle.settings.recipe import MOST_PIXELS
+
+_T = TypeVar("_T")
+
+_OPAQUE = {"1": "L", "L": "L", "LA": "L", "CMYK": "CMYK"}
+"""Modes whose colours an ICC profile may describe as they are; all others become RGB first."""
+
+
+def load_picture(path: Path | str) -> Picture:
+    """Reads a picture file, upright, in sRGB, over white where it is transparent.
+
+    Returns:
+      (H, W, 3) uint8. Of an animation, the first frame; of several pages, the first.
+
+    Raises:
+      InputError: no such file, not a picture, cut off, or more than `MOST_PIXELS` pixels.
+    """
+    return _opened(Path(path), lambda image: np.asarray(to_srgb(_upright(image))))
+
+
+def read_text(path: Path) -> dict[str, str]:
+    """Returns the texts that a PNG file carries, by keyword; empty if it has none.
+
+    Raises:
+      InputError: as `load` does.
+    """
+
+    def texts(image: Image.Image) -> dict[str, str]:
+        image.load()  # texts may come after the pixels
+        return {key: str(value) for key, value in getattr(image, "text", {}).items()}
+
+    return _opened(path, texts)
+
+
+def _opened(path: Path, use: Callable[[Image.Image], _T]) -> _T:
+    """Returns what `use` makes of the image in a file; every fault is an InputError of one line."""
+    if not path.is_file():
+        what = "is a folder, not a picture" if path.is_dir() else "does not exist"
+        raise InputError(f"{path} {what}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of half of what it refuses
+            with Image.open(path) as image:
+                return use(image)
+    except Image.DecompressionBombError:
+        raise InputError(f"{path} has more than {MOST_PIXELS:,} pixels: make it smaller") from None
+    except UnidentifiedImageError:
+        raise InputError(
+            f"{path} is not a picture of a kind that can be read, such as PNG, JPEG, WebP or TIFF"
+        ) from None
+    except Exception as error:  # Pillow's decoders raise whatever a broken file makes them
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path} cannot be read, it is cut off or damaged: {reason}") from None
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turns the image as its EXIF orientation says, if it says so readably."""
+    image.load()
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # broken EXIF raises many kinds; the pixels are good
+        return image
+
+
+def encode(picture: NDArray[np.float32], suffix: str, text: dict[str, str]) -> bytes:
+    """Returns a picture file as bytes, tagged as sRGB; the same arguments give the same bytes.
+
+    Args:
+      picture: (H, W, 3) in [0, 1]; rounded half to even to 8 bits.
+      suffix: ".png", ".webp", ".jpg" or ".jpeg". WebP and JPEG: quality 95, JPEG without chroma
+        subsampling.
+      text: keywords and texts for the file; PNG only.
+    """
+    image = Image.fromarray(np.rint(picture * 255).astype(np.uint8))
+    file = io.BytesIO()
+    if suffix == ".png":
+        image.save(file, "PNG", pnginfo=_png_chunks(text))
+    else:
+        kind = "WEBP" if suffix == ".webp" else "JPEG"
+        image.save(file, kind, quality=95, subsampling=0, icc_profile=_srgb_profile())
+    return file.getvalue()
+
+
+def _png_chunks(text: dict[str, str]) -> PngImagePlugin.PngInfo:
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add(b"sRGB", b"\0")  # rendering intent: perceptual
+    for keyword, value in text.items():
+        chunks.add_itxt(keyword, value)
+    return chunks
+
+
+def _srgb_profile() -> bytes:
+    """Returns an ICC profile of sRGB without the time of its making, which differs every run."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return profile[:24] + bytes(12) + profile[36:]
+
+
+def to_srgb(image: Image.Image) -> Image.Image:
+    """Returns an 8-bit sRGB image without transparency, whatever came in."""
+    profile = image.info.get("icc_profile")
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        image = _eight_bit_grey(image)
+    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
+    picture = _srgb(image.convert(_OPAQUE.get(image.mode, "RGB")), profile)
+    if alpha is None:
+        return picture
+    return Image.composite(picture, Image.new("RGB", image.size, "white"), alpha)
+
+
+def _eight_bit_grey(image: Image.Image) -> Image.Image:
+    """Scales 16-bit grey by 1/257; Pillow's own conversion would clip it at 255.
+
+    Mode "F" has no agreed range: [0, 1], [0, 255] or [0, 65535] is guessed from its maximum, as is
+    mode "I", which holds 16-bit PNGs in some versions.
+    """
+    values = np.nan_to_num(np.asarray(image, np.float64), posinf=0.0, neginf=0.0)
+    top = values.max(initial=0.0)
+    full = 65535.0 if image.mode != "F" else next(t for t in (1, 255, 65535, top) if top <= t)
+    scaled = np.clip(values / max(full, top) * 255, 0, 255)
+    return Image.fromarray(np.rint(scaled).astype(np.uint8))
+
+
+def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Converts L, RGB or CMYK to sRGB by an ICC profile, or plainly if that cannot be used."""
+    if profile:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            converted = ImageCms.profileToProfile(
+                image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+            )
+        except (ImageCms.PyCMSError, OSError):  # broken, or of another kind of colours
+            converted = None
+        if converted is not None:
+            return converted
+    return image.convert("RGB")

@@ -1,0 +1,1 @@
+"""The losses, as functions of sums over features; nothing here knows the network."""

@@ -1,0 +1,83 @@
+"""Sums over the positions of feature maps: all that the losses know of a picture's features.
+
+Feature maps enter once, as sums over their positions (`moments`, `squared_error`): sums of parts
+of a picture add up to those of the whole. All losses are functions of these sums, and nothing in
+this wing knows the network. Formulas: Gatys, Ecker & Bethge 2016 with the normalisation of Dive
+into Deep Learning, "Neural Style Transfer"; where we differ from the paper it is said.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+
+class Moments(NamedTuple):
+    """Sums over the positions of a feature map with C channels."""
+
+    outer_sum: jax.Array
+    """(C, C): of each position's outer product with itself."""
+    sum: jax.Array
+    """(C,): of the features."""
+    positions: jax.Array | int
+    """How many positions."""
+
+
+class SquaredError(NamedTuple):
+    """The squared differences of two feature maps, summed, and how many values there are."""
+
+    sum: jax.Array
+    values: jax.Array | int
+
+
+class Sums(NamedTuple):
+    """All that the losses need to know of a picture's features; parts of a picture add up."""
+
+    content: dict[str, SquaredError]
+    """By content layer."""
+    style: dict[str, Moments]
+    """By style layer."""
+
+
+def moments(feature_map: jax.Array) -> Moments:
+    """Returns the moments of a feature map (h, w, C)."""
+    flat = feature_map.reshape(-1, feature_map.shape[-1])
+    return Moments(_outer_sum(flat), flat.sum(0), flat.shape[0])
+
+
+@jax.custom_vjp
+def _outer_sum(flat: jax.Array) -> jax.Array:
+    """Returns (C, C), the sum of the outer products of the rows of (positions, C).
+
+    Its gradient is one product, F (G + G^T), where autodiff would make two.
+    """
+    return jnp.matmul(flat.T, flat, precision=lax.Precision.HIGHEST)
+
+
+def _outer_sum_forward(flat: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return _outer_sum(flat), flat
+
+
+def _outer_sum_backward(flat: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
+    symmetric = gradient + gradient.T
+    return (jnp.matmul(flat, symmetric, precision=lax.Precision.HIGHEST),)
+
+
+_outer_sum.defvjp(_outer_sum_forward, _outer_sum_backward)
+
+
+def squared_error(feature_map: jax.Array, target: jax.Array) -> SquaredError:
+    """Returns the summed squared difference of two feature maps.
+
+    Raises:
+      ValueError: they are not of one shape.
+    """
+    if feature_map.shape != target.shape:
+        raise ValueError(f"feature maps of shapes {feature_map.shape} and {target.shape}")
+    return SquaredError(jnp.sum(jnp.square(feature_map - target)), target.size)
+
+
+def energy(m: Moments) -> jax.Array:
+    """Returns the mean square of the features, a scalar."""
+    return jnp.trace(m.outer_sum) / (m.positions * m.outer_sum.shape[0])

@@ -1,0 +1,1 @@
+"""The machine: memory, this process, devices, and what is placed on them."""

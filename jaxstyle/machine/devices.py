@@ -1,0 +1,261 @@
+"""Devices: choosing them, their errors, several processes at work together, programs kept."""
+
+import contextlib
+import hashlib
+import logging
+import os
+import platform
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from jaxstyle import files
+from jaxstyle.errors import InputError, Say
+from jaxstyle.machine.memory import NO_LIMIT, Room, memory_left
+from jaxstyle.settings.text import read_shard
+
+NVIDIA_SIGNS = (Path("/proc/driver/nvidia/version"), Path("/dev/nvidia0"), Path("/dev/dxg"))
+"""Files that are there if the driver of an NVIDIA GPU is loaded (the last: in WSL)."""
+
+CUDA_INSTALL = "pip install -U 'jax[cuda13]'"
+
+HEARTBEAT_SECONDS = 30
+"""After so long without a sign of life a process counts as lost; jax's own default is 100."""
+
+_T = TypeVar("_T")
+
+MOST_BYTES = 2**30
+"""Of all programs kept; those not used for longest are deleted first."""
+
+
+def choose_device(name: str | None, *, say: Say) -> jax.Device:
+    """Returns the device to paint on; mentions a GPU that lies idle.
+
+    Raises:
+      InputError: jax has no such device.
+    """
+    logging.getLogger("jax._src.xla_bridge").setLevel(logging.ERROR)  # we say it ourselves
+    if name == "cpu":
+        # leaves a GPU's memory alone
+        jax.config.update("jax_platforms", "cpu")  # type: ignore[no-untyped-call]
+    platforms = os.environ.get("JAX_PLATFORMS", "")
+    try:
+        device = jax.devices(name)[0]
+    except (RuntimeError, AssertionError) as error:  # the latter for a plugin that is not there
+        hint = f"; for an NVIDIA GPU: {CUDA_INSTALL}" if name == "gpu" else ""
+        reason = " ".join(str(error).split()) or f"JAX_PLATFORMS is {platforms!r}"
+        raise InputError(f"jax finds no device {name or 'at all'}: {reason}{hint}") from None
+    chosen = name or platforms
+    if device.platform == "cpu" and not chosen and _nvidia_gpu_present():
+        say(f"an NVIDIA GPU is present, but this jax cannot use it; to use it: {CUDA_INSTALL}")
+    return device
+
+
+def choose_devices(
+    name: str | None, *, most: int | None, distributed: str | None, say: Say
+) -> list[jax.Device]:
+    """Finds the other processes, if any, and returns the devices that share one picture.
+
+    Args:
+      name: of the kind, see `choose_device`.
+      most: how many to use, of each process; None is one, or with `distributed` all.
+      distributed: see `join`.
+      say: is given warnings.
+
+    Raises:
+      InputError: jax has no such device, or the other processes cannot be found.
+    """
+    join(distributed)
+    if (most or 1) <= 1 and distributed is None:
+        call_in_this_thread()
+        return [choose_device(name, say=say)]
+    device = choose_device(name, say=say)
+    devices = devices_for(device.platform, most)
+    there = len(jax.local_devices(backend=device.platform))
+    if most is not None and there < most:
+        say(
+            f"warning: {most} devices were asked for; of {device.device_kind} there"
+            f" {'is' if there == 1 else 'are'} {there}"
+        )
+    return devices
+
+
+def call_in_this_thread() -> None:
+    """Has the thread that calls a CPU do the call, where `process.keep_freed_memory` is of use.
+
+    Before jax looks for devices. One CPU alone: several would wait for each other.
+    """
+    jax.config.update("jax_cpu_enable_async_dispatch", False)  # type: ignore[no-untyped-call]
+
+
+def cpu_is_divided() -> bool:
+    """Whether jax was told to make several devices of the CPU."""
+    several: bool = jax.config.jax_num_cpu_devices > 1  # type: ignore[attr-defined]
+    return several or "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+
+
+def kind_of(devices: Sequence[jax.Device]) -> str:
+    """Returns the kind of devices, and how many if there are several: "4 x cpu"."""
+    count = f"{len(devices)} x " if len(devices) > 1 else ""
+    return f"{count}{devices[0].device_kind}"
+
+
+def memories(devices: Sequence[jax.Device]) -> int:
+    """Returns how many memories there are: a process's CPU devices have one in common."""
+    if devices[0].platform == "cpu":
+        return len({each.process_index for each in devices})
+    return len(devices)
+
+
+def _nvidia_gpu_present() -> bool:
+    return any(path.exists() for path in NVIDIA_SIGNS)
+
+
+def device_room(device: jax.Device) -> Room:
+    """Returns how much memory may be used on a device; CPUs and some others only have limits."""
+    stats = device.memory_stats() or {}
+    if "bytes_limit" in stats:
+        left = stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+        return Room(left, f"the memory of {device.device_kind}")
+    return memory_left() if device.platform == "cpu" else Room(NO_LIMIT, "no known limit")
+
+
+def of_the_system(error: jax.errors.JaxRuntimeError) -> Exception:
+    """Returns XLA's error as one of the system's, with the first line of what it says."""
+    text = str(error)
+    if "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower():
+        return MemoryError(text)
+    return OSError(f"the device failed: {text.splitlines()[0] if text else 'no reason given'}")
+
+
+def join(where: str | None) -> None:
+    """Finds the other processes; must come before anything that uses a device.
+
+    Args:
+      where: None for a process on its own; "auto" where jax finds the others by itself (TPU pods,
+        Slurm, Open MPI); else "HOST:PORT,I/N", the address of the first process and which one
+        this is, counted from 1.
+
+    Raises:
+      InputError: the others cannot be found.
+    """
+    if where is None:
+        return
+    with contextlib.suppress(AttributeError):  # not every jax has this switch
+        # it would take SIGTERM away from `Interruption`
+        jax.config.update("jax_enable_preemption_service", False)  # type: ignore[no-untyped-call]
+    try:
+        if where == "auto":
+            jax.distributed.initialize(heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
+        else:
+            address, _, place = where.rpartition(",")
+            number, count = read_shard(place)
+            jax.distributed.initialize(
+                coordinator_address=address,
+                num_processes=count,
+                process_id=number - 1,
+                heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+            )
+    except (RuntimeError, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"the other processes cannot be found (--distributed): {reason}") from None
+
+
+def devices_for(platform: str, most: int | None) -> list[jax.Device]:
+    """Returns the devices of a kind, of each process at most so many."""
+    found: list[jax.Device] = []
+    for process in range(jax.process_count()):
+        own = [each for each in jax.devices(platform) if each.process_index == process]
+        found += own[:most]
+    return found
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes what all have made together."""
+    return jax.process_index() == 0
+
+
+def same(number: float) -> float:
+    """Returns the first process's number, on which all can act alike."""
+    if jax.process_count() == 1:
+        return number
+    exact = np.frombuffer(np.float64(number).tobytes(), np.uint8)  # a float would be rounded
+    everyone = multihost_utils.broadcast_one_to_all(exact)
+    return float(np.asarray(everyone, np.uint8).view(np.float64)[0])
+
+
+def all_have(text: str) -> bool:
+    """Whether every process has given this very text."""
+    if jax.process_count() == 1:
+        return True
+    digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)
+    everyone = np.asarray(multihost_utils.process_allgather(digest))
+    return bool((everyone.reshape(-1, digest.size) == digest).all())
+
+
+def together(check: Callable[[], _T]) -> _T:
+    """Returns what a check does, unless any process's check refuses to go on.
+
+    Raises:
+      InputError: this one's, or that another one refused.
+    """
+    try:
+        result = check()
+    except InputError:
+        agree([True])
+        raise
+    if any(agree([False])):
+        raise InputError("another of the processes cannot begin; it says why")
+    return result
+
+
+def agree(flags: Sequence[bool]) -> list[bool]:
+    """Returns for each flag whether any process has it set: all see the same, whatever they see."""
+    if jax.process_count() == 1 or not flags:
+        return list(flags)
+    everyone = np.asarray(multihost_utils.process_allgather(np.array(flags)))
+    return list(map(bool, everyone.reshape(-1, len(flags)).max(axis=0)))
+
+
+def keep_programs() -> None:
+    """Has jax keep every compiled program, and take it from there, from now on in this process.
+
+    Where the environment or the caller has chosen a folder (JAX_COMPILATION_CACHE_DIR) or has
+    switched jax's cache off (JAX_ENABLE_COMPILATION_CACHE), that is respected. A folder that
+    cannot be written means no cache; a file in it that cannot be read is compiled anew, and jax
+    warns.
+    """
+    # in an application that makes errors of warnings, a damaged cache is still none
+    warnings.filterwarnings("default", message=".*persistent compilation cache.*")
+    config: Any = jax.config  # which has no types
+    if config.jax_compilation_cache_dir is None:
+        folder = files.cache_folder() / f"compiled-{_processor()}"
+        if not _writable(folder):
+            return
+        config.update("jax_compilation_cache_dir", str(folder))
+        config.update("jax_compilation_cache_max_size", MOST_BYTES)
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        config.update("jax_persistent_cache_min_compile_time_secs", 0)  # by default 1
+
+
+def _processor() -> str:
+    """Returns a short name of this kind of processor: a home folder may serve many machines."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        kind = next(line for line in lines if line.startswith(("flags", "Features")))
+    except (OSError, StopIteration):
+        kind = f"{platform.machine()} {platform.processor()}"
+    return hashlib.sha256(kind.encode()).hexdigest()[:12]
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK | os.X_OK)

@@ -1,0 +1,207 @@
+"""Values on several devices: the rows of one picture, or one value of each kind on every device.
+
+A picture whose rows are shared out is padded with rows of zeros until the rows of every block's
+maps divide; each device has a part of every map. XLA's partitioner does the rest: it sends the rows
+at the edges to the neighbour before every convolution, and adds up the sums over the devices.
+
+In a sweep each process puts and takes what is on its own devices; nothing here communicates. On a
+mesh of one device all is as in a single run, to the program itself, which is then compiled only
+once for both.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, SingleDeviceSharding
+from jax.sharding import PartitionSpec as P
+from jax.typing import ArrayLike
+from numpy.typing import NDArray
+
+ROWS_AXIS = "rows"
+SHARED: Any = P(ROWS_AXIS)  # type: ignore[no-untyped-call]
+"""Each device has some of the rows."""
+
+SAME: Any = P()  # type: ignore[no-untyped-call]
+"""Each has all."""
+
+DIVISOR = 16
+"""A device's rows are a multiple of this, so that four pools leave whole rows."""
+
+SWEEP_AXIS = "sweep"
+EACH: Any = P(SWEEP_AXIS)  # type: ignore[no-untyped-call]
+"""Another value on every device."""
+
+_T = TypeVar("_T")
+
+
+class Rows(NamedTuple):
+    """How the rows of a picture are shared out; hashable, static under jit."""
+
+    mesh: Mesh
+    height: int
+    """Of the picture; the rows below it are padding."""
+
+
+class SharedPicture:
+    """A picture (H, W, C) whose rows are on several devices, padded.
+
+    To whoever looks at it, it is an array without padding, which is fetched when it is asked for.
+    Where the devices are several processes', all of these must ask, at the same point.
+    """
+
+    def __init__(self, padded: jax.Array, height: int) -> None:
+        self._padded, self._height = padded, height
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(H, W, C)."""
+        return (self._height, *self._padded.shape[1:])
+
+    @property
+    def dtype(self) -> Any:
+        """Of its values."""
+        return self._padded.dtype
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Returns a copy of the whole picture, on the host."""
+        if self._padded.is_fully_addressable:
+            whole = np.asarray(self._padded)
+        else:
+            whole = np.asarray(multihost_utils.process_allgather(self._padded, tiled=True))
+        return np.array(whole[: self._height], dtype)
+
+
+def rows_mesh(devices: Sequence[jax.Device]) -> Mesh:
+    """Returns the mesh of these devices along the rows."""
+    return Mesh(np.array(devices), (ROWS_AXIS,))
+
+
+def own_of(devices: Sequence[jax.Device]) -> jax.Device:
+    """Returns the first of these devices that is this process's."""
+    return next(each for each in devices if each.process_index == jax.process_index())
+
+
+def of_several_processes(rows: Rows | None) -> bool:
+    """Whether the devices are more than one process's."""
+    return rows is not None and len({each.process_index for each in rows.mesh.devices.flat}) > 1
+
+
+def copy_to_all(tree: _T, mesh: Mesh) -> _T:
+    """Puts a copy of the tree on every one of this process's devices."""
+    if mesh.size == 1:
+        return put_on_one(tree, mesh)
+    sharding = NamedSharding(mesh, SAME)
+
+    def copy(leaf: Any) -> jax.Array:
+        parts = [jax.device_put(leaf, device) for device in mesh.local_devices]
+        return jax.make_array_from_single_device_arrays(np.shape(leaf), sharding, parts)
+
+    copied: _T = jax.tree.map(copy, tree)
+    return copied
+
+
+def put_on_one(tree: _T, mesh: Mesh) -> _T:
+    """Puts a tree on the only device of a mesh.
+
+    What is there anyway is left alone: told where to be, it would make another program.
+    """
+    device = mesh.local_devices[0]
+    if jnp.zeros(()).devices() == {device}:
+        return tree
+    put: _T = jax.device_put(tree, device)
+    return put
+
+
+def share_out(picture: ArrayLike, mesh: Mesh) -> jax.Array:
+    """Pads a picture (H, W, C) and puts its rows on the devices, in order."""
+    whole = np.asarray(picture)
+    multiple = DIVISOR * mesh.size
+    height = math.ceil(whole.shape[0] / multiple) * multiple
+
+    def part(index: Any) -> NDArray[Any]:
+        rows = whole[index]  # of those that are not there, none
+        start, stop, _ = index[0].indices(height)
+        return np.pad(rows, ((0, stop - start - len(rows)), (0, 0), (0, 0)))
+
+    shape = (height, *whole.shape[1:])
+    return jax.make_array_from_callback(shape, NamedSharding(mesh, SHARED), part)
+
+
+def share_out_all(tree: _T, rows: Rows | None) -> _T:
+    """Shares out every picture of a tree, and gives each device a copy of all numbers."""
+    if rows is None:
+        return tree
+    mesh = rows.mesh
+
+    def put(leaf: Any) -> jax.Array:
+        return share_out(leaf, mesh) if np.ndim(leaf) == 3 else copy_to_all(leaf, mesh)
+
+    shared: _T = jax.tree.map(put, tree)
+    return shared
+
+
+def as_seen(tree: _T, rows: Rows | None) -> _T:
+    """Returns a tree that was shared out as it is to be seen: each a `SharedPicture`."""
+    if rows is None:
+        return tree
+    height = rows.height
+    seen: _T = jax.tree.map(
+        lambda leaf: SharedPicture(leaf, height) if np.ndim(leaf) == 3 else leaf, tree
+    )
+    return seen
+
+
+def sweep_mesh(devices: Sequence[jax.Device]) -> Mesh:
+    """Returns the mesh of these devices along one axis."""
+    return Mesh(np.array(devices), (SWEEP_AXIS,))
+
+
+def spread(trees: Sequence[_T], mesh: Mesh) -> _T:
+    """Puts the i-th tree on the i-th of this process's devices.
+
+    Returns:
+      One tree of arrays with a new leading axis, as long as the mesh; without it if that is 1.
+    """
+    if mesh.size == 1:
+        return put_on_one(trees[0], mesh)
+    sharding = NamedSharding(mesh, EACH)
+    devices = mesh.local_devices
+    parts = [
+        jax.device_put(_with_axis(tree), device)
+        for tree, device in zip(trees, devices, strict=True)
+    ]
+
+    def join(*leaves: jax.Array) -> jax.Array:
+        shape = (mesh.size, *leaves[0].shape[1:])
+        return jax.make_array_from_single_device_arrays(shape, sharding, list(leaves))
+
+    joined: _T = jax.tree.map(join, *parts)
+    return joined
+
+
+@jax.jit
+def _with_axis(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree)
+
+
+def local_parts(array: jax.Array) -> list[NDArray[Any]]:
+    """Returns what `spread` put, now from the devices, in the same order, as copies.
+
+    On CPUs what is no copy would look at memory that the next steps take over.
+    """
+    if isinstance(array.sharding, SingleDeviceSharding):
+        return [np.array(array)]
+    shards = sorted(array.addressable_shards, key=lambda shard: shard.index[0].start or 0)
+    return [np.array(np.asarray(shard.data)[0]) for shard in shards]
+
+
+def local_trees(tree: _T) -> list[_T]:
+    """Returns the trees that `spread` put, as they are now, see `local_parts`."""
+    leaves, structure = jax.tree.flatten(tree)
+    parts = zip(*map(local_parts, leaves), strict=True)
+    return [jax.tree.unflatten(structure, each) for each in parts]

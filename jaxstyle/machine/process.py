@@ -1,0 +1,145 @@
+"""This process: Ctrl-C and SIGTERM, how XLA compiles, what becomes of freed memory.
+
+One signal means "finish this step and save", two mean "at once".
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import sys
+import threading
+import types
+from collections.abc import Callable, Iterator
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+THREADS_AHEAD = "jaxstyle-ahead"
+"""How the names of threads begin that do work ahead of time."""
+
+_WRITING = threading.Lock()
+
+LEAN_FLAG = "--xla_cpu_enable_concurrency_optimized_scheduler"
+"""Switched off, XLA orders a CPU program's work to need less memory: about half in strips."""
+
+TESTED_JAXLIBS = ("0.10.2",)
+"""A flag that a jaxlib does not know aborts the process."""
+
+
+class Interruption:
+    """While entered, notes the first signal, and has the second end the process.
+
+    A Python handler waits until a computation hands the main thread back. So the second signal is
+    seen by a thread of its own, through the bytes that the system's handler writes to a socket.
+
+    Attributes:
+      received: the first signal's number, or 0.
+    """
+
+    def __init__(self, leave: Callable[[int], object]) -> None:
+        """Takes `leave`, which ends the process at once with an exit code: `os._exit`."""
+        self.received = 0
+        self._leave = leave
+        self._painting = False
+        self._before: dict[signal.Signals, object] = {}
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
+        self._old_wakeup = -1
+
+    def __enter__(self) -> "Interruption":
+        threading.Thread(target=self._watch, daemon=True).start()
+        self._old_wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        self._before = {
+            each: signal.signal(each, self._note)
+            for each in SIGNALS
+            if signal.getsignal(each) != signal.SIG_IGN  # as under nohup: it shall stay ignored
+        }
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each, handler in self._before.items():
+            signal.signal(each, handler)  # type: ignore[arg-type]
+        signal.set_wakeup_fd(self._old_wakeup)
+        self._writer.close()  # which ends the thread
+
+    def _watch(self) -> None:
+        count = 0
+        with self._reader:
+            while number := self._reader.recv(1):
+                count += number[0] in SIGNALS
+                if count == 2:
+                    with _WRITING:
+                        self._leave(128 + number[0])
+
+    def _note(self, number: int, frame: types.FrameType | None) -> None:
+        self.received = self.received or number
+        if not self._painting:
+            raise KeyboardInterrupt
+
+    def note_other(self) -> None:
+        """Takes note that another process, with which this one works, was told to stop."""
+        self.received = self.received or signal.SIGINT
+
+    @contextlib.contextmanager
+    def noted_only(self) -> Iterator[None]:
+        """Inside, a signal is noted for the caller to look at; outside it raises at once."""
+        self._painting = True
+        try:
+            yield
+        finally:
+            self._painting = False
+
+    @property
+    def exit_code(self) -> int:
+        """130 for Ctrl-C, 143 for SIGTERM, as shells report them."""
+        return 128 + (self.received or signal.SIGINT)
+
+
+def works_ahead() -> bool:
+    """Whether a thread is still at work for what nobody may want any more, see `painter.begun`."""
+    return any(each.name.startswith(THREADS_AHEAD) for each in threading.enumerate())
+
+
+@contextlib.contextmanager
+def unbreakable() -> Iterator[None]:
+    """Lets a second signal wait while a file is written, so that no part stays behind."""
+    with _WRITING:
+        yield
+
+
+def compile_leanly() -> None:
+    """Sets `LEAN_FLAG` for this process, before jax is imported; an own XLA_FLAGS wins."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "jax" in sys.modules or LEAN_FLAG in flags:
+        return
+    from importlib import metadata  # 20 ms that --help need not wait for
+
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        if metadata.version("jaxlib") in TESTED_JAXLIBS:
+            os.environ["XLA_FLAGS"] = f"{flags} {LEAN_FLAG}=false".strip()
+
+
+def compiles_leanly() -> bool:
+    """Whether `LEAN_FLAG` is set for this process."""
+    return f"{LEAN_FLAG}=false" in os.environ.get("XLA_FLAGS", "")
+
+
+def keep_freed_memory() -> None:
+    """Has the C library keep freed memory for the next call, until `give_back`.
+
+    A call on the device frees its working memory at its end, and takes as much for the next one.
+    From the system it would come as pages of zeros, one by one: a quarter of a step at 300x450.
+    Of use where the main thread itself does the call, see `devices.call_in_this_thread`.
+    """
+    mmap_max, trim_threshold, never = -4, -1, -1  # glibc's malloc.h
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # other C libraries
+        library = ctypes.CDLL(None)
+        library.mallopt(mmap_max, 0)
+        library.mallopt(trim_threshold, never)
+
+
+def give_back() -> None:
+    """Has the C library give freed memory back: a compiler leaves half a gigabyte of it."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # glibc alone has this
+        ctypes.CDLL(None).malloc_trim(0)

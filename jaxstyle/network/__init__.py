@@ -1,0 +1,1 @@
+"""VGG: its tables, the convolutions, the features, the Flax module."""

@@ -1,0 +1,174 @@
+"""The 3x3 convolution with frozen kernels: what it and its gradient need is prepared once.
+
+Arrays are NHWC and float32 (or float64, for tests); kernels HWIO. Padding is one row and column
+of zeros, stride 1, as everywhere in VGG.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.typing import ArrayLike
+
+from jaxstyle.errors import InputError
+from jaxstyle.network import winograd
+from jaxstyle.network.layers import CONVS, block_of
+
+Params = Mapping[str, Mapping[str, ArrayLike]]
+"""By layer: {"conv1_1": {"kernel": (3, 3, in, out), "bias": (out,)}, ...}."""
+
+FEWEST_CHANNELS = 16
+"""Below this Winograd's sums cost more than its products save."""
+
+MOST_CHANNELS_F6 = 128
+LEAST_SAVING_F6 = 0.83
+LEAST_PIXELS_F6 = 50_000
+"""F(6x6,3x3) instead of F(4x4,3x3) up to so many channels in, where its multiplications are
+at most so many times the other's, for images of at least so many pixels: measured on two cores. At
+150x225 steps took as long either way, and its program a third longer to compile."""
+
+
+class Direct(NamedTuple):
+    """One layer's weights for the plain convolution, in both directions."""
+
+    forward: jax.Array
+    """(3, 3, in, out)."""
+    backward: jax.Array | None
+    """(3, 3, out, in): turned by 180 degrees, channels swapped; carries gradients back. None where
+    no gradient is wanted."""
+    bias: jax.Array
+    """(out,)."""
+
+
+class Winograd(NamedTuple):
+    """One layer's weights for Winograd's convolution; one set serves both directions."""
+
+    transformed: tuple[jax.Array, ...]
+    """n arrays (n, in, out): 4 or 7 times the size of the plain kernel."""
+    bias: jax.Array
+    """(out,)."""
+
+
+Kernel = Direct | Winograd
+Kernels = dict[str, Kernel]
+
+
+def prepare(
+    params: Params,
+    *,
+    conv: str = "auto",
+    size: tuple[int, int] | None = None,
+    gradients: bool = True,
+    like: Kernels | None = None,
+) -> Kernels:
+    """Returns the kernels that `features` takes, from plain parameters; to be done once.
+
+    Half precision is raised to float32. Kernels work for images of any size; `size` only decides
+    what is fastest.
+
+    Args:
+      params: by layer.
+      conv: "direct", the plain convolution; "winograd", Winograd's in every layer; "auto",
+        Winograd's on a CPU in every layer but conv1_1, and the plain one elsewhere: the libraries
+        of GPUs and TPUs choose by themselves. The two differ by rounding: some 1e-6 of a feature
+        map, relative RMS.
+      size: (H, W) of the images to come; None for about 300x450.
+      gradients: whether any will be taken; if not, the plain convolution needs half the memory.
+      like: kernels of the same parameters, prepared for another size; layers for which both sizes
+        want the same are shared.
+
+    Raises:
+      InputError: another word.
+    """
+    if conv not in CONVS:
+        raise InputError(f"conv {conv!r} is none of {', '.join(CONVS)}")
+    if conv == "auto" and not _on_cpu():
+        conv = "direct"
+    kernels = {}
+    for name, layer in params.items():
+        tile, known = _tile(name, np.shape(layer["kernel"]), conv, size), (like or {}).get(name)
+        if known is not None and _fits(known, tile, gradients=gradients):
+            kernels[name] = known
+        else:
+            kernels[name] = _prepare_layer(layer, tile, gradients=gradients)
+    return kernels
+
+
+def _fits(kernel: Kernel, tile: int, *, gradients: bool) -> bool:
+    """Whether a layer prepared earlier is what would be prepared now."""
+    if isinstance(kernel, Winograd):
+        return len(kernel.transformed) == tile + 2
+    return tile == 0 and gradients == (kernel.backward is not None)
+
+
+def _on_cpu() -> bool:
+    """Whether arrays go to a CPU unless told otherwise."""
+    return {each.platform for each in jnp.zeros(()).devices()} == {"cpu"}
+
+
+def _tile(name: str, shape: tuple[int, ...], conv: str, size: tuple[int, int] | None) -> int:
+    """Returns Winograd's m for a layer's kernel of a shape, 0 for the plain convolution."""
+    channels, outputs = shape[2:]
+    if conv == "direct" or (conv == "auto" and min(channels, outputs) < FEWEST_CHANNELS):
+        return 0
+    size = size or (300, 450)
+    if size[0] * size[1] < LEAST_PIXELS_F6:
+        return 4
+    height, width = (max(1, side >> (block_of(name) - 1)) for side in size)
+    four, six = (winograd.products_per_channel(m, height, width) for m in (4, 6))
+    return 6 if channels <= MOST_CHANNELS_F6 and six <= LEAST_SAVING_F6 * four else 4
+
+
+def _prepare_layer(layer: Mapping[str, ArrayLike], tile: int, *, gradients: bool) -> Kernel:
+    kernel = layer["kernel"]
+    if tile or not isinstance(kernel, jax.Array):
+        kernel = np.asarray(kernel)  # numpy turns it without compiling anything
+    dtype = jnp.promote_types(jnp.result_type(kernel), jnp.float32)
+    bias = jnp.asarray(layer["bias"], dtype)
+    if tile:
+        rows = winograd.transform(kernel, tile)
+        return Winograd(tuple(jnp.asarray(row, dtype) for row in rows), bias)
+    turned = jnp.asarray(kernel[::-1, ::-1].swapaxes(2, 3), dtype) if gradients else None
+    return Direct(jnp.asarray(kernel, dtype), turned, bias)
+
+
+@jax.custom_vjp
+def convolve(image: jax.Array, kernel: Kernel) -> jax.Array:
+    """Convolves and adds the bias: (N, H, W, in) to (N, H, W, out).
+
+    The gradient reaches the image only. The kernel is frozen: its gradient is reported as zero,
+    and forward-mode differentiation is not offered. In return the way back is a convolution of
+    the same kind, which keeps its speed inside loops, where XLA's transposed one on CPUs does not.
+    """
+    return _same(image, kernel, turned=False) + kernel.bias
+
+
+def _convolve_forward(image: jax.Array, kernel: Kernel) -> tuple[jax.Array, Kernel]:
+    return convolve(image, kernel), kernel
+
+
+def _convolve_backward(kernel: Kernel, gradient: jax.Array) -> tuple[jax.Array, None]:
+    return _same(gradient, kernel, turned=True), None
+
+
+convolve.defvjp(_convolve_forward, _convolve_backward)
+
+
+def _same(image: jax.Array, kernel: Kernel, *, turned: bool) -> jax.Array:
+    if isinstance(kernel, Winograd):
+        result: jax.Array = winograd.convolve(image, kernel.transformed, turned=turned)
+        return result
+    weights = kernel.backward if turned else kernel.forward
+    if weights is None:
+        raise ValueError("these kernels were prepared without gradients")
+    return lax.conv_general_dilated(
+        image,
+        weights,
+        window_strides=(1, 1),
+        padding="SAME",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        precision=lax.Precision.HIGHEST,  # accelerators would otherwise round to 8 or 10 bits
+    )

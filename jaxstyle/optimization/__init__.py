@@ -1,0 +1,1 @@
+"""One size: its sums and its problem, the optimiser, the jitted steps."""

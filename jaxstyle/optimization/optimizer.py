@@ -1,0 +1,163 @@
+"""Where the optimiser stands: how it begins, moves and how far, goes on to a larger size, ends."""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+
+from jaxstyle.images.canvas import MEAN, STD
+from jaxstyle.losses.variation import Duals, no_duals
+from jaxstyle.optimization.problem import Problem, Program
+
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+"""Adam's constants: the book's, which are PyTorch's defaults."""
+
+BETA2_POWER = 0.8
+"""Of the beta2 that increases, 1 - n ** -power: Shazeer & Stern 2018, "Adafactor", section 7.2."""
+
+_ADAM = optax.scale_by_adam(b1=BETA1, b2=BETA2, eps=EPSILON)
+
+HELD = 2 / 3
+"""The part of a size's steps that "hold-cosine" does at full learning rate, where content and style
+settle soonest; the cosine then takes out the noise of large steps."""
+
+
+class State(NamedTuple):
+    """Where the optimiser stands; it is donated: a state that was passed on is used up."""
+
+    canvas: jax.Array
+    """(H, W, 3), normalised."""
+    optimizer: optax.ScaleByAdamState
+    step: jax.Array
+    """Steps done since the run began."""
+    good: jax.Array
+    """The last canvas whose loss and gradient were finite."""
+    failed: jax.Array
+    """Whether a loss or the gradient was not finite; from then on nothing changes."""
+    duals: Duals | tuple[()] = ()
+    """Of proximal steps, see `ready`."""
+    average: jax.Array | tuple[()] = ()
+    """Of this size's canvases, if the program shows that, see `averaged`."""
+
+
+def begin(canvas: ArrayLike, *, step: int | jax.Array = 0) -> State:
+    """Returns the state before the first step, `step` of which come before this canvas."""
+    canvas = jnp.asarray(canvas)
+    return State(
+        canvas.copy(), _ADAM.init(canvas), jnp.int32(step), canvas.copy(), jnp.array(False)
+    )
+
+
+def ready(state: State, program: Program) -> State:
+    """Returns the state with all that this program's steps hand on: duals, an average."""
+    if program.tv_step == "proximal" and not state.duals:
+        state = state._replace(duals=no_duals(state.canvas))
+    if program.average and isinstance(state.average, tuple):
+        state = state._replace(average=state.canvas.copy())
+    return state
+
+
+def shown(state: State) -> jax.Array:
+    """Returns the canvas that a state shows: the average, if there is one."""
+    return state.canvas if isinstance(state.average, tuple) else state.average
+
+
+def averaged(average: jax.Array, canvas: jax.Array, count: jax.Array, *, decay: float) -> jax.Array:
+    """Returns the average of a size's canvases after step `count` of it, counted from 1.
+
+    The exponential moving average of all canvases, the first one included, corrected for its
+    start: a canvas weighs `decay` times as much as the next (crowsonkb's style-transfer-pytorch).
+    """
+    new = (1 - decay) / -jnp.expm1((count + 1) * math.log(decay))
+    return average + new.astype(canvas.dtype) * (canvas - average)
+
+
+LOWEST, HIGHEST = (0 - MEAN) / STD, (1 - MEAN) / STD
+"""Black and white, normalised."""
+
+
+def displayable(canvas: jax.Array) -> jax.Array:
+    """Returns the canvas (H, W, 3) with every value clipped to black at least, white at most."""
+    return jnp.clip(canvas, jnp.asarray(LOWEST, canvas.dtype), jnp.asarray(HIGHEST, canvas.dtype))
+
+
+def enlarged(
+    canvas: ArrayLike, shape: tuple[int, ...], *, step: int | jax.Array, clip: bool = False
+) -> State:
+    """Returns the state in which the next size begins, from the canvas that the last one left.
+
+    The canvas is interpolated cubically; Adam begins anew. Its moments, resized, were worse: their
+    squares still hold the first, huge gradients and keep the steps at the new size too small. The
+    photo's own detail, added to the canvas, did not help: total variation takes it out again.
+    """
+    canvas = jnp.asarray(canvas)
+    if canvas.shape != shape:
+        resized: jax.Array = jax.image.resize(canvas, shape, "cubic")
+        canvas = displayable(resized) if clip else resized
+    return begin(canvas, step=step)
+
+
+def closed(state: State, *, step: int) -> State:
+    """Returns the state that ends a size, from the one after a further step.
+
+    The further step tells the losses of the last canvas, which it leaves in `good`. A second state
+    for it would take 48 bytes a pixel where memory is scarcest. Adam is at its beginning again,
+    unless the further step could not be done.
+
+    Args:
+      state: after the further step.
+      step: how many steps were done before it.
+    """
+    if state.failed:
+        return state._replace(failed=jnp.array(False))
+    return begin(state.good, step=step)
+
+
+def adam(
+    gradient: jax.Array, state: optax.ScaleByAdamState, *, beta2: str = "constant"
+) -> tuple[jax.Array, jax.Array, optax.ScaleByAdamState]:
+    """Returns Adam's mean gradient, what it is divided by, and the next state.
+
+    Kingma & Ba 2015, algorithm 1: a step moves against mean / root, root being that of the mean
+    square, plus epsilon.
+
+    The moments are optax's. Its bias corrections 1 - beta ** n are off by 1e-5 in float32 at first,
+    enough for a run to leave the book's; here they are -expm1(n log beta), exact to rounding.
+
+    Args:
+      gradient: of any shape.
+      state: from `optax.scale_by_adam`.
+      beta2: "constant", BETA2; or "increasing", 1 - n ** -BETA2_POWER at step n. It begins with 0,
+        so its mean square needs no correction. A few hundred steps are no more than BETA2's memory,
+        in which the first gradients of a size, many times the later ones, keep all steps small.
+    """
+    before = state.nu
+    _, state = _ADAM.update(gradient, state)
+    count = state.count.astype(gradient.dtype)
+    mean = state.mu / -jnp.expm1(count * math.log(BETA1))
+    if beta2 == "constant":
+        square = state.nu / -jnp.expm1(count * math.log(BETA2))
+    else:
+        new = count**-BETA2_POWER
+        square = (1 - new) * before + new * jnp.square(gradient)
+        state = state._replace(nu=square)
+    return mean, jnp.sqrt(square) + EPSILON, state
+
+
+def learning_rate(step: jax.Array | int, problem: Problem) -> jax.Array:
+    """Returns the learning rate of a step, counted from 0 over the whole run.
+
+    With schedule "step": learning_rate * decay_rate ** (step // decay_every). optax's own drops one
+    step late for many intervals under jit. The cosine schedules count the steps of this size.
+    """
+    hyper = problem.hyper
+    if problem.program.schedule == "step":
+        drops = jnp.asarray(step // hyper.decay_every, jnp.float32)
+        return hyper.learning_rate * jnp.power(hyper.decay_rate, drops)
+    done = jnp.asarray(step - problem.first_step, jnp.float32) / problem.steps
+    if problem.program.schedule == "hold-cosine":
+        done = jnp.maximum((done - HELD) / (1 - HELD), 0)
+    return hyper.learning_rate * 0.5 * (1 + jnp.cos(jnp.pi * done))

@@ -1,0 +1,281 @@
+"""What is optimised at one size: the targets, and the losses of a canvas.
+
+Pictures and canvases are (H, W, 3), normalised (`canvas.normalise`), float32. `Program` is static
+under jit; everything else is data.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from jax.typing import ArrayLike
+
+from jaxstyle.losses.statistics import Sums, energy, moments, squared_error
+from jaxstyle.losses.style import STYLE_LOSSES, style_distance
+from jaxstyle.losses.terms import Losses, content_loss, weighted_losses
+from jaxstyle.machine.placement import Rows, copy_to_all, share_out
+from jaxstyle.network.convolution import Kernels, Params
+from jaxstyle.network.layers import block_of, resolve_taps
+from jaxstyle.network.vgg import features
+from jaxstyle.optimization.rows import shared_features, shared_sums
+from jaxstyle.optimization.strips import strip_features, strip_sums
+from jaxstyle.settings.recipe import Hyperparams, Recipe, field_names
+
+jax.tree_util.register_dataclass(
+    Hyperparams, data_fields=list(field_names(Hyperparams)), meta_fields=[]
+)
+
+
+LEAST_ENERGY = 1e-15
+"""By which features' squared errors are divided at least: those of black pictures may all be 0."""
+
+
+LEAST_RATIO = 0.5
+"""Of a photo's energy to the painting's, where the content's weight depends on it."""
+
+
+class Targets(NamedTuple):
+    """What the canvas shall come to resemble."""
+
+    content: dict[str, jax.Array]
+    """By content layer, the content's features (h, w, C)."""
+    style: dict[str, Any]
+    """By style layer, what the style loss compares with, such as the style's Gram matrix."""
+    content_energy: dict[str, jax.Array]
+    """By content layer, the mean square of the content's features."""
+    style_energy: dict[str, jax.Array]
+    """By content layer, the mean square of the style's features."""
+
+
+class Program(NamedTuple):
+    """What of a recipe decides the compiled program of a size; hashable, static under jit."""
+
+    content_layers: tuple[str, ...]
+    """Plain names that the weights have, as are `style_layers`."""
+    style_layers: tuple[str, ...]
+    pooling: str
+    schedule: str
+    tv_step: str = "gradient"
+    beta2: str = "constant"
+    style_loss: str = "gram"
+    balance: str = "book"
+    clip: bool = False
+    average: float = 0.0
+    strips: bool = False
+    """Whether features are computed in strips of rows, see `strips`."""
+    rows: Rows | None = None
+    """How the canvas lies on several devices, see `placement`; None on one."""
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["kernels", "targets", "hyper", "first_step", "steps"],
+    meta_fields=["program"],
+)
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """All that a step needs besides the state; a pytree in which the program is static."""
+
+    kernels: Kernels
+    targets: Targets
+    hyper: Hyperparams
+    program: Program
+    first_step: int = 0
+    """How many steps of the run come before this size."""
+    steps: int
+    """How many steps this size has."""
+
+
+def resolve(recipe: Recipe, kernels: Kernels | Params) -> Program:
+    """Returns a recipe's program, with plain layer names: relu4_last becomes relu4_4.
+
+    Raises:
+      InputError: the weights have no such layer, or two names mean the same one.
+    """
+    taps = recipe.content_layers, recipe.style_layers
+    content, style = (resolve_taps(each, sorted(kernels)) for each in taps)
+    same = {name: getattr(recipe, name) for name in Program._fields if hasattr(recipe, name)}
+    same |= {"content_layers": content, "style_layers": style}
+    return Program(**same, strips=recipe.memory == "strips")
+
+
+@partial(jax.jit, static_argnames=("program", "style_rows"))
+def make_targets(
+    kernels: Kernels,
+    content: jax.Array,
+    style: jax.Array,
+    *,
+    program: Program,
+    style_rows: Rows | None = None,
+) -> Targets:
+    """Returns the targets of a content and a style, both (H, W, 3), normalised, of any sizes.
+
+    On several devices both are shared out, the style as `style_rows` says.
+    """
+    maps_of: Any = strip_features if program.strips else features
+    if program.rows is not None:
+        maps_of = partial(shared_features, height=program.rows.height)
+    taps = tuple(dict.fromkeys(program.style_layers + program.content_layers))
+    of_style = program._replace(rows=style_rows, style_layers=taps)
+    sums = picture_sums(kernels, style, {}, program=of_style).style
+    maps = maps_of(kernels, content, taps=program.content_layers, pooling=program.pooling)
+    target_of = STYLE_LOSSES[program.style_loss].target_of
+    return Targets(
+        maps,
+        {tap: target_of(sums[tap]) for tap in program.style_layers},
+        {tap: _mean_square(each, tap, content.shape, program) for tap, each in maps.items()},
+        {tap: _energy(energy(sums[tap])) for tap in program.content_layers},
+    )
+
+
+def _mean_square(
+    feature_map: jax.Array, tap: str, picture: tuple[int, ...], program: Program
+) -> jax.Array:
+    """Returns the mean square of a map's values; rows below the picture are zero, not counted."""
+    height = picture[0] if program.rows is None else program.rows.height
+    values = (height >> (block_of(tap) - 1)) * feature_map.shape[1] * feature_map.shape[2]
+    return _energy(jnp.sum(jnp.square(feature_map)) / values)
+
+
+def _energy(mean_square: jax.Array) -> jax.Array:
+    """Returns a mean square by which can be divided, also where all features are 0."""
+    return jnp.maximum(mean_square, LEAST_ENERGY)
+
+
+def picture_sums(
+    kernels: Kernels, picture: jax.Array, content: Mapping[str, jax.Array], *, program: Program
+) -> Sums:
+    """Returns all that the losses need to know of a picture's features (H, W, 3).
+
+    The one place where the network meets the losses: whole, in strips, or on several devices.
+
+    Args:
+      kernels: from `convolution.prepare`.
+      picture: normalised.
+      content: by content layer, the features to compare with; may be empty.
+      program: its layers, pooling, `strips` and `rows` count.
+    """
+    layers, pooling, rows = program.style_layers, program.pooling, program.rows
+    if rows is not None:
+        sums = partial(shared_sums, height=rows.height)
+        return sums(kernels, picture, content, style_layers=layers, pooling=pooling)
+    if program.strips:
+        return strip_sums(kernels, picture, content, style_layers=layers, pooling=pooling)
+    taps = tuple(dict.fromkeys([*content, *layers]))
+    found = features(kernels, picture, taps=taps, pooling=pooling)
+    return Sums(
+        {tap: squared_error(found[tap], each) for tap, each in content.items()},
+        {tap: moments(found[tap]) for tap in layers},
+    )
+
+
+def make_problem(
+    kernels: Kernels,
+    content: ArrayLike,
+    style: ArrayLike,
+    *,
+    recipe: Recipe,
+    hyper: Hyperparams,
+    first_step: int = 0,
+    steps: int | None = None,
+    target_kernels: Kernels | None = None,
+    mesh: Mesh | None = None,
+) -> Problem:
+    """Returns the problem of painting `content` like `style`, canvases (H, W, 3) of any sizes.
+
+    Args:
+      kernels: from `convolution.prepare`.
+      content: normalised; the canvas to be has its size.
+      style: normalised.
+      recipe: its layers, pooling, schedule and memory count here ("auto" is plain), not its size:
+        the canvases have theirs.
+      hyper: the numbers.
+      first_step: how many steps of the run come before.
+      steps: how many steps this size has; by default the recipe's.
+      target_kernels: the same weights, prepared otherwise, for the targets alone; by default
+        `kernels`. The plain convolution compiles sooner, and targets are computed only once.
+      mesh: the devices that share the rows, from `placement.rows_mesh`; by default there is one.
+
+    Raises:
+      InputError: the weights have no such layer.
+    """
+    program, style_rows = resolve(recipe, kernels), None
+    target_kernels = target_kernels or kernels
+    content, style = jnp.asarray(content), jnp.asarray(style)
+    hyper = _as_arrays(hyper, content.dtype)
+    if mesh is not None:
+        program = program._replace(rows=Rows(mesh, content.shape[0]))
+        style_rows = Rows(mesh, style.shape[0])
+        content, style = (share_out(each, mesh) for each in (content, style))
+        kernels, target_kernels, hyper = copy_to_all((kernels, target_kernels, hyper), mesh)
+    targets = make_targets(target_kernels, content, style, program=program, style_rows=style_rows)
+    return Problem(
+        kernels=kernels,
+        targets=targets,
+        hyper=hyper,
+        program=program,
+        first_step=first_step,
+        steps=recipe.steps if steps is None else steps,
+    )
+
+
+def _as_arrays(hyper: Hyperparams, dtype: Any) -> Hyperparams:
+    """Returns the numbers as arrays: an integer for a float would compile the program anew."""
+    arrays: Hyperparams = jax.tree.map(lambda number: jnp.asarray(number, dtype), hyper)
+    interval: Any = jnp.asarray(hyper.decay_every, jnp.int32)
+    return dataclasses.replace(arrays, decay_every=interval)
+
+
+def canvas_losses(canvas: jax.Array, problem: Problem) -> Losses:
+    """Returns every weighted loss term of a canvas (H, W, 3): pure, for jit, grad and vmap.
+
+    If the problem is on several devices, so is the canvas, see `placement.share_out`.
+    """
+    hyper, program, targets = problem.hyper, problem.program, problem.targets
+    sums = picture_sums(problem.kernels, canvas, targets.content, program=program)
+    content = {tap: content_loss(each) for tap, each in sums.content.items()}
+    if program.balance == "relative":
+        content = {
+            tap: each * _content_factor(tap, targets, hyper.content_power)
+            for tap, each in content.items()
+        }
+    compare = partial(style_distance, style_loss=program.style_loss, balance=program.balance)
+    return weighted_losses(
+        content,
+        {tap: compare(each, targets.style[tap]) for tap, each in sums.style.items()},
+        canvas,
+        content_weights=_layer_weights(
+            program.content_layers, hyper.content_layer_weights, hyper.content_weight, program
+        ),
+        style_weights=_layer_weights(
+            program.style_layers, hyper.style_layer_weights, hyper.style_weight, program
+        ),
+        tv_weight=hyper.tv_weight,
+        height=None if program.rows is None else program.rows.height,
+    )
+
+
+def _content_factor(tap: str, targets: Targets, power: jax.Array | float) -> jax.Array:
+    """Returns what makes a layer's squared error a part of the photo's own energy.
+
+    And that times the ratio of the photo's to the painting's energy, at least LEAST_RATIO, to a
+    power: a canvas takes over the energy of the painting, so a weak photo's error is large by
+    itself. With a still smaller ratio a photo would be lost in a painting of great contrasts.
+    """
+    own, painting = targets.content_energy[tap], targets.style_energy[tap]
+    return jnp.maximum(own / painting, LEAST_RATIO) ** power / own
+
+
+def _layer_weights(
+    layers: tuple[str, ...], weights: tuple[Any, ...], whole: Any, program: Program
+) -> dict[str, Any]:
+    """Returns by layer its weight in the loss; in relative balance they add up to `whole`."""
+    if program.balance == "relative":
+        tiny = LEAST_ENERGY  # of weights that are all 0
+        whole = whole / jnp.maximum(sum(jnp.asarray(each) for each in weights), tiny)
+    return {layer: weight * whole for layer, weight in zip(layers, weights, strict=True)}

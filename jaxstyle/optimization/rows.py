@@ -1,0 +1,75 @@
+"""The sums of a picture whose rows are on several devices; they are the plain ones.
+
+The rows are padded and placed by `placement`. What the network makes of the padding is set to zero
+after every convolution and pool, which is just the padding of the real picture, and is left out of
+all that counts positions.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from jaxstyle.losses.statistics import Moments, SquaredError, Sums, moments, squared_error
+from jaxstyle.network.convolution import Kernels, convolve
+from jaxstyle.network.layers import block_of
+from jaxstyle.network.vgg import POOLS, relu, up_to_deepest
+
+
+def shared_sums(
+    kernels: Kernels,
+    image: jax.Array,
+    content: Mapping[str, jax.Array],
+    *,
+    style_layers: Sequence[str],
+    pooling: str,
+    height: int,
+) -> Sums:
+    """Returns the sums over the whole picture; they and their gradients are the plain ones.
+
+    Args:
+      kernels: from `convolution.prepare`, for the plain convolution.
+      image: (H, W, 3), normalised, padded.
+      content: by content layer, the content's features (h, w, C), from `shared_features`.
+      style_layers: plain names, as are the keys of `content`.
+      pooling: "max", "avg" or "l2".
+      height: how many of the rows are the picture's.
+    """
+    taps = tuple(dict.fromkeys([*content, *style_layers]))
+    maps = shared_features(kernels, image, taps=taps, pooling=pooling, height=height)
+
+    def positions(tap: str) -> int:
+        return (height >> (block_of(tap) - 1)) * maps[tap].shape[1]
+
+    return Sums(
+        {
+            tap: SquaredError(
+                squared_error(maps[tap], target).sum, positions(tap) * target.shape[-1]
+            )
+            for tap, target in content.items()
+        },
+        {tap: Moments(*moments(maps[tap])[:2], positions(tap)) for tap in style_layers},
+    )
+
+
+def shared_features(
+    kernels: Kernels, image: jax.Array, *, taps: Sequence[str], pooling: str, height: int
+) -> dict[str, jax.Array]:
+    """Returns what `vgg.features` does for plain names; rows that are padding are zero."""
+    x = _without_padding(jnp.asarray(image, kernels["conv1_1"].bias.dtype)[None], height)
+    found, block = {}, 1
+    for conv in up_to_deepest(kernels, taps):
+        if block_of(conv) != block:
+            block, height = block_of(conv), height // 2
+            x = _without_padding(POOLS[pooling](x), height)
+        x = _without_padding(convolve(x, kernels[conv]), height)
+        found[conv] = x[0]
+        x = relu(x)
+        found[conv.replace("conv", "relu")] = x[0]
+    return {tap: found[tap] for tap in taps}
+
+
+def _without_padding(x: jax.Array, height: int) -> jax.Array:
+    """Returns (N, H, W, C) with zeros below the first `height` rows."""
+    inside = jnp.arange(x.shape[1]) < height
+    return jnp.where(inside[:, None, None], x, 0)

@@ -1,0 +1,192 @@
+"""The optimiser's steps: the jitted loop, and the generator that hands out its progress.
+
+Results do not depend on how many steps are done in one call, bit for bit.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from numpy.typing import NDArray
+
+from jaxstyle.errors import DivergedError
+from jaxstyle.losses.terms import Losses
+from jaxstyle.losses.variation import proximal_step
+from jaxstyle.machine.devices import same
+from jaxstyle.machine.placement import as_seen, of_several_processes, share_out_all
+from jaxstyle.optimization.optimizer import (
+    State,
+    adam,
+    averaged,
+    begin,
+    closed,
+    displayable,
+    learning_rate,
+    ready,
+)
+from jaxstyle.optimization.problem import Problem, canvas_losses
+
+MOST_STEPS_A_CALL = 64
+SECONDS_A_CALL = 1.0
+"""How long one call on the device shall take about, so that an interruption is soon seen. Not less:
+unless freed memory is kept (`process.keep_freed_memory`), the system hands it out anew for every
+call, which takes a quarter of a step's time at 300x450."""
+
+
+class Chunk(NamedTuple):
+    """What a few steps yielded."""
+
+    state: State
+    problem: Problem
+    first_step: int
+    """The number, from 1, of the first of these steps."""
+    losses: Losses
+    """By term, one value per step: of the canvas before that step's update."""
+    learning_rate: NDArray[np.float32]
+    """One value per step."""
+    seconds: float
+    """How long these steps took."""
+    closing: Losses | None
+    """Of the canvas after the last step of this size; otherwise None."""
+
+
+def _step(state: State, problem: Problem) -> tuple[State, Losses, jax.Array]:
+    """One update, or none if the loss or its gradient is not finite; and the losses before it."""
+    program, rows = problem.program, problem.program.rows
+
+    def objective(canvas: jax.Array) -> tuple[jax.Array, Losses]:
+        terms = canvas_losses(canvas, problem)
+        return terms.content + terms.style if state.duals else terms.total, terms
+
+    (_, terms), gradient = jax.value_and_grad(objective, has_aux=True)(state.canvas)
+    rate = learning_rate(state.step, problem).astype(gradient.dtype)
+    mean, root, optimizer = adam(gradient, state.optimizer, beta2=program.beta2)
+    canvas, duals = state.canvas - rate * (mean / root), state.duals
+    if duals:
+        height, weight = None if rows is None else rows.height, problem.hyper.tv_weight
+        canvas, duals = proximal_step(canvas, rate / root, duals, weight, height=height)
+    if program.clip:
+        canvas = displayable(canvas)
+    average = state.average
+    if not isinstance(average, tuple):
+        average = averaged(average, canvas, optimizer.count, decay=program.average)
+        ends = state.step + 1 == problem.first_step + problem.steps
+        canvas = jnp.where(ends, average, canvas)  # a size leaves what it shows
+    # a gradient whose square overflows would stop the canvas for good, without a word
+    finite = jnp.isfinite(terms.total) & jnp.isfinite(optimizer.nu).all() & ~state.failed
+    moved = State(
+        canvas,
+        optimizer,
+        state.step + 1,
+        state.canvas,
+        state.failed,
+        duals,
+        average,
+    )
+    stopped = state._replace(failed=jnp.array(True))
+    return jax.tree.map(partial(jnp.where, finite), moved, stopped), terms, rate
+
+
+@partial(jax.jit, donate_argnames="state")
+def _run_steps(state: State, count: jax.Array | int, problem: Problem) -> tuple[State, jax.Array]:
+    """Does `count` steps in one call; `count` is data, so that one program serves every number.
+
+    Returns:
+      The state, and per step a row content, style, tv, total, learning rate; the rest is 0.
+    """
+
+    def body(i: jax.Array, carry: tuple[State, jax.Array]) -> tuple[State, jax.Array]:
+        state, table = carry
+        state, terms, rate = _step(state, problem)
+        row = jnp.stack([*terms, rate])
+        return state, table.at[i].set(row)
+
+    table = jnp.zeros((MOST_STEPS_A_CALL, len(Losses._fields) + 1), state.canvas.dtype)
+    result: tuple[State, jax.Array] = jax.lax.fori_loop(0, count, body, (state, table))
+    return result
+
+
+def steps(problem: Problem, state: State, *, pause_every: int = 0) -> Iterator[Chunk]:
+    """Runs the steps of one size and yields what every few of them brought.
+
+    The first chunk has no steps: it says that the program is compiled. The state in a chunk is
+    used up as soon as the next one is asked for. In the last chunk's, Adam has begun anew, and
+    there are no duals.
+
+    Args:
+      problem: from `make_problem`; it says how many steps there are.
+      state: from `begin`, or from a chunk, to go on from there.
+      pause_every: if not 0, a chunk ends at every multiple of this many steps.
+
+    Raises:
+      DivergedError: after the chunk that ends with a step whose loss or gradient is not finite, or
+        whose canvas has such a loss. The last good canvas is then `chunk.state.good`.
+    """
+    done, last = int(state.step), problem.first_step + problem.steps
+    count, shared = 0, problem.program.rows
+    state = share_out_all(ready(state, problem.program), shared)
+    while True:
+        started = time.perf_counter()
+        state, table = _run_steps(state, count, problem)
+        rows = np.asarray(table)
+        seconds = time.perf_counter() - started
+        if of_several_processes(shared):
+            seconds = same(seconds)
+        failed = bool(state.failed)
+        before, done = done, int(state.step)
+        rows = rows[: done - before + failed]
+        finished = done >= last
+        closing = None
+        if finished:
+            state, table = _run_steps(state, 1, problem)
+            state, closing = closed(state, step=done), Losses(*np.asarray(table)[0, :4])
+        seen, losses = as_seen(state, shared), Losses(*rows.T[:4])
+        yield Chunk(seen, problem, before + 1, losses, rows.T[4], seconds, closing)
+        if failed:
+            raise DivergedError(done + 1, _diverged_term(rows[-1]))
+        if closing is not None:
+            if not np.isfinite(closing.total):
+                raise DivergedError(done + 1, _diverged_term(closing))
+            return
+        count = min(_steps_a_call(count, seconds), last - done)
+        if pause_every:
+            count = min(count, pause_every - done % pause_every)
+
+
+def compile_steps(problem: Problem, shape: tuple[int, ...]) -> Any:
+    """Returns the program that `steps` calls for canvases of a shape (H, W, 3), compiled.
+
+    On one device. jax keeps it with the jitted function, so that later calls find it, from whatever
+    thread. Instead of arrays the problem may have their shapes.
+    """
+    state = jax.eval_shape(lambda: ready(begin(jnp.zeros(shape)), problem.program))
+    return _run_steps.lower(state, 0, problem).compile()
+
+
+def _steps_a_call(count: int, seconds: float) -> int:
+    """Returns how many steps to do next, after `count` steps took so long."""
+    if count == 0:  # that was the compilation
+        return 1
+    return max(1, min(round(SECONDS_A_CALL * count / seconds), MOST_STEPS_A_CALL))
+
+
+def _diverged_term(terms: Iterable[Any]) -> str:
+    """Returns the first of content, style and tv that is not finite, else "gradient"."""
+    named = zip(("content", "style", "tv"), terms, strict=False)
+    return next((name for name, value in named if not np.isfinite(value)), "gradient")
+
+
+def losses_of(canvas: ArrayLike, problem: Problem) -> Losses:
+    """Returns the losses of a canvas as a step from it would report them, bit for bit.
+
+    Runs the program that is compiled already, with a state of its own.
+    """
+    state = ready(begin(canvas, step=problem.first_step), problem.program)
+    state = share_out_all(state, problem.program.rows)
+    _, table = _run_steps(state, 1, problem)
+    return Losses(*np.asarray(table)[0, :4])

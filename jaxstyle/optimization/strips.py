@@ -1,0 +1,228 @@
+"""A picture's features in strips of rows: the same sums in a fraction of the memory.
+
+Block by block, the rows of the block's input are cut into strips, each with as many rows of its
+neighbours above and below (the halo) as the block has convolutions. A loop convolves one strip
+after another, adds up what the losses need of the strip's own rows, pools, and keeps the pooled
+rows alone. On the way back a strip is convolved once more instead of having been kept. Nothing is
+approximated: rows outside the picture are set to zero after every convolution, which is the
+padding, and every row is counted once. What is left of a block in memory is its input.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxstyle.losses.statistics import Moments, SquaredError, Sums, moments, squared_error
+from jaxstyle.network.convolution import Kernels, convolve
+from jaxstyle.network.layers import block_of
+from jaxstyle.network.vgg import POOLS, Pool, relu, up_to_deepest
+
+ROWS = 64
+"""Rows of a strip, in every block: at half the width and twice the channels a row takes as much
+memory. With fewer, more of the work is done twice, at the edges."""
+
+Maps = dict[str, jax.Array]
+"""By tap."""
+
+
+class Cut(NamedTuple):
+    """How the rows of a block's maps are cut."""
+
+    height: int
+    """How many there are."""
+    halo: int
+    """How many of its neighbours' rows a strip needs on either side."""
+    strips: int
+    rows: int
+    """Of a strip, an even number; the last strip may reach below the picture."""
+
+
+class Block(NamedTuple):
+    """What is done to the strips of a block."""
+
+    convs: list[str]
+    cut: Cut
+    style_layers: list[str]
+    """The taps here whose moments are added up, as are the errors of those that have targets."""
+    kept: list[str]
+    """The taps here whose maps are kept."""
+    pool: Pool | None
+    """None for the last block."""
+
+
+class Found(NamedTuple):
+    """What was found in the strips."""
+
+    errors: Maps
+    """By tap that has a target, the summed squared differences."""
+    moments: dict[str, tuple[jax.Array, jax.Array]]
+    """By style layer, `Moments` but the number of positions."""
+
+
+def strip_sums(
+    kernels: Kernels,
+    image: jax.Array,
+    content: Mapping[str, jax.Array],
+    *,
+    style_layers: Sequence[str],
+    pooling: str,
+    rows: int = ROWS,
+) -> Sums:
+    """Returns the sums over the whole picture; they and their gradients are the plain ones.
+
+    Args:
+      kernels: from `convolution.prepare`.
+      image: (H, W, 3), normalised.
+      content: by content layer, the content's features (h, w, C).
+      style_layers: plain names, as are the keys of `content`.
+      pooling: "max", "avg" or "l2".
+      rows: about how many rows a strip shall have, in each block.
+    """
+    found, _ = _through_blocks(
+        kernels, image, content, style_layers=style_layers, kept=(), pooling=pooling, rows=rows
+    )
+    sizes = {tap: _positions(image, tap) for tap in style_layers}
+    return Sums(
+        {tap: SquaredError(found.errors[tap], target.size) for tap, target in content.items()},
+        {tap: Moments(*found.moments[tap], sizes[tap]) for tap in style_layers},
+    )
+
+
+def strip_features(
+    kernels: Kernels, image: jax.Array, *, taps: Sequence[str], pooling: str, rows: int = ROWS
+) -> Maps:
+    """Returns what `vgg.features` does for plain names; only these maps are ever whole."""
+    _, maps = _through_blocks(
+        kernels, image, {}, style_layers=(), kept=taps, pooling=pooling, rows=rows
+    )
+    return maps
+
+
+def _positions(image: jax.Array, tap: str) -> int:
+    height, width = (side >> (block_of(tap) - 1) for side in image.shape[:2])
+    return height * width
+
+
+def _through_blocks(
+    kernels: Kernels,
+    image: jax.Array,
+    targets: Mapping[str, jax.Array],
+    *,
+    style_layers: Sequence[str],
+    kept: Sequence[str],
+    pooling: str,
+    rows: int,
+) -> tuple[Found, Maps]:
+    """Returns what was found in all blocks, and the maps at the taps to be kept."""
+    x = jnp.asarray(image, kernels["conv1_1"].bias.dtype)
+    convs = up_to_deepest(kernels, [*targets, *style_layers, *kept])
+    found = Found({}, {})
+    maps: Maps = {}
+    for number, group in groupby(convs, block_of):
+        names = list(group)
+        block = Block(
+            names,
+            cut_rows(x.shape[0], len(names), rows),
+            [tap for tap in style_layers if block_of(tap) == number],
+            [tap for tap in kept if block_of(tap) == number],
+            POOLS[pooling] if names[-1] != convs[-1] else None,
+        )
+        here = {tap: each for tap, each in targets.items() if block_of(tap) == number}
+        more, strips, pooled = _through_strips(kernels, x, here, block)
+        found = Found(found.errors | more.errors, found.moments | more.moments)
+        maps |= {tap: _joined(each, block.cut.height) for tap, each in strips.items()}
+        if pooled is not None:
+            x = _joined(pooled, block.cut.height // 2)
+    return found, maps
+
+
+def _through_strips(
+    kernels: Kernels, x: jax.Array, targets: Mapping[str, jax.Array], block: Block
+) -> tuple[Found, Maps, jax.Array | None]:
+    """Returns what was found in a block, and the strips of the maps kept and of the next input."""
+    cut = block.cut
+    starts = jnp.arange(cut.strips) * cut.rows
+    target_strips = {tap: _cut(each, cut) for tap, each in targets.items()}
+    inputs = starts, _pieces(x, cut), target_strips
+    do = partial(_one_strip, kernels, block)
+    like, *_ = jax.eval_shape(do, *jax.tree.map(lambda each: each[0], inputs))
+    nothing = jax.tree.map(lambda each: jnp.zeros(each.shape, each.dtype), like)
+
+    def body(total: Found, strip: Any) -> tuple[Found, tuple[Maps, jax.Array | None]]:
+        found, maps, pooled = do(*strip)
+        return jax.tree.map(jnp.add, total, found), (maps, pooled)
+
+    # a loop's two directions cannot share what they compute: nothing need prevent it
+    total, (maps, pooled) = lax.scan(jax.checkpoint(body, prevent_cse=False), nothing, inputs)
+    return total, maps, pooled
+
+
+def _one_strip(
+    kernels: Kernels, block: Block, start: jax.Array, pieces: list[jax.Array], targets: Maps
+) -> tuple[Found, Maps, jax.Array | None]:
+    """Returns what is found in a strip that starts in this row, maps to keep, the pooled rows."""
+    maps = _strip_maps(kernels, block.convs, jnp.concatenate(pieces), start, block.cut)
+    found = Found(
+        {tap: squared_error(maps[tap], target).sum for tap, target in targets.items()},
+        {tap: moments(maps[tap])[:2] for tap in block.style_layers},
+    )
+    last = maps[block.convs[-1].replace("conv", "relu")]
+    pooled = None if block.pool is None else block.pool(last[None])[0]
+    return found, {tap: maps[tap] for tap in block.kept}, pooled
+
+
+def _strip_maps(
+    kernels: Kernels, convs: Sequence[str], strip: jax.Array, start: jax.Array, cut: Cut
+) -> Maps:
+    """Returns a strip's own rows at every tap of a block.
+
+    Each convolution spoils a row at either end, which is dropped.
+    """
+    maps, x, halo = {}, strip[None], cut.halo
+    for conv in convs:
+        halo -= 1
+        x = convolve(x, kernels[conv])[:, 1:-1]
+        row = start - halo + jnp.arange(x.shape[1])
+        inside = (row >= 0) & (row < cut.height)
+        x = jnp.where(inside[:, None, None], x, 0)
+        maps[conv] = x[0, halo : halo + cut.rows]
+        x = relu(x)
+        maps[conv.replace("conv", "relu")] = x[0, halo : halo + cut.rows]
+    return maps
+
+
+def cut_rows(height: int, halo: int, rows: int) -> Cut:
+    """Returns how to cut a height into strips of about so many rows, as equal as can be."""
+    strips = -(-height // rows)
+    even = 2 * -(-height // (2 * strips))
+    even = max(even, halo + halo % 2)  # a halo comes from one neighbour
+    return Cut(height, halo, -(-height // even), even)
+
+
+def _cut(x: jax.Array, cut: Cut) -> jax.Array:
+    """Cuts (H, W, C) into (strips, rows, W, C), with zeros below the last row."""
+    below = cut.strips * cut.rows - cut.height
+    padded = jnp.pad(x, ((0, below), (0, 0), (0, 0)))
+    return padded.reshape(cut.strips, cut.rows, *x.shape[1:])
+
+
+def _joined(strips: jax.Array, height: int) -> jax.Array:
+    """The inverse of `_cut`."""
+    return strips.reshape(-1, *strips.shape[2:])[:height]
+
+
+def _pieces(x: jax.Array, cut: Cut) -> list[jax.Array]:
+    """Returns by strip the rows above it, its own, and those below, each (strips, rows, W, C).
+
+    In three pieces, so that the gradient adds up no more than the rows of the halos.
+    """
+    own = _cut(x, cut)
+    none = jnp.zeros((1, cut.halo, *x.shape[1:]), x.dtype)
+    above = jnp.concatenate([none, own[:-1, cut.rows - cut.halo :]])
+    below = jnp.concatenate([own[1:, : cut.halo], none])
+    return [above, own, below]

@@ -1,0 +1,193 @@
+"""The sizes of a run, from coarse to fine: the pictures, steps, numbers and problem of each."""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from jax.sharding import Mesh
+
+from jaxstyle.images.canvas import (
+    Picture,
+    as_picture,
+    check_large_enough,
+    fitted_size,
+    normalise,
+    resize,
+    sizes_of,
+)
+from jaxstyle.machine.memory import Room, memory_left, way_of
+from jaxstyle.network.convolution import Kernels, Params, prepare
+from jaxstyle.network.layers import block_of, smallest_side
+from jaxstyle.network.vgg import needed
+from jaxstyle.optimization.problem import Problem, make_problem
+from jaxstyle.settings.recipe import Hyperparams, Recipe
+
+COARSEST = 64
+"""Pixels of the long side where a pyramid of "auto" scales begins, at least."""
+
+
+class Level(NamedTuple):
+    """One size of a run: both pictures, uint8, and its share of the steps."""
+
+    content: Picture
+    style: Picture
+    first_step: int
+    steps: int
+    memory: str = "plain"
+    """Or "strips": how the features of this size are computed."""
+    last: bool = True
+    """Whether it is the full size."""
+    left_out: tuple[int, ...] = ()
+    """Which of the recipe's style layers, by place, do not count at this size."""
+
+    def own_recipe(self, recipe: Recipe) -> Recipe:
+        """Returns the recipe of this size: its memory mode, the style layers that count."""
+        layers = self._that_count(recipe.style_layers)
+        return dataclasses.replace(recipe, memory=self.memory, style_layers=layers)
+
+    def numbers(self, hyper: Hyperparams) -> Hyperparams:
+        """Returns the numbers that count at this size: at a coarse one the content weighs more."""
+        weights = self._that_count(hyper.style_layer_weights)
+        hyper = dataclasses.replace(hyper, style_layer_weights=weights)
+        if self.last:
+            return hyper
+        weight = hyper.content_weight * hyper.coarse_content
+        return dataclasses.replace(hyper, content_weight=weight)
+
+    def _that_count(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(each for i, each in enumerate(values) if i not in self.left_out)
+
+
+def levels(content: Any, style: Any, *, recipe: Recipe, room: Room | None = None) -> list[Level]:
+    """Returns the sizes of a run, from coarse to fine; both pictures resized from the originals.
+
+    Sizes too small for the deepest layer are left out, and so are sizes without a step.
+
+    Args:
+      content: (H, W, 3), uint8 or floating point in [0, 1].
+      style: likewise, of any size.
+      recipe: its size, scales, steps, layers and memory decide.
+      room: what may be used, on which "auto" memory depends; by default all that is free.
+
+    Raises:
+      InputError: a picture of the wrong kind, or too small even at full size.
+    """
+    pictures = (as_picture(content, name="content"), as_picture(style, name="style"))
+    least = smallest_side(recipe.content_layers + recipe.style_layers)
+    scales = scales_of(recipe, pictures[0])
+    sizes = {scale: sizes_of(*pictures, recipe, scale) for scale in scales}
+    for name, full_size in zip(("content", "style"), sizes[1], strict=True):
+        check_large_enough(name, full_size, least)
+    deep = _too_deep_in_full(recipe)
+    room = memory_left() if room is None else room
+    painted = [scale for scale in scales if min(map(min, sizes[scale])) >= least]
+    return [
+        Level(
+            *_resized(pictures, sizes[scale], recipe.resampling),
+            first_step,
+            steps,
+            way_of(recipe, sizes[scale][0], sizes[scale][1], room),
+            last=scale == 1,
+            left_out=deep if scale == 1 and first_step else (),
+        )
+        for scale, first_step, steps in _shares(painted, recipe.steps, recipe.steps_power)
+        if steps
+    ]
+
+
+def _too_deep_in_full(recipe: Recipe) -> tuple[int, ...]:
+    """Returns by place the style layers deeper than `full_depth`; none, if all of them are."""
+    blocks = [block_of(layer) for layer in recipe.style_layers]
+    deep = tuple(i for i, block in enumerate(blocks) if block > recipe.full_depth)
+    return deep if len(deep) < len(blocks) else ()
+
+
+def scales_of(recipe: Recipe, content: Picture) -> tuple[float, ...]:
+    """Returns a recipe's scales, rising to 1.
+
+    "auto" is each half of the next, the first such that the canvas's long side is COARSEST pixels
+    or more, but less than twice that.
+    """
+    if not isinstance(recipe.scales, str):
+        return recipe.scales
+    long_side = max(fitted_size(content, recipe.size, 1.0))
+    halvings = max(0, (long_side // COARSEST).bit_length() - 1)
+    return tuple(0.5**halving for halving in range(halvings, -1, -1))
+
+
+def _shares(scales: Sequence[float], steps: int, power: float) -> list[tuple[float, int, int]]:
+    """Shares out the steps in proportion to a power of the scales; the last has at least one.
+
+    Returns:
+      By scale: it, how many steps come before, and how many it has.
+    """
+    shares = [scale**power for scale in scales]
+    parts = itertools.accumulate(shares[:-1], initial=0.0)
+    starts = [min(round(steps * part / sum(shares)), steps - 1) for part in parts]
+    ends = [*starts[1:], steps]
+    return [(each, a, b - a) for each, a, b in zip(scales, starts, ends, strict=True)]
+
+
+def _resized(
+    pictures: tuple[Picture, Picture],
+    sizes: Sequence[tuple[int, int]],
+    resampling: str,
+) -> tuple[Picture, Picture]:
+    content, style = (
+        resize(picture, size, resampling=resampling)
+        for picture, size in zip(pictures, sizes, strict=True)
+    )
+    return content, style
+
+
+def whole_problem(
+    params: Params,
+    level: Level,
+    *,
+    recipe: Recipe,
+    hyper: Hyperparams,
+    mesh: Mesh | None,
+    like: Kernels | None = None,
+) -> Problem:
+    """Returns the problem of one size of a run, which shares what it can of another's kernels."""
+    kernels, plain = kernels_at(level, params, recipe=recipe, like=like), target_kernels_of(params)
+    given: Any = {"recipe": recipe, "hyper": hyper, "target_kernels": plain, "mesh": mesh}
+    return problem_at(level, kernels, **given)
+
+
+def kernels_at(
+    level: Level, params: Params, *, recipe: Recipe, like: Kernels | None = None
+) -> Kernels:
+    """Returns the kernels that canvases of this size are painted with, see `prepare`."""
+    size, own = (level.content.shape[0], level.content.shape[1]), level.own_recipe(recipe)
+    params = needed(params, own.content_layers + own.style_layers)
+    return prepare(params, conv=recipe.conv, size=size, like=like)
+
+
+def target_kernels_of(params: Params) -> Kernels:
+    """Returns the kernels for targets: plain, as these are computed once, and without gradients."""
+    return prepare(params, conv="direct", gradients=False)
+
+
+def problem_at(
+    level: Level,
+    kernels: Kernels,
+    *,
+    recipe: Recipe,
+    hyper: Hyperparams,
+    target_kernels: Kernels,
+    mesh: Mesh | None = None,
+) -> Problem:
+    """Returns the problem of one size, see `make_problem`."""
+    return make_problem(
+        kernels,
+        normalise(level.content),
+        normalise(level.style),
+        recipe=level.own_recipe(recipe),
+        hyper=level.numbers(hyper),
+        first_step=level.first_step,
+        steps=level.steps,
+        target_kernels=target_kernels,
+        mesh=mesh,
+    )

@@ -1,0 +1,190 @@
+"""The settings of a sweep: each on one device, with its result; which share a program, and what."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxstyle.errors import DivergedError
+from jaxstyle.images.canvas import Picture, denormalise
+from jaxstyle.losses.terms import Losses
+from jaxstyle.machine.memory import NO_LIMIT, Room, memory_left
+from jaxstyle.network.convolution import Params
+from jaxstyle.network.vgg import needed
+from jaxstyle.optimization import stepping
+from jaxstyle.optimization.optimizer import State, enlarged
+from jaxstyle.optimization.problem import Problem, _as_arrays, resolve
+from jaxstyle.painting.level import Level, levels, problem_at, target_kernels_of
+from jaxstyle.settings.recipe import Hyperparams, Recipe
+
+
+class Setting(NamedTuple):
+    """All that decides one result of a sweep."""
+
+    content: Picture
+    style: Picture
+    recipe: Recipe
+    hyper: Hyperparams
+    init: Any = "content"
+    seed: int = 0
+
+
+class Result(NamedTuple):
+    """One setting's result."""
+
+    number: int
+    """Which of the settings, from 0."""
+    picture: NDArray[np.float32]
+    """(H, W, 3) in [0, 1]; of a setting that failed, the last good one."""
+    losses: Losses
+    """The weighted losses of this picture."""
+    history: Losses
+    """By term, the losses before every step, over all sizes."""
+    steps_done: int
+    failure: DivergedError | None
+    """Why it stopped before its last step, if it did."""
+    device: jax.Device
+    seconds: float
+    """How long its steps took, without compilation."""
+
+
+@dataclass
+class Place:
+    """One device's setting in a round, and what is known of it so far."""
+
+    number: int
+    setting: Setting
+    plan: list[Level]
+    device: jax.Device
+    idle: bool
+    """Whether it only fills the round: the setting is another place's."""
+    canvas: Any
+    """The last good one, once a size or the run has ended; before, the first."""
+    losses: Any = (np.nan,) * 4
+    """Of this canvas."""
+    rows: list[NDArray[np.float32]] = field(default_factory=list)
+    """Of every step so far, its losses and learning rate."""
+    level_began: int = 0
+    """How many rows there were when this size began."""
+    steps_done: int = 0
+    seconds: float = 0.0
+    failure: DivergedError | None = None
+    reported: bool = False
+    """Whether the result was handed out."""
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is to be noted any more."""
+        return self.idle or self.failure is not None
+
+    def begin(self, size: int) -> State:
+        """Returns the state before the first step of the size of that number, from 0."""
+        self.level_began = len(self.rows)
+        level = self.plan[size]
+        shape, clip = level.content.shape, self.setting.recipe.clip
+        return enlarged(self.canvas, shape, step=level.first_step, clip=clip)
+
+    def take(self, rows: NDArray[np.float32], seconds: float) -> None:
+        """Takes note of a call's good steps, a row of losses and learning rate for each."""
+        self.rows += list(rows)
+        self.steps_done += len(rows)
+        self.seconds += seconds
+
+    def close(self, state: State, closing: NDArray[np.float32]) -> None:
+        """Takes note of the state after a size's last step, and of its canvas's losses."""
+        if np.isfinite(closing[3]):
+            self.canvas, self.losses = state.canvas, closing
+        else:
+            self.fail(state.good, closing)
+
+    def fail(self, good: Any, bad_row: NDArray[np.float32]) -> None:
+        """Takes note of a canvas with bad losses, and of the good one before.
+
+        If this size has no step, the good one is that which the size before has left.
+        """
+        self.failure = DivergedError(self.steps_done + 1, stepping._diverged_term(bad_row))
+        if len(self.rows) > self.level_began:
+            self.canvas, self.losses = good, self.rows[-1][:4]
+            self.steps_done -= 1
+
+    def result(self) -> Result:
+        """Returns what there is at the end."""
+        history = np.array(self.rows, np.float32).reshape(-1, 5).T[:4]
+        return Result(
+            number=self.number,
+            picture=denormalise(self.canvas),
+            losses=Losses(*self.losses),
+            history=Losses(*history),
+            steps_done=self.steps_done,
+            failure=self.failure,
+            device=self.device,
+            seconds=self.seconds,
+        )
+
+
+class Workshop(NamedTuple):
+    """What the settings share."""
+
+    levels_of: Callable[[Setting], list[Level]]
+    problem_of: Callable[[Setting, int], Problem]
+    """Of a setting and the number of a size; without kernels."""
+
+
+def groups(
+    params: Params, settings: Sequence[Setting], levels_of: Callable[[Setting], list[Level]]
+) -> list[list[int]]:
+    """Returns the settings' indices by program: same layers, pooling, schedule, convolution, sizes.
+
+    In a group those with fewer steps come first, so that the devices of a round end together.
+    """
+    found: dict[Any, list[int]] = {}
+    known: dict[Any, Any] = {}
+    for index, each in enumerate(settings):
+        what = id(each.content), id(each.style), each.recipe
+        if what not in known:
+            sizes = tuple(
+                (level.content.shape, level.memory, level.left_out) for level in levels_of(each)
+            )
+            known[what] = resolve(each.recipe, params), each.recipe.conv, sizes
+        found.setdefault(known[what], []).append(index)
+    return [sorted(group, key=lambda i: settings[i].recipe.steps) for group in found.values()]
+
+
+def workshop(params: Params, settings: Sequence[Setting], *, keep: int) -> Workshop:
+    """Returns what makes levels and problems, each kept for a while, as settings share many."""
+    recipes = {each.recipe for each in settings}
+    taps = {tap for each in recipes for tap in each.content_layers + each.style_layers}
+    plain = target_kernels_of(needed(params, sorted(taps)))
+    pictures = {id(p): p for each in settings for p in (each.content, each.style)}
+
+    # asked once: all settings of a program must decide alike, and all processes
+    room = memory_left() if jax.process_count() == 1 else Room(NO_LIMIT, "no known limit")
+    room = room._replace(bytes=room.bytes // keep)
+
+    @functools.lru_cache(maxsize=keep + 1)
+    def plan(content: int, style: int, recipe: Recipe) -> list[Level]:
+        return levels(pictures[content], pictures[style], recipe=recipe, room=room)
+
+    def levels_of(setting: Setting) -> list[Level]:
+        return plan(id(setting.content), id(setting.style), setting.recipe)
+
+    @functools.lru_cache(maxsize=keep + 1)
+    def problem(content: int, style: int, recipe: Recipe, number: int) -> Problem:
+        level = plan(content, style, recipe)[number]
+        # as many weights as layers; they are replaced below
+        layers = (1.0,) * len(recipe.content_layers), (1.0,) * len(recipe.style_layers)
+        numbers = Hyperparams(content_layer_weights=layers[0], style_layer_weights=layers[1])
+        made = problem_at(level, plain, recipe=recipe, hyper=numbers, target_kernels=plain)
+        return dataclasses.replace(made, kernels={})
+
+    def problem_of(setting: Setting, number: int) -> Problem:
+        found = problem(id(setting.content), id(setting.style), setting.recipe, number)
+        numbers = levels_of(setting)[number].numbers(setting.hyper)
+        return dataclasses.replace(found, hyper=_as_arrays(numbers, np.float32))
+
+    return Workshop(levels_of, problem_of)

@@ -1,0 +1,179 @@
+"""All that a run reads before jax is imported: settings, pictures, weights."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+from jaxstyle import files
+from jaxstyle.errors import InputError, Say
+from jaxstyle.images import picture_file
+from jaxstyle.images.canvas import Picture, check_large_enough, sizes_of
+from jaxstyle.judging.network import read_judge
+from jaxstyle.machine.memory import check_fits, memory_left, on_cpu_surely
+from jaxstyle.network.layers import resolve_taps, smallest_side
+from jaxstyle.runs import record
+from jaxstyle.runs.request import Request, check_encodable, check_numbered
+from jaxstyle.settings.presets import change, preset
+from jaxstyle.settings.recipe import INITS, Hyperparams, Recipe, for_several_devices
+from jaxstyle.weights.pretrained import EMBEDDED, WeightFile, find_weights
+from jaxstyle.weights.weight_file import Arrays, read_weights
+
+
+class Settings(NamedTuple):
+    """The settings of a run, from preset or picture, with the flags' changes."""
+
+    recipe: Recipe
+    hyper: Hyperparams
+    preset: str
+    init: str
+    """A word, or a picture's path."""
+    seed: int
+    weights: str
+    earlier: record.Record | None
+    """The record that `--from` names."""
+
+
+class Inputs(NamedTuple):
+    """What a run works on."""
+
+    settings: Settings
+    content: Picture
+    style: Picture
+    init: Picture | str
+    weight_file: WeightFile
+    params: Arrays
+    facts: record.Record
+    """Of the files: base names and sha256 of content, style, init if it is one, and weights."""
+    judge: Arrays | None = None
+    """The parameters of the judge's network, where a single run's result shall be judged."""
+
+
+def read_settings(arguments: Request, *, say: Say) -> Settings:
+    """Returns the settings, later ones winning: preset or `--from`, then flags.
+
+    Raises:
+      InputError: a preset, setting or picture that cannot be used.
+    """
+    name, earlier = arguments.preset if arguments.preset is not None else "default", None
+    recipe, hyper = preset(name)
+    others: dict[str, Any] = {}
+    if arguments.from_picture is not None:
+        earlier = record.read(arguments.from_picture)
+        old_recipe, old_hyper, others, unknown = record.restore(earlier)
+        for setting in unknown:
+            say(f"warning: {arguments.from_picture} has a setting {setting!r}, which is ignored")
+        if arguments.preset is None:
+            recipe, hyper, name = old_recipe, old_hyper, others.get("preset", name)
+    recipe, hyper = change(recipe, hyper, **arguments.settings)
+    init = arguments.init if arguments.init is not None else others.get("init", "content")
+    begun_from_file = earlier is not None and "init" in earlier
+    if arguments.init is None and (begun_from_file or init not in INITS):
+        raise InputError(
+            f"{arguments.from_picture} was begun from the picture {init}: name it with --init"
+        )
+    if arguments.init is not None and init not in INITS and "scales" not in arguments.settings:
+        recipe = dataclasses.replace(recipe, scales=(1.0,))  # it goes on, in full
+    seed = arguments.seed if arguments.seed is not None else others.get("seed", 0)
+    return Settings(recipe, hyper, name, init, seed, _weights(arguments, earlier), earlier)
+
+
+def _weights(arguments: Request, earlier: record.Record | None) -> str:
+    """The flag; else what a record asks for that needs no network; else auto."""
+    if arguments.weights is not None:
+        return arguments.weights
+    was_embedded = earlier is not None and (
+        earlier["weights"].get("name") == EMBEDDED or record.was_embedded_before(earlier)
+    )
+    return "embedded" if was_embedded else "auto"
+
+
+def read_inputs(arguments: Request, output: Path, *, say: Say, stream: TextIO | None) -> Inputs:
+    """Reads everything that the command line names.
+
+    Args:
+      arguments: with the paths checked already.
+      output: where the result will go.
+      say: is given a line before anything that takes long, and warnings.
+      stream: where a download's progress goes; None shows none.
+
+    Raises:
+      InputError: a file or setting that cannot be used.
+      OSError: a download failed.
+    """
+    settings = read_settings(arguments, say=say)
+    if arguments.devices.several:
+        for_several_devices(settings.recipe)  # only to refuse now what these do not do
+    check_numbered(arguments, output, steps=settings.recipe.steps)
+    content, style = (
+        picture_file.load_picture(arguments.content),
+        picture_file.load_picture(arguments.style),
+    )
+    check_sizes(
+        *(content, style, settings.recipe, output),
+        device=arguments.device,
+        processes=arguments.devices.processes,
+    )
+    init = (
+        settings.init if settings.init in INITS else picture_file.load_picture(Path(settings.init))
+    )
+    weight_file = find_weights(settings.weights, say=say, stream=stream)
+    params = read_weights(weight_file.path)
+    for layers in (settings.recipe.content_layers, settings.recipe.style_layers):
+        resolve_taps(layers, sorted(params))  # only to refuse now what the weights do not have
+    facts = _facts(arguments, init, settings.init, weight_file)
+    if settings.earlier is not None:
+        for line in record.differences(settings.earlier, facts["weights"]["sha256"]):
+            say(line)
+    wanted = arguments.judge and not arguments.plan
+    judge = read_judge({"content": [content], "style": [style]}, say=say) if wanted else None
+    return Inputs(settings, content, style, init, weight_file, params, facts, judge)
+
+
+def check_sizes(
+    content: Picture,
+    style: Picture,
+    recipe: Recipe,
+    output: Path,
+    *,
+    device: str | None,
+    processes: int | None = 1,
+) -> None:
+    """Raises InputError, before weights are downloaded, for sizes that cannot be painted.
+
+    That of a GPU or TPU, whose memory only jax knows, is checked later, and so is that of an
+    unknown number of processes which share a picture.
+    """
+    least = smallest_side(recipe.content_layers + recipe.style_layers)
+    sizes = sizes_of(content, style, recipe)
+    for name, size in zip(("content", "style"), sizes, strict=True):
+        check_large_enough(name, size, least)
+    check_encodable(sizes[0], output)
+    if on_cpu_surely(device) and processes is not None:
+        check_fits(*sizes, recipe=recipe, room=memory_left()._replace(parts=processes))
+
+
+def run_record(inputs: Inputs) -> record.Record:
+    """Returns all that is known of a run before it begins: settings, files, versions."""
+    settings = inputs.settings
+    others = {"preset": settings.preset, "init": settings.init, "seed": settings.seed}
+    if not isinstance(inputs.init, str):
+        others["init"] = Path(settings.init).name
+    return {
+        **inputs.facts,
+        "versions": record.versions(),
+        "settings": record.settings(settings.recipe, settings.hyper, **others),
+    }
+
+
+def _facts(
+    arguments: Request, init: Picture | str, init_path: str, weight_file: WeightFile
+) -> record.Record:
+    """Taken now: the files may be gone or changed when the picture is saved."""
+    facts: record.Record = {
+        "content": record.file_facts(arguments.content),
+        "style": record.file_facts(arguments.style),
+        "weights": {"name": weight_file.name, "sha256": files.sha256(weight_file.path)},
+    }
+    if not isinstance(init, str):
+        facts["init"] = record.file_facts(Path(init_path))
+    return facts

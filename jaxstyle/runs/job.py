@@ -1,0 +1,313 @@
+"""One run, from its inputs to its files: sizes, device, painting, log, pictures, result."""
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxstyle.errors import DivergedError, InputError, Say
+from jaxstyle.images.picture_file import load_picture
+from jaxstyle.judging.verdict import judge_of
+from jaxstyle.machine.devices import (
+    agree,
+    all_have,
+    choose_device,
+    choose_devices,
+    device_room,
+    is_first,
+    join,
+    keep_programs,
+    kind_of,
+    memories,
+    of_the_system,
+    together,
+)
+from jaxstyle.machine.memory import Room, check_fits
+from jaxstyle.machine.placement import own_of
+from jaxstyle.machine.process import Interruption
+from jaxstyle.optimization.optimizer import State, shown
+from jaxstyle.painting.level import Level, levels
+from jaxstyle.painting.painter import paint
+from jaxstyle.runs import record
+from jaxstyle.runs.checkpoint import Start
+from jaxstyle.runs.inputs import Inputs, run_record
+from jaxstyle.runs.keeper import Keeper, restore
+from jaxstyle.runs.outputs import (
+    Good,
+    Painted,
+    encode,
+    is_due,
+    is_sound,
+    last_good,
+    make_record,
+    save,
+    save_numbered,
+    sha256,
+)
+from jaxstyle.runs.progress import Clock, Watch, size_text
+from jaxstyle.runs.request import Request
+from jaxstyle.settings.recipe import for_several_devices
+
+
+def sizes_of(
+    arguments: Request, inputs: Inputs, start: Start | None, devices: Sequence[jax.Device]
+) -> list[Level]:
+    """Returns the sizes of a run, once it is known that all processes can begin it.
+
+    Raises:
+      InputError: in every process, if one has too little memory or was given something else.
+    """
+    plan = together(lambda: fitting_levels(inputs, device_room(own_of(devices)), devices))
+    _check_all_alike(arguments, inputs, start)
+    return plan if start is None or len(devices) > 1 else _as_begun(plan, start)
+
+
+def tell_refusal(arguments: Request) -> None:
+    """Tells the other processes, which wait for this one, that it refuses its input."""
+    with contextlib.suppress(InputError):
+        join(arguments.devices.distributed)
+        choose_device(arguments.device, say=lambda _: None)
+        agree([True])
+
+
+def fitting_levels(inputs: Inputs, room: Room, devices: Sequence[jax.Device] = ()) -> list[Level]:
+    """Returns a run's sizes; raises InputError if they need more memory than there is.
+
+    `devices` are those that share the picture, if there are several; the room is that of one.
+    """
+    recipe = inputs.settings.recipe
+    if len(devices) > 1:
+        recipe, room = for_several_devices(recipe), room._replace(parts=memories(devices))
+    plan = levels(inputs.content, inputs.style, recipe=recipe, room=room)
+    sides = plan[-1].content.shape[:2], plan[-1].style.shape[:2]
+    check_fits(*sides, recipe=recipe, room=room, started=True)
+    return plan
+
+
+def _check_all_alike(arguments: Request, inputs: Inputs, start: Start | None) -> None:
+    flags, header = arguments.checkpoints, None if start is None else start.header
+    given = [arguments.devices.most, arguments.save_every, flags.wanted, flags.every]
+    if not all_have(json.dumps([run_record(inputs), given, header])):
+        raise InputError(
+            "the processes differ in pictures, settings, versions or checkpoints: give all of them"
+            " the same command and files"
+        )
+
+
+def _as_begun(plan: list[Level], start: Start) -> list[Level]:
+    """Returns the sizes computed the way they were, which "auto" need not choose again."""
+    ways = start.header.run["memory"]
+    return [level._replace(memory=way) for level, way in zip(plan, ways, strict=True)]
+
+
+class Job(NamedTuple):
+    """All that a run needs to know."""
+
+    arguments: Request
+    inputs: Inputs
+    output: Path
+    """Where the picture goes."""
+    start: Start | None
+    """The checkpoint to go on from."""
+    interruption: Interruption
+    """Looked at after every few steps."""
+    say: Say
+    """Is given lines for the person."""
+    stream: IO[str] | None
+    """Where progress goes; None shows none."""
+    writes: bool = True
+    """Whether it is this process that writes files, of those that paint one picture together."""
+
+
+class Outcome(NamedTuple):
+    """How a run ended."""
+
+    path: Path | None
+    """Where the picture is; None if no step was finished."""
+    record: record.Record
+    seconds: float
+    exit_code: int
+    is_told: bool = True
+    """Whether this is the process that says so."""
+    judged: dict[str, float] | None = None
+    """What the judge finds, if it was asked."""
+
+
+def run_job(job: Job) -> Outcome:
+    """Paints, saves and returns how it went.
+
+    Raises:
+      InputError: no such device, pictures too small, layers that the weights lack, or other
+        processes that cannot be found, or are given something else.
+      KeyboardInterrupt: stopped before the first step ended.
+      MemoryError: the device has not enough.
+      OSError: the picture could not be saved anywhere, or the device failed.
+    """
+    name, wanted = job.arguments.device, job.arguments.devices
+    devices = choose_devices(name, most=wanted.most, distributed=wanted.distributed, say=job.say)
+    keep_programs()
+    plan = sizes_of(job.arguments, job.inputs, job.start, devices)
+    if not is_first():
+        job = _silent(job)
+    if job.stream is not None:
+        job.say(_first_line(devices, job.inputs, plan))
+    with jax.default_device(own_of(devices)), job.interruption.noted_only():
+        try:
+            return _judged(job, _finish(job, *_paint(job, plan, devices), devices))
+        except jax.errors.JaxRuntimeError as error:
+            raise of_the_system(error) from None
+
+
+def _judged(job: Job, outcome: Outcome) -> Outcome:
+    """Adds what the judge finds of the picture on disk, and says it."""
+    inputs = job.inputs
+    if inputs.judge is None or outcome.path is None:
+        return outcome
+    result = load_picture(outcome.path)
+    judged = judge_of(inputs.judge)(result, inputs.content, inputs.style)
+    job.say(", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in judged.items()))
+    return outcome._replace(judged=judged)
+
+
+def _silent(job: Job) -> Job:
+    """Returns the same run for a process that only takes part in it."""
+    arguments = dataclasses.replace(job.arguments, log=None)
+    return job._replace(arguments=arguments, say=lambda _: None, stream=None, writes=False)
+
+
+def _paint(job: Job, plan: list[Level], devices: list[jax.Device]) -> tuple[Painted, Keeper]:
+    """Runs the loop and does all that happens meanwhile."""
+    arguments, settings, kind = job.arguments, job.inputs.settings, kind_of(devices)
+    state, finished = (None, None) if job.start is None else _restore(job, job.start, kind)
+    clock, failure = Clock(plan, seconds=job.start.header.seconds if job.start else 0.0), None
+    with _watch(job) as watch:
+        keeper = _keeper(job, plan, kind, clock, watch)
+        try:
+            for chunk in paint(
+                job.inputs.params,
+                plan,
+                recipe=settings.recipe,
+                hyper=settings.hyper,
+                init=job.inputs.init,
+                seed=settings.seed,
+                pause_every=arguments.save_every,
+                start=state,
+                devices=devices,
+            ):
+                clock.tick(chunk)
+                watch.see(chunk, clock)
+                done = int(chunk.state.step)
+                if chunk.closing is not None and np.isfinite(chunk.closing.total):
+                    finished = Good(np.array(chunk.state.canvas), chunk.closing, done)
+                if is_due(chunk, arguments.save_every):
+                    _save_numbered(job, plan, np.asarray(shown(chunk.state)), kind, done)
+                if _is_interrupted(job) and is_sound(chunk):
+                    break
+                keeper.see(chunk, finished)
+        except DivergedError as error:
+            failure = error
+    return Painted(chunk, finished, failure, watch.log_failed, clock.seconds), keeper
+
+
+def _save_numbered(
+    job: Job, plan: list[Level], canvas: NDArray[np.float32], kind: str, done: int
+) -> None:
+    if job.writes:
+        facts = make_record(job.inputs, kind, canvas, None, done)
+        size, force = plan[-1].content.shape[:2], job.arguments.force
+        save_numbered(canvas, job.output, facts, size=size, force=force, say=job.say)
+
+
+def _is_interrupted(job: Job) -> bool:
+    """Whether this process or one with which it works was told to stop."""
+    (stop,) = agree([bool(job.interruption.received)])
+    if stop:
+        job.interruption.note_other()
+    return stop
+
+
+def _restore(job: Job, start: Start, kind: str) -> tuple[State, Good | None]:
+    """Returns what a checkpoint holds, and says where the run goes on."""
+    header, steps = start.header, job.inputs.settings.recipe.steps
+    was = header.run["device"]
+    if was != kind:
+        job.say(f"warning: begun on {was}, going on on {kind}, which rounds otherwise")
+    if job.stream is not None:
+        job.say(f"going on after step {header.steps_done} of {steps}, {header.size}: {start.path}")
+    return restore(start)
+
+
+def _watch(job: Job) -> Watch:
+    arguments, steps, going_on = job.arguments, job.inputs.settings.recipe.steps, job.start
+    return Watch(
+        arguments.log,
+        steps,
+        job.stream,
+        job.say,
+        overwrite=arguments.force or going_on is not None,
+        earlier="" if going_on is None else going_on.header.log,
+    )
+
+
+def _keeper(job: Job, plan: list[Level], kind: str, clock: Clock, watch: Watch) -> Keeper:
+    flags, ways = job.arguments.checkpoints, [level.memory for level in plan]
+    run = {**run_record(job.inputs), "device": kind, "memory": ways}
+    return Keeper(
+        path=flags.beside(job.output),
+        flags=flags,
+        run=run,
+        steps=job.inputs.settings.recipe.steps,
+        start=job.start,
+        clock=clock,
+        watch=watch,
+        say=job.say,
+        writes=job.writes,
+    )
+
+
+def _finish(job: Job, painted: Painted, keeper: Keeper, devices: list[jax.Device]) -> Outcome:
+    """Saves the last good canvas and says what there is to say."""
+    failure, steps = painted.failure, job.inputs.settings.recipe.steps
+    good = last_good(painted)
+    if failure is not None:
+        job.say(str(failure))
+    if good is None and (failure is not None or job.start is None):
+        keeper.remove()
+    if good is None and failure is None:
+        raise KeyboardInterrupt
+    if good is None:
+        job.say("no step was finished, so no picture was saved")
+        return Outcome(None, {}, painted.seconds, 1)
+    facts = make_record(job.inputs, kind_of(devices), good.canvas, good.losses, good.steps_done)
+    data = encode(job.output, good.canvas, facts) if job.writes else b""
+    stopped = _is_interrupted(job)
+    to_go_on = stopped and failure is None and keeper.interrupted(painted, sha256(data))
+    if not job.writes:
+        code = job.interruption.exit_code if stopped else int(failure is not None)
+        return Outcome(None, {}, painted.seconds, code, is_told=False)
+    own = [*keeper.pictures, sha256(data)]
+    path, moved = save(job.output, data, force=job.arguments.force, own=own, say=job.say)
+    at = f"after step {good.steps_done} of {steps}, {facts['painted_size']}"
+    if failure is not None:
+        job.say(f"the last good picture, {at}, was saved: {path}")
+    elif stopped:
+        more = f"; --resume goes on from {keeper.path}" if to_go_on else ""
+        job.say(f"stopped {at}; saved: {path}{more}")
+    if not to_go_on:
+        keeper.remove()
+    failed = failure is not None or painted.log_failed or moved
+    code = job.interruption.exit_code if stopped else int(failed)
+    return Outcome(path, facts, painted.seconds, code)
+
+
+def _first_line(devices: list[jax.Device], inputs: Inputs, plan: list[Level]) -> str:
+    sizes = " then ".join(size_text(level.content.shape) for level in plan)
+    file = inputs.weight_file
+    note = f" ({file.note})" if file.note else ""
+    return f"on {kind_of(devices)}, weights {file.name}{note}, size {sizes}"

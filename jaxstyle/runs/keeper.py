@@ -1,0 +1,154 @@
+"""Checkpoints while a run goes on: written when they are due, taken away in the end."""
+
+from dataclasses import InitVar, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxstyle.errors import InputError, Say
+from jaxstyle.losses.terms import Losses
+from jaxstyle.machine.process import unbreakable
+from jaxstyle.optimization.optimizer import State, begin
+from jaxstyle.optimization.stepping import Chunk
+from jaxstyle.runs import checkpoint, record
+from jaxstyle.runs.checkpoint import Start
+from jaxstyle.runs.outputs import Good, Painted, is_sound
+from jaxstyle.runs.progress import Clock, Watch, size_text
+from jaxstyle.runs.request import SECONDS_BETWEEN, CheckpointFlags
+
+
+@dataclass(kw_only=True)
+class Keeper:
+    """Keeps a run's checkpoints. What goes wrong is said once and does not stop the run."""
+
+    path: Path
+    """Of the checkpoint."""
+    flags: CheckpointFlags
+    run: record.Record
+    """What decides the run."""
+    steps: int
+    """In all."""
+    start: InitVar[Start | None]
+    """The checkpoint that the run goes on from."""
+    clock: Clock
+    watch: Watch
+    say: Say
+    writes: bool = True
+    """Whether it is this process that writes; the others only help to gather what is written."""
+    pictures: list[str] = field(init=False)
+    """The sha256 of every picture that was saved when this run was interrupted."""
+
+    def __post_init__(self, start: Start | None) -> None:
+        self.pictures = [] if start is None else list(start.header.pictures)
+        self._on = self.flags.wanted
+        self._last = self.clock.seconds
+        self._keep_previous = start is None or not start.is_previous
+        self._there = start is not None
+        self._warned = False
+
+    def see(self, chunk: Chunk, finished: Good | None) -> None:
+        """Writes a checkpoint after a chunk, if one is due.
+
+        The first is due at once, where checkpoints were asked for even before the first step:
+        whatever else a killed run leaves, such as a log, is then known to be its own.
+        """
+        done, seconds = int(chunk.state.step), self.clock.seconds
+        self._on = self._on or seconds + self.clock.left(done) > SECONDS_BETWEEN
+        every = SECONDS_BETWEEN if self.flags.every is None else self.flags.every
+        first = not self._there and not self._warned
+        due = first or (len(chunk.learning_rate) and seconds - self._last >= every)
+        if self._on and due and done < self.steps and is_sound(chunk):
+            self._last = seconds
+            self._write(chunk.state, finished)
+
+    def interrupted(self, painted: Painted, picture: str) -> bool:
+        """Writes a checkpoint at an interruption; returns whether there is one to go on from.
+
+        Args:
+          painted: what the loop left, sound.
+          picture: the sha256 of the picture that will be saved, which --resume may replace.
+        """
+        self.pictures.append(picture)
+        if int(painted.chunk.state.step) == self.steps:
+            return False
+        if self._on:
+            self._write(painted.chunk.state, painted.finished)
+        return self._there and self.path.exists()
+
+    def _write(self, state: State, finished: Good | None) -> None:
+        header, arrays = self._header(state, finished), _arrays(state, finished)
+        if not self.writes:
+            self._there = True
+            return
+        try:
+            with unbreakable():
+                checkpoint.write(self.path, header, arrays, keep=self._keep_previous)
+            self._there = self._keep_previous = True
+        except OSError as error:
+            if not self._warned:
+                reason = error.strerror or error
+                self.say(f"warning: the checkpoint {self.path} cannot be written: {reason}")
+            self._warned = True
+
+    def _header(self, state: State, finished: Good | None) -> checkpoint.Header:
+        return checkpoint.Header(
+            self.run,
+            int(state.step),
+            size_text(state.canvas.shape),
+            self.clock.seconds,
+            None if finished is None else [[*map(float, finished.losses)], finished.steps_done],
+            self.pictures,
+            self.watch.log_text,
+        )
+
+    def remove(self) -> None:
+        """Takes this run's checkpoints away, once its picture is saved."""
+        if not (self._there and self.writes):
+            return
+        try:
+            checkpoint.remove(self.path)
+        except OSError as error:
+            self.say(f"warning: {self.path} could not be removed: {error.strerror or error}")
+
+
+DUALS = ("vertical_duals", "horizontal_duals")
+
+
+def _arrays(state: State, finished: Good | None) -> checkpoint.Arrays:
+    """Returns all arrays that are not known from elsewhere, on the host."""
+    adam = state.optimizer
+    named: dict[str, Any] = {"step": state.step, "canvas": state.canvas, "good": state.good}
+    named |= {"count": adam.count, "mu": adam.mu, "nu": adam.nu}
+    named |= dict(zip(DUALS, state.duals, strict=False))
+    if not isinstance(state.average, tuple):
+        named["average"] = state.average
+    if finished is not None:
+        named["finished"] = finished.canvas
+    return {name: np.asarray(each) for name, each in named.items()}
+
+
+def restore(start: Start) -> tuple[State, Good | None]:
+    """Returns the state to go on from, and the end of the last size that was finished.
+
+    Raises:
+      InputError: the file was changed since it was checked.
+      OSError: it cannot be read any more.
+    """
+    try:
+        arrays = checkpoint.read_arrays(start.path)
+        state = begin(jnp.array(arrays["canvas"]), step=int(arrays["step"]))
+        adam = state.optimizer._replace(
+            **{name: jnp.array(arrays[name]) for name in ("count", "mu", "nu")}
+        )
+    except (checkpoint.DamagedError, KeyError) as error:
+        raise InputError(f"{start.path} was changed meanwhile: {error}") from None
+    duals: Any = tuple(jnp.array(arrays[name]) for name in DUALS if name in arrays)
+    average = jnp.array(arrays["average"]) if "average" in arrays else ()
+    good = jnp.array(arrays["good"])
+    state = state._replace(optimizer=adam, good=good, duals=duals, average=average)
+    if start.header.finished is None:
+        return state, None
+    losses, steps_done = start.header.finished
+    return state, Good(arrays["finished"], Losses(*jnp.float32(losses)), steps_done)

@@ -1,0 +1,191 @@
+"""Pictures with their records on the way to disk: the last good canvas, and those on the way."""
+
+import contextlib
+import hashlib
+import tempfile
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxstyle import files
+from jaxstyle.errors import DivergedError, Say
+from jaxstyle.images import picture_file
+from jaxstyle.images.canvas import denormalise, resize_floats
+from jaxstyle.losses.terms import Losses
+from jaxstyle.machine.process import unbreakable
+from jaxstyle.optimization.optimizer import shown
+from jaxstyle.optimization.stepping import Chunk, losses_of
+from jaxstyle.runs import record
+from jaxstyle.runs.inputs import Inputs, run_record
+from jaxstyle.runs.progress import size_text
+from jaxstyle.runs.request import numbered
+
+
+class Good(NamedTuple):
+    """A canvas that can be saved: its losses are known and finite."""
+
+    canvas: jax.Array | NDArray[np.float32]
+    losses: Losses
+    steps_done: int
+
+
+class Painted(NamedTuple):
+    """What the loop left."""
+
+    chunk: Chunk
+    """The last one."""
+    finished: Good | None
+    """The end of the last size that was finished."""
+    failure: DivergedError | None
+    log_failed: bool
+    seconds: float
+
+
+def is_sound(chunk: Chunk) -> bool:
+    """Returns whether all losses so far are finite; if not, asking for more raises."""
+    return not bool(chunk.state.failed) and (
+        chunk.closing is None or bool(np.isfinite(chunk.closing.total))
+    )
+
+
+def last_good(painted: Painted) -> Good | None:
+    """Returns the last canvas worth saving; None if no step was finished."""
+    state, problem = painted.chunk.state, painted.chunk.problem
+    done = int(state.step)
+    if done == problem.first_step:  # nothing was done at this size
+        return painted.finished
+    if painted.failure is not None:  # the last update led astray: the canvas before it
+        good = np.asarray(state.good)
+        return Good(good, losses_of(good, problem), done - 1)
+    if painted.chunk.closing is not None:
+        return painted.finished
+    canvas = np.asarray(shown(state))
+    return Good(canvas, losses_of(canvas, problem), done)
+
+
+def is_due(chunk: Chunk, every: int) -> bool:
+    """Returns whether a chunk ended at a multiple of so many steps."""
+    if not every or not len(chunk.learning_rate) or not is_sound(chunk):
+        return False
+    return int(chunk.state.step) % every == 0
+
+
+def save_numbered(
+    canvas: NDArray[np.float32],
+    output: Path,
+    facts: record.Record,
+    *,
+    size: tuple[int, int],
+    force: bool,
+    say: Say,
+) -> None:
+    """Saves a canvas, numbered, beside the output; where that fails, warns and goes on.
+
+    It is enlarged to `size`, (H, W), so that all numbered pictures of a run are of one size.
+    """
+    path = numbered(output, facts["steps_done"])
+    data = encode(path, canvas, facts, size=size)
+    try:
+        with unbreakable():
+            files.write_whole(path, data, overwrite=force or _is_one_of(path, [sha256(data)]))
+    except OSError as error:
+        say(f"warning: {path} could not be saved: {error.strerror or error}")
+
+
+def make_record(
+    inputs: Inputs,
+    device: str,
+    canvas: jax.Array | NDArray[np.float32],
+    losses: Losses | None,
+    steps_done: int,
+) -> record.Record:
+    """Returns all that a picture, painted from `canvas`, shall know of its making; see `record`.
+
+    `device` is the kind, and how many if there are several.
+    """
+    facts = {
+        **run_record(inputs),
+        "steps_done": steps_done,
+        "painted_size": size_text(canvas.shape),
+        "device": device,
+    }
+    if losses is not None:
+        facts["losses"] = {name: float(value) for name, value in losses._asdict().items()}
+    return facts
+
+
+def encode(
+    path: Path,
+    canvas: jax.Array | NDArray[np.float32],
+    facts: record.Record,
+    *,
+    size: tuple[int, int] | None = None,
+) -> bytes:
+    """Returns a canvas as the kind of file that a path asks for, with its record if it has one.
+
+    If `size`, (H, W), is given, the picture is resized to it.
+    """
+    picture = denormalise(canvas)
+    if size is not None:
+        picture = resize_floats(picture, size)
+    return picture_file.encode(picture, path.suffix.lower(), record.to_text(facts))
+
+
+def sha256(data: bytes) -> str:
+    """Returns the hexadecimal sha256."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def save(
+    path: Path, data: bytes, *, force: bool, own: Collection[str], say: Say
+) -> tuple[Path, bool]:
+    """Writes the picture; where that fails, in the working or the temporary folder.
+
+    Args:
+      path: where.
+      data: from `encode`.
+      force: whether a file that is there may be replaced.
+      own: the sha256 of files that may be replaced without.
+      say: is told if it goes elsewhere.
+
+    Returns:
+      Where it is, and whether that is another folder than was asked for.
+
+    Raises:
+      OSError: none of the folders takes it.
+    """
+    try:
+        return _write(path, data, force=force or _is_one_of(path, own), say=say), False
+    except OSError as error:
+        reason = error.strerror or error
+        say(f"warning: {path} cannot be written: {reason}")
+    for folder in (Path(), Path(tempfile.gettempdir())):
+        with contextlib.suppress(OSError):
+            rescued = _write(folder / path.name, data, force=False, say=say)
+            say(f"saved instead as {rescued.resolve()}")
+            return rescued, True
+    raise OSError(f"the picture could not be saved anywhere: {reason}")
+
+
+def _is_one_of(path: Path, own: Collection[str]) -> bool:
+    """Whether the file at `path`, if there is one, has one of these sha256."""
+    with contextlib.suppress(OSError):
+        return bool(own) and path.is_file() and files.sha256(path) in own
+    return False
+
+
+def _write(path: Path, data: bytes, *, force: bool, say: Say) -> Path:
+    """Writes a file under its name, or the next free one if a file has come there meanwhile."""
+    while True:
+        try:
+            with unbreakable():
+                files.write_whole(path, data, overwrite=force)
+        except FileExistsError:
+            taken, path = path, files.fresh_path(path.parent, path.stem, path.suffix)
+            say(f"{taken} has come to exist meanwhile: saving as {path.name}")
+        else:
+            return path

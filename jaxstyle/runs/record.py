@@ -1,0 +1,197 @@
+"""What a run was, as one JSON text: settings, inputs, weights, versions, final losses.
+
+It travels in the picture, so that `--from` can start from it. Nothing in it differs between two
+equal runs: no times, no folders.
+"""
+
+import dataclasses
+import hashlib
+import json
+import reprlib
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from jaxstyle import __version__, files
+from jaxstyle.errors import InputError
+from jaxstyle.images import picture_file
+from jaxstyle.settings.presets import change, preset
+from jaxstyle.settings.recipe import Hyperparams, Recipe, field_names
+from jaxstyle.settings.text import shown
+
+KEYWORD = "jaxstyle"
+"""Of the PNG text that holds the record."""
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
+OTHER_SETTINGS = ("preset", "init", "seed")
+
+EMBEDDED_BEFORE = "vgg16-hed"
+EMBEDDED_BEFORE_SHA256 = "c15b920096dc518032303380e564bf0de16cc2a809a2d4b26b26cad0b4db14fe"
+"""Of the VGG-16 that came with the package before Oxford's VGG-19 did."""
+
+Record = dict[str, Any]
+
+
+def settings(recipe: Recipe, hyper: Hyperparams, **others: Any) -> Record:
+    """Returns every setting by name; `others` are those of `OTHER_SETTINGS`."""
+    return {**others, **dataclasses.asdict(recipe), **dataclasses.asdict(hyper)}
+
+
+def versions() -> dict[str, str]:
+    """Returns the installed version of every package that has a say in the numbers."""
+    return {"jaxstyle": __version__} | {name: metadata.version(name) for name in PACKAGES}
+
+
+def file_facts(path: Path) -> dict[str, str]:
+    """Returns a file's base name and sha256."""
+    return {"name": path.name, "sha256": files.sha256(path)}
+
+
+def _decisive(record: Record) -> dict[str, Record]:
+    """Returns all in a record that decides the picture, as JSON has it."""
+    inputs = ("content", "style", "weights", "init")
+    decisive = {
+        "settings": {key: v for key, v in record["settings"].items() if key != "preset"},
+        "versions": record["versions"],
+        "inputs": {key: record[key]["sha256"] for key in inputs if key in record},
+    }
+    if "init" in record:
+        decisive["settings"].pop("init")
+    found: dict[str, Record] = json.loads(json.dumps(decisive))
+    return found
+
+
+def fingerprint(record: Record) -> str:
+    """Returns the sha256 of all in a record that decides the picture.
+
+    Two runs of one fingerprint give the same picture on the same kind of device; names of files
+    and of the preset do not matter, what is in them does.
+
+    Args:
+      record: with settings, versions, and the facts of content, style, weights and, if it is a
+        picture, init.
+    """
+    text = json.dumps(_decisive(record), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def changes(then: Record, now: Record) -> list[str]:
+    """Returns a few words for each thing in which the fingerprints of two records differ."""
+    old, new = _decisive(then), _decisive(now)
+    lines = []
+    for kind in ("inputs", "settings", "versions"):
+        for name in sorted(old[kind].keys() | new[kind].keys()):
+            before, after = old[kind].get(name), new[kind].get(name)
+            if before == after:
+                continue
+            if kind == "inputs":
+                lines.append("other weights" if name == "weights" else f"another {name} picture")
+            else:
+                lines.append(f"{name.replace('_', '-')} {_said(before)} then, {_said(after)} now")
+    return lines
+
+
+def _said(value: Any) -> str:
+    return shown(tuple(value)) if isinstance(value, list) else shown(value)
+
+
+def to_text(record: Record) -> dict[str, str]:
+    """Returns the PNG texts of a record."""
+    return {
+        "Software": f"jaxstyle {record['versions']['jaxstyle']}",
+        # in ASCII: a file's name need not be Unicode
+        KEYWORD: json.dumps(record, sort_keys=True),
+    }
+
+
+def read(path: Path) -> Record:
+    """Returns the record in a picture; its settings are not checked yet, see `restore`.
+
+    Raises:
+      InputError: no such file, not a picture, or one without a readable record.
+    """
+    text = picture_file.read_text(path).get(KEYWORD)
+    if text is None:
+        raise InputError(f"{path} carries no settings: only PNG files that jaxstyle wrote do")
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict) or not all(
+        isinstance(record.get(name), dict) for name in ("settings", "weights", "versions")
+    ):
+        raise InputError(f"{path}: its settings cannot be read, the file was changed; do without")
+    return record
+
+
+def restore(record: Record) -> tuple[Recipe, Hyperparams, dict[str, Any], list[str]]:
+    """Returns a record's settings, ready for use.
+
+    A setting that it lacks, since there was none such when it was written, has the default of its
+    field, with which all is done as it was then; where there is none, that of the default preset.
+
+    Returns:
+      The recipe, the hyperparameters, the `OTHER_SETTINGS` that it has, and the names of settings
+      that this version does not know.
+
+    Raises:
+      InputError: a value that is out of its range or of the wrong kind.
+    """
+    stored = record["settings"]
+    known = field_names(Recipe) + field_names(Hyperparams)
+    changes = {name: stored[name] for name in known if name in stored}
+    recipe, hyper = preset("default")
+    # every field is given explicitly, so that none is chosen as a consequence of another
+    full = {**dataclasses.asdict(recipe), **dataclasses.asdict(hyper), **_own_defaults(), **changes}
+    try:
+        recipe, hyper = change(recipe, hyper, **full)
+    except InputError as error:
+        raise InputError(f"the settings in that picture cannot be used: {error}") from None
+    others = {name: stored[name] for name in OTHER_SETTINGS if name in stored}
+    _check_others(others)
+    return recipe, hyper, others, sorted(stored.keys() - set(known) - set(OTHER_SETTINGS))
+
+
+def _own_defaults() -> dict[str, Any]:
+    """Returns by setting the default of its field, where it has one."""
+    fields = dataclasses.fields(Recipe) + dataclasses.fields(Hyperparams)
+    return {each.name: each.default for each in fields if each.default is not dataclasses.MISSING}
+
+
+def _check_others(others: dict[str, Any]) -> None:
+    for name, value in others.items():
+        if name == "seed":
+            good = type(value) is int and 0 <= value < 2**32
+        else:
+            good = isinstance(value, str)
+        if not good:
+            given = reprlib.repr(value)
+            raise InputError(f"the {name} in that picture cannot be used: {given}")
+
+
+def was_embedded_before(record: Record) -> bool:
+    """Returns whether a record's weights are those that were embedded before today's."""
+    weights = record["weights"]
+    known = {"name": EMBEDDED_BEFORE, "sha256": EMBEDDED_BEFORE_SHA256}
+    return any(weights.get(key) == value for key, value in known.items())
+
+
+def differences(record: Record, weights_sha256: str) -> list[str]:
+    """Returns a line for each thing that will keep a run from repeating this record exactly."""
+    lines = []
+    weights, jax_then = record["weights"], record["versions"].get("jax")
+    if weights.get("sha256") != weights_sha256:
+        name, start = (str(weights.get(key)) for key in ("name", "sha256"))
+        said = f"{name[:80]}, sha256 {start[:12]}..., not {weights_sha256[:12]}..."
+        if was_embedded_before(record):
+            said += (
+                "; those were the VGG-16 that jaxstyle embedded before and no longer brings, so the"
+                " settings are the same, and the picture will be another"
+            )
+        lines.append(f"that picture was made with other weights: {said}")
+    if jax_then != metadata.version("jax"):
+        lines.append(
+            f"that picture was made with jax {str(jax_then)[:20]}, this is"
+            f" {metadata.version('jax')}"
+        )
+    return lines

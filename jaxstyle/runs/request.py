@@ -1,0 +1,315 @@
+"""What was asked for, as data, and what of it can be known to fail before any work.
+
+Files that are missing, names that are taken. Standard library only; every check raises InputError
+with one line.
+"""
+
+import contextlib
+import dataclasses
+import itertools
+import os
+import re
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jaxstyle import files
+from jaxstyle.errors import InputError, did_you_mean
+from jaxstyle.settings.recipe import INITS
+from jaxstyle.settings.text import (
+    read_shard,
+)
+
+SECONDS_BETWEEN = 60.0
+"""From one checkpoint to the next; a run that takes less needs none."""
+
+SUFFIX = ".checkpoint"
+"""Behind the name of an output, that of its checkpoint."""
+
+LONGEST_NAME = 220
+"""In bytes, of an output that its checkpoints are named after: file systems allow 255."""
+
+MOST_RUNS = 10_000
+"""More combinations than these need `--yes`."""
+
+WEIGHT_WORDS = ("auto", "embedded", "vgg19")
+
+LONGEST_SIDES = {".png": 2**31 - 1, ".jpg": 65500, ".jpeg": 65500, ".webp": 16383}
+"""The picture files that can be written, and how many pixels their sides can have at most."""
+
+CHECKPOINT_ENDS = (SUFFIX, SUFFIX + files.PREVIOUS)
+"""Of the checkpoints beside an output."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointFlags:
+    """What was asked for of checkpoints."""
+
+    path: Path | None = None
+    """None: beside the output."""
+    every: float | None = None
+    """In seconds."""
+    resume: bool = False
+
+    @property
+    def wanted(self) -> bool:
+        """Whether checkpoints were asked for, however long the run takes."""
+        return self.path is not None or self.every is not None or self.resume
+
+    def beside(self, output: Path) -> Path:
+        """Returns where the checkpoints of a run with this output are."""
+        if self.path is not None:
+            return self.path
+        return output.parent / f"{files.short(output.name, LONGEST_NAME)}{SUFFIX}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceFlags:
+    """On how many devices, of sweeps and of one picture alike."""
+
+    most: int | None = None
+    """How many to use, of each process."""
+    distributed: str | None = None
+    """"auto", or "HOST:PORT,I/N": coordinator and this process, counted from 1."""
+
+    @property
+    def several(self) -> bool:
+        """Whether one picture shall be shared among several devices."""
+        return (self.most or 1) > 1 or self.distributed is not None
+
+    @property
+    def processes(self) -> int | None:
+        """How many there are; None where only jax will know."""
+        if self.distributed is None:
+            return 1
+        if self.distributed == "auto":
+            return None
+        return read_shard(self.distributed.rpartition(",")[2])[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepFlags:
+    """What was asked for of a sweep."""
+
+    axes: tuple[tuple[str, ...], ...]
+    """Each a name and its values, as typed."""
+    file: Path | None
+    shard: tuple[int, int]
+    """(i, n): this is the i-th of n shares, counted from 1."""
+    yes: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What was asked for."""
+
+    content: Path
+    style: Path
+    output: Path | None
+    log: Path | None
+    save_every: int
+    force: bool
+    preset: str | None
+    settings: dict[str, Any]
+    """The settings that were given as flags, by field name."""
+    from_picture: Path | None
+    weights: str | None
+    init: str | None
+    seed: int | None
+    device: str | None
+    quiet: bool
+    json: bool
+    plan: bool
+    sweep: SweepFlags | None = None
+    """If given, `content` and `style` may be empty paths, as they come from the sweep."""
+    collect: Path | None = None
+    judge: bool = False
+    checkpoints: CheckpointFlags = dataclasses.field(default_factory=CheckpointFlags)
+    devices: DeviceFlags = dataclasses.field(default_factory=DeviceFlags)
+
+
+def check_files(arguments: Request) -> Path:
+    """Checks every path on the command line, inputs first; returns where the result goes."""
+    check_inputs(arguments)
+    try:
+        output = _output_of(arguments)
+        _check_outputs(arguments, output)
+    except OSError as error:
+        raise InputError(f"{error.filename} cannot be written: {error.strerror}") from None
+    return output
+
+
+def check_inputs(arguments: Request) -> None:
+    """Checks the paths of all that will be read."""
+    for path in (arguments.content, arguments.style, arguments.from_picture):
+        if path is not None:
+            check_is_file(path)
+    _check_word_or_file("--init", arguments.init, INITS)
+    _check_word_or_file("--weights", arguments.weights, WEIGHT_WORDS)
+    weights = arguments.weights
+    if weights is None or weights in WEIGHT_WORDS:
+        return
+    suffixes = files.HDF5_SUFFIXES + files.TORCH_SUFFIXES
+    files.check_suffix("the weight file", Path(weights), suffixes)
+
+
+def inputs_of(arguments: Request) -> list[Path]:
+    """Returns every file on the command line that will be read."""
+    paths = [arguments.content, arguments.style]
+    if arguments.from_picture is not None:
+        paths.append(arguments.from_picture)
+    for value, words in ((arguments.init, INITS), (arguments.weights, WEIGHT_WORDS)):
+        if value is not None and value not in words:
+            paths.append(Path(value))
+    return paths
+
+
+def check_is_file(path: Path, before: str = "", after: str = "") -> None:
+    """Raises InputError, `before` and `after` around it, if there is no readable file at `path`."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode):  # a pipe must not be opened: that would wait for a writer
+            with path.open("rb"):
+                return
+        what = "is a folder, not a file" if stat.S_ISDIR(mode) else "is not a regular file"
+    except FileNotFoundError:
+        what = "does not exist"
+    except (OSError, ValueError) as error:
+        what = f"cannot be read: {error.strerror if isinstance(error, OSError) else error}"
+    raise InputError(f"{before}{path} {what}{after}")
+
+
+def _check_word_or_file(flag: str, value: str | None, words: Sequence[str]) -> None:
+    if value is not None and value not in words:
+        before = f"{flag} takes {', '.join(words)} or a file: "
+        check_is_file(Path(value), before, did_you_mean(value, words))
+
+
+def _check_outputs(arguments: Request, output: Path) -> None:
+    inputs, log = inputs_of(arguments), arguments.log
+    if not output.is_dir():
+        files.check_suffix("the output", output, LONGEST_SIDES)
+    checkpoint = arguments.checkpoints.beside(output)
+    results = {"output": output} | ({} if log is None else {"log": log})
+    checkpoints = {"checkpoint": checkpoint, "previous checkpoint": files.previous(checkpoint)}
+    given = results | checkpoints
+    for name, path in given.items():
+        _check_output(name, path, inputs)
+    if not (arguments.force or goes_on(arguments, output)):
+        for path in results.values():
+            check_free(path)
+        for path in checkpoints.values():
+            _check_no_checkpoint(path)
+    for (one, path), (other, same) in itertools.combinations(given.items(), 2):
+        if _same(path, same):
+            raise InputError(f"the {other} and the {one} are the same file: {same}")
+    if log is not None:
+        files.check_suffix("the log", log, [".csv"])
+
+
+def _output_of(arguments: Request) -> Path:
+    """Returns where the result goes: as given, or a new name.
+
+    With --resume that is the name of the run that was interrupted last, if there is one.
+    """
+    if arguments.output is not None:
+        return arguments.output
+    stem, flags = f"{arguments.content.stem}-{arguments.style.stem}", arguments.checkpoints
+    if flags.resume and flags.path is None:
+        name, ends = re.escape(files.short(stem)), "|".join(map(re.escape, CHECKPOINT_ENDS))
+        pattern = rf"({name}(?:-\d+)?\.png)(?:{ends})"
+        found = [
+            (p, match[1]) for p in Path().iterdir() if (match := re.fullmatch(pattern, p.name))
+        ]
+        if found:
+            return Path(max(found, key=lambda each: each[0].lstat().st_mtime)[1])
+    taken = [] if flags.path is not None else CHECKPOINT_ENDS
+    return files.fresh_path(Path(), stem, ".png", beside=taken)
+
+
+def goes_on(arguments: Request, output: Path) -> bool:
+    """Returns whether --resume finds something: what the interrupted run wrote may be replaced."""
+    path = arguments.checkpoints.beside(output)
+    return arguments.checkpoints.resume and any(map(os.path.exists, (path, files.previous(path))))
+
+
+def _check_no_checkpoint(path: Path) -> None:
+    if os.path.lexists(path):
+        raise InputError(
+            f"{path} exists, from an interrupted run: --resume to go on with it, or --force to"
+            " begin anew"
+        )
+
+
+def _check_output(name: str, path: Path, inputs: Sequence[Path]) -> None:
+    """Raises InputError if `path` cannot be written, or is an input."""
+    if path.is_dir():
+        raise InputError(f"the {name} {path} is a folder: name a file in it")
+    _check_is_no_input(name, path, inputs)
+    files.check_writable(path.parent)
+
+
+def _check_is_no_input(name: str, path: Path, inputs: Sequence[Path]) -> None:
+    if any(_same(path, each) for each in inputs):
+        raise InputError(f"the {name} {path} is also an input: choose another name")
+
+
+def check_free(path: Path) -> None:
+    """Raises InputError if there is something at `path` already."""
+    if os.path.lexists(path):
+        raise InputError(f"{path} exists: choose another name, or --force to overwrite it")
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether two paths, which need not exist, lead to one file, be it by symlink or hard link."""
+    if os.path.realpath(one) == os.path.realpath(other):
+        return True
+    with contextlib.suppress(OSError):
+        return one.samefile(other)
+    return False
+
+
+def numbered(output: Path, step: int) -> Path:
+    """Returns where the picture after a step goes: result.png becomes result-0050.png."""
+    return output.with_name(f"{output.stem}-{step:04d}{output.suffix}")
+
+
+def check_numbered(arguments: Request, output: Path, *, steps: int) -> None:
+    """Raises InputError if one of the numbered pictures to come must not be written.
+
+    They must not replace an input or the log, nor, without --force, anything at all.
+    """
+    if not arguments.save_every:
+        return
+    written = {"log": arguments.log, "checkpoint": arguments.checkpoints.path}
+    given = {name: path for name, path in written.items() if path is not None}
+    # looked for among the names that are there: the numbers to come may be millions
+    for path in [*sorted(output.parent.iterdir()), *given.values()]:
+        if not _is_numbered(path, output, every=arguments.save_every, steps=steps):
+            continue
+        for name, other in given.items():
+            if _same(path, other):
+                raise InputError(f"the {name} {other} is also a numbered picture: choose another")
+        _check_is_no_input("numbered picture", path, inputs_of(arguments))
+        if not (arguments.force or goes_on(arguments, output)):
+            check_free(path)
+
+
+def _is_numbered(path: Path, output: Path, *, every: int, steps: int) -> bool:
+    pattern = rf"{re.escape(output.stem)}-(\d{{4,10}}){re.escape(output.suffix)}"
+    match = re.fullmatch(pattern, path.name)
+    step = int(match[1]) if match else 0
+    here = _same(path.parent, output.parent) and numbered(output, step).name == path.name
+    return here and 0 < step <= steps and step % every == 0
+
+
+def check_encodable(size: tuple[int, int], output: Path) -> None:
+    """Raises InputError if a picture of (H, W) cannot be written as a file of that kind."""
+    longest = LONGEST_SIDES[output.suffix.lower()]
+    if max(size) > longest:
+        raise InputError(
+            f"a {output.suffix} file has at most {longest} pixels each way, not"
+            f" {size[0]}x{size[1]}: choose a smaller --size, or .png"
+        )

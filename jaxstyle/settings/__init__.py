@@ -1,0 +1,1 @@
+"""What a run can be told: the settings, their texts, the presets."""

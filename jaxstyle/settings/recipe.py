@@ -1,0 +1,375 @@
+"""What a run is: the two kinds of settings, and what values they may have.
+
+`Recipe` decides the *program*: changing a field compiles anew. `Hyperparams` decides the
+*numbers*: changing a field never does. Each field carries its own help text, from which the
+command line's flags are made, so a setting is declared here and nowhere else. The checks raise
+InputError with the setting's name and value.
+"""
+
+import dataclasses
+import math
+import numbers
+import reprlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from jaxstyle.errors import InputError, did_you_mean
+from jaxstyle.network.layers import CONVS, POOLINGS, check_tap
+
+LARGEST_FLOAT32 = 3.4028235e38
+MOST_PIXELS = 178_956_970
+"""Of a picture; beyond this Pillow takes a file for a decompression bomb."""
+MEMORIES = ("auto", "plain", "strips")
+INITS = ("content", "style", "noise")
+"""What a canvas can be at first, other than a picture of its own."""
+
+SCHEDULES = ("step", "cosine", "hold-cosine")
+TV_STEPS = ("gradient", "proximal")
+STYLE_LOSSES = ("gram", "covariance", "wasserstein", "mean-std", "gram+mean-std")
+BALANCES = ("book", "relative")
+BETA2S = ("constant", "increasing")
+MOST_AVERAGE = 0.9999
+RESAMPLINGS = ("lanczos", "bilinear")
+
+Size = int | tuple[int, int]
+"""N: the content's long side in pixels, aspect kept. (H, W): exactly that, aspect ignored."""
+
+
+def check_layers(name: str, layers: Any, weights: Any) -> None:
+    """Raises InputError unless layers are names of taps, each once, with a weight of its own."""
+    _check_tuple(name, layers, "names of layers")
+    _check_tuple(f"the weights of {name}", weights, "numbers")
+    if not layers:
+        raise InputError(f"{name} is empty: name at least one layer (a weight may be 0)")
+    for layer in layers:
+        if not isinstance(layer, str):
+            raise InputError(f"{name} must be names of layers, got {reprlib.repr(layer)}")
+        check_tap(layer)
+        if layers.count(layer) > 1:
+            raise InputError(f"{name} names {layer} twice: name it once, with a weight")
+    if len(weights) != len(layers):
+        raise InputError(f"{name}: {len(layers)} layers, but {len(weights)} weights")
+    for weight in weights:
+        check_number(f"a weight in {name}", weight)
+
+
+def check_size(size: Any) -> None:
+    """Raises InputError unless a size is N or (H, W), of whole numbers and not too many pixels."""
+    sides = size if isinstance(size, tuple) else (size,)
+    if isinstance(size, tuple) and len(size) != 2:
+        raise InputError(f"size must be N or HEIGHT and WIDTH, got {reprlib.repr(size)}")
+    for side in sides:
+        check_whole("size", side)
+    if math.prod(sides) > MOST_PIXELS:
+        given = "x".join(map(str, sides))
+        raise InputError(f"size {given} is too large: at most {MOST_PIXELS:,} pixels are painted")
+
+
+def check_scales(scales: Any) -> None:
+    """Raises InputError unless scales are fractions that rise and end with 1, or "auto"."""
+    if isinstance(scales, str):
+        check_choice("scales", scales, ("auto",))
+        return
+    _check_tuple("scales", scales, "numbers")
+    for scale in scales:
+        check_number("scales", scale, above_zero=True, most=1.0)
+    if not scales or scales[-1] != 1.0 or list(scales) != sorted(set(scales)):
+        given = reprlib.repr(scales)
+        raise InputError(f"scales must rise and end with 1, such as 0.5,1; got {given}")
+
+
+def _check_tuple(name: str, value: Any, what: str) -> None:
+    if not isinstance(value, tuple):
+        raise InputError(f"{name} must be a tuple of {what}, got {reprlib.repr(value)}")
+
+
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Raises InputError, with a choice that is spelled nearly so, for a value that is none."""
+    if value not in choices:
+        given = reprlib.repr(value)
+        near = did_you_mean(value, choices) if isinstance(value, str) else ""
+        raise InputError(f"{name} {given} is none of {', '.join(choices)}{near}")
+
+
+def check_yes_or_no(name: str, value: Any) -> None:
+    """Raises InputError unless a value is True or False."""
+    if not isinstance(value, bool):
+        raise InputError(f"{name} must be True or False, got {reprlib.repr(value)}")
+
+
+def check_number(
+    name: str,
+    value: Any,
+    *,
+    least: float = 0.0,
+    above_zero: bool = False,
+    most: float = LARGEST_FLOAT32,
+) -> None:
+    """Raises InputError unless a value is a finite number from `least`, or above 0, to `most`."""
+    given = reprlib.repr(value)  # a number in a file may have thousands of digits
+    if not _is_a(numbers.Real, value) or value != value or value in (math.inf, -math.inf):
+        raise InputError(f"{name} must be a finite number, got {given}")
+    if value < least or (above_zero and value == 0) or value > most:
+        lowest = "above 0" if above_zero else f"{least:g} or more"
+        raise InputError(f"{name} must be {lowest} and at most {most:g}, got {given}")
+
+
+def check_whole(name: str, value: Any, *, most: int = 2**31 - 1) -> None:
+    """Raises InputError unless a value is a whole number from 1 to `most`, the largest int32."""
+    if not _is_a(numbers.Integral, value) or not 1 <= value <= most:
+        given = reprlib.repr(value)
+        raise InputError(f"{name} must be a whole number from 1 to {most}, got {given}")
+
+
+def _is_a(kind: type, value: Any) -> bool:
+    """True and False are numbers to Python; as settings they are mistakes."""
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _about(text: str, **more: Any) -> dict[str, Any]:
+    return {"help": text, **more}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """The settings that decide the program; hashable, and static under jit."""
+
+    content_layers: tuple[str, ...] = field(
+        metadata=_about(
+            "layers that hold the content, each with an optional weight: relu4_2,relu3_1:0.5",
+            metavar="LAYERS",
+        )
+    )
+    style_layers: tuple[str, ...] = field(
+        metadata=_about("layers that hold the style, with weights or not", metavar="LAYERS")
+    )
+    pooling: str = field(
+        default="max",
+        metadata=_about(
+            "how the network halves its maps: max; avg and l2, smoother, scaled so that the maps"
+            " stay as strong",
+            choices=POOLINGS,
+        ),
+    )
+    style_loss: str = field(
+        default="gram",
+        metadata=_about(
+            "what of the style's features is compared: gram, second moments; covariance, these"
+            " about the mean, and the mean; wasserstein, the distance between the normal"
+            " distributions that have both; mean-std, each channel's mean and deviation;"
+            " gram+mean-std",
+            choices=STYLE_LOSSES,
+        ),
+    )
+    balance: str = field(
+        default="book",
+        metadata=_about(
+            "book: the textbook's units, a layer's loss depends on how strong its features are;"
+            " relative: every layer's loss is a part of its target's own energy, and a weight means"
+            " the same for all pictures, networks and numbers of layers",
+            choices=BALANCES,
+        ),
+    )
+    conv: str = field(
+        default="auto",
+        metadata=_about(
+            "how the network convolves: direct; winograd, a quarter of the multiplications, other"
+            " rounding; auto, winograd on a CPU and direct elsewhere",
+            choices=CONVS,
+        ),
+    )
+    memory: str = field(
+        default="auto",
+        metadata=_about(
+            "plain; strips, the same row by row: less memory, more time; auto, plain if it fits",
+            choices=MEMORIES,
+        ),
+    )
+    size: Size = field(
+        metadata=_about(
+            "N: the content's long side becomes N pixels, aspect kept, never enlarged, and the"
+            " style's likewise (with --scales auto as long as the content's); HxW: both become"
+            " exactly that",
+            metavar="N|HxW",
+        )
+    )
+    scales: tuple[float, ...] | str = field(
+        default=(1.0,),
+        metadata=_about(
+            "sizes to paint at one after another, as fractions of --size, the last being 1;"
+            " those too small for the layers are left out; auto: each half of the next, the first"
+            " with a long side of 64 to 127 pixels",
+            metavar="FRACTIONS|auto",
+        ),
+    )
+    steps: int = field(
+        metadata=_about(
+            "optimiser steps in all, shared among the --scales that are painted, see --steps-power",
+            metavar="N",
+        )
+    )
+    steps_power: float = field(
+        default=1.0,
+        metadata=_about(
+            "a size's share of the --steps is its scale to this power: of 300 steps at 0.5,1 the"
+            " first has 100 with 1, half with 0, 200 with -1, where steps are cheap",
+            metavar="X",
+        ),
+    )
+    full_depth: int = field(
+        default=5,
+        metadata=_about(
+            "the deepest of VGG's blocks, 1 to 5, whose style layers count at full size where"
+            " coarser --scales come before, unless all are deeper; 4 saves a quarter of a step, and"
+            " what block 5 sees has been painted by then",
+            metavar="N",
+        ),
+    )
+    schedule: str = field(
+        default="step",
+        metadata=_about(
+            "how the learning rate falls: step (see --decay-every); cosine, from --learning-rate to"
+            " 0 at each of the --scales; hold-cosine, the same after two thirds of the steps at"
+            " --learning-rate",
+            choices=SCHEDULES,
+        ),
+    )
+    tv_step: str = field(
+        default="gradient",
+        metadata=_about(
+            "how a step takes the total variation: gradient, with the other terms; proximal, solved"
+            " as it is after them, which needs fewer steps",
+            choices=TV_STEPS,
+        ),
+    )
+    beta2: str = field(
+        default="constant",
+        metadata=_about(
+            "how long Adam remembers squared gradients: constant, beta2 = 0.999; increasing,"
+            " 1 - n^-0.8 at step n of a size, so that the first ones, far too large, are forgotten",
+            choices=BETA2S,
+        ),
+    )
+    clip: bool = field(
+        default=False,
+        metadata=_about(
+            "whether every step ends in colours that a file can hold, from black to white",
+            metavar="yes|no",
+        ),
+    )
+    average: float = field(
+        default=0.0,
+        metadata=_about(
+            "show, save and take to the next size an average of a size's canvases instead of the"
+            " last: how much of it each step keeps, such as 0.9; 0 is the last canvas alone",
+            metavar="X",
+        ),
+    )
+    resampling: str = field(
+        default="lanczos", metadata=_about("how the pictures are resized", choices=RESAMPLINGS)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hyperparams:
+    """The settings that decide the numbers; a pytree of them, so that changing one is data.
+
+    The loss is content_weight * content + style_weight * style + tv_weight * total variation.
+    """
+
+    content_weight: float = field(
+        default=1.0, metadata=_about("weight of the content loss", metavar="X")
+    )
+    style_weight: float = field(
+        default=1e4, metadata=_about("weight of the style loss", metavar="X")
+    )
+    tv_weight: float = field(
+        default=10.0,
+        metadata=_about("weight of the total variation: more is smoother", metavar="X"),
+    )
+    learning_rate: float = field(
+        default=0.3,
+        metadata=_about(
+            "Adam's step at the start, in normalised colour (1 is 0.22 to 0.23 of the range"
+            " black to white)",
+            metavar="X",
+        ),
+    )
+    decay_every: int = field(
+        default=50,
+        metadata=_about(
+            "steps between two drops of the learning rate, counted over the whole run; giving it"
+            " chooses --schedule step",
+            metavar="N",
+        ),
+    )
+    decay_rate: float = field(
+        default=0.8,
+        metadata=_about(
+            "factor of each drop, at most 1; giving it chooses --schedule step", metavar="X"
+        ),
+    )
+    coarse_content: float = field(
+        default=1.0,
+        metadata=_about(
+            "factor of --content-weight at all of the --scales but the last: at coarse ones the"
+            " same layers hold less of the photo's detail",
+            metavar="X",
+        ),
+    )
+    content_power: float = field(
+        default=0.0,
+        metadata=_about(
+            "in relative balance, how much a photo that is strong beside the painting weighs: a"
+            " content layer's loss times the ratio of both pictures' energies there, at least 0.5,"
+            " to this power; 0: not",
+            metavar="X",
+        ),
+    )
+    content_layer_weights: tuple[float, ...] = field(default=(1.0,), metadata={})
+    style_layer_weights: tuple[float, ...] = field(default=(1.0,) * 5, metadata={})
+
+
+def for_several_devices(recipe: Recipe) -> Recipe:
+    """Returns the recipe that several devices follow which share the rows of one picture.
+
+    Raises:
+      InputError: it asks for what only one device does.
+    """
+    for name, only in (("memory", "plain"), ("conv", "direct")):
+        given = getattr(recipe, name)
+        if given not in ("auto", only):
+            raise InputError(
+                f"{name} {given!r} is for one device: several that share a picture take {only!r}"
+            )
+    return dataclasses.replace(recipe, memory="plain", conv="direct")
+
+
+def field_names(settings: type[Recipe] | type[Hyperparams]) -> tuple[str, ...]:
+    """Returns the names of the fields of one of the two kinds of settings, in order."""
+    return tuple(each.name for each in dataclasses.fields(settings))
+
+
+def validate(recipe: Recipe, hyper: Hyperparams) -> None:
+    """Raises InputError, naming field and value, for a setting out of its range or kind."""
+    check_layers("content_layers", recipe.content_layers, hyper.content_layer_weights)
+    check_layers("style_layers", recipe.style_layers, hyper.style_layer_weights)
+    for each in dataclasses.fields(Recipe):
+        if "choices" in each.metadata:
+            check_choice(each.name, getattr(recipe, each.name), each.metadata["choices"])
+        elif each.type is bool:
+            check_yes_or_no(each.name, getattr(recipe, each.name))
+    check_size(recipe.size)
+    check_scales(recipe.scales)
+    check_whole("steps", recipe.steps)
+    check_whole("full_depth", recipe.full_depth, most=5)
+    check_number("steps_power", recipe.steps_power, least=-4.0, most=4.0)
+    check_number("average", recipe.average, most=MOST_AVERAGE)
+    for name in ("content_weight", "style_weight", "tv_weight", "coarse_content"):
+        check_number(name, getattr(hyper, name))
+    check_number("content_power", hyper.content_power, most=4.0)
+    coarse = float(hyper.content_weight) * float(hyper.coarse_content)
+    check_number("content_weight times coarse_content", coarse)
+    check_number("learning_rate", hyper.learning_rate, above_zero=True)
+    check_number("decay_rate", hyper.decay_rate, above_zero=True, most=1.0)
+    check_whole("decay_every", hyper.decay_every)

@@ -1,0 +1,149 @@
+"""The folder of a sweep: NAME.png and records/NAME.json for every run, and the summaries.
+
+A run's record is written after its picture, so what has a record is finished. Every file is
+written whole or not at all, and a run's files have the same names in all shards, so that any
+number of processes may work in one folder.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxstyle import files
+from jaxstyle.errors import InputError
+
+RECORDS = "records"
+SAMPLES = "samples"
+SUMMARIES = ("sweep.csv", "sheet.png", "index.html")
+
+TERMS = ("content", "style", "tv", "total")
+"""Of the losses, as in `terms.Losses`."""
+
+JUDGED = ("style_distance", "content_distance")
+"""What the judge finds, where it was asked; in a record under "judged"."""
+
+Entry = dict[str, Any]
+"""What a run's record says."""
+
+KEYS = (
+    *("name", "number", "labels", "on_axes", "fingerprint", "picture_sha256"),
+    *("failure", "failed_step", "seconds", "device", "curves", "run"),
+)
+
+
+def picture_path(folder: Path, name: str) -> Path:
+    """Returns where the picture of a run is."""
+    return folder / f"{name}.png"
+
+
+def record_path(folder: Path, name: str) -> Path:
+    """Returns where the record of a run is."""
+    return folder / RECORDS / f"{name}.json"
+
+
+def sample_path(folder: Path, sha256: str) -> Path:
+    """Returns where a small copy of the content or style of this hash is."""
+    return folder / RECORDS / SAMPLES / f"{sha256[:16]}.png"
+
+
+def check_folder(folder: Path, *, force: bool) -> None:
+    """Raises InputError if a sweep cannot or must not be written into `folder`, existing or not."""
+    try:
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise InputError(
+                f"the output {folder} is a file: a sweep needs a folder, new or its own"
+            )
+        there = next(
+            each for each in (folder.absolute(), *folder.absolute().parents) if each.exists()
+        )
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            raise InputError(f"the output {folder} cannot be made: {there} cannot be written")
+        if not (folder / RECORDS).is_dir() and not force:
+            for name in (RECORDS, *SUMMARIES):
+                if os.path.lexists(folder / name):
+                    raise InputError(
+                        f"{folder / name} exists and is not of a sweep: choose another folder, or"
+                        " --force to overwrite it"
+                    )
+    except OSError as error:
+        raise InputError(f"the output {folder} cannot be used: {error.strerror}") from None
+
+
+def make_folder(folder: Path) -> None:
+    """Makes the folder of a sweep, if it is not there."""
+    (folder / RECORDS / SAMPLES).mkdir(parents=True, exist_ok=True)
+
+
+def read_entry(folder: Path, name: str) -> Entry | None:
+    """Returns what the record of a run says, if the run is there whole: record and picture."""
+    try:
+        entry = json.loads(record_path(folder, name).read_text("utf-8"))
+        picture = picture_path(folder, name)
+        whole = entry["picture_sha256"] == files.sha256(picture)
+        known = all(key in entry for key in KEYS)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return entry if whole and known and entry.get("name") == name else None
+
+
+def write_run(folder: Path, name: str, picture: bytes, entry: Entry, *, overwrite: bool) -> None:
+    """Writes a run's picture, then its record.
+
+    Args:
+      folder: of the sweep.
+      name: of the run.
+      picture: the PNG file.
+      entry: what its record shall say; JSON.
+      overwrite: whether a picture that is there may be replaced.
+
+    Raises:
+      FileExistsError: a picture is there.
+      OSError: the disk is full, or the folder is gone.
+    """
+    path = record_path(folder, name)
+    if overwrite:
+        path.unlink(missing_ok=True)  # it is of the picture that is about to go
+    files.write_whole(picture_path(folder, name), picture, overwrite=overwrite)
+    write_record(folder, name, entry)
+
+
+def write_record(folder: Path, name: str, entry: Entry) -> None:
+    """Writes a run's record, in place of the one that is there."""
+    data = json.dumps(entry, sort_keys=True).encode()
+    files.write_whole(record_path(folder, name), data, overwrite=True)
+
+
+def judged_of(entry: Entry) -> dict[str, float]:
+    """Returns what the judge found of a run, by name; empty if it was not asked."""
+    judged = entry.get("judged")
+    return judged if isinstance(judged, dict) and set(judged) == set(JUDGED) else {}
+
+
+def names_in(folder: Path) -> list[str]:
+    """Returns the names of all runs that have a record in the folder.
+
+    Raises:
+      InputError: it is not the folder of a sweep.
+    """
+    records = folder / RECORDS
+    if not records.is_dir():
+        raise InputError(f"{folder} is not the folder of a sweep: it has no folder {RECORDS}")
+    return sorted(path.stem for path in records.glob("*.json"))
+
+
+def samples_of(folder: Path, entries: Sequence[Entry], kind: str) -> dict[str, Path]:
+    """Returns small pictures of the contents or styles of runs, by file name.
+
+    Args:
+      folder: of the sweep.
+      entries: its runs.
+      kind: "content" or "style".
+    """
+    found: dict[str, Path] = {}
+    for each in entries:
+        path = sample_path(folder, each["run"][kind]["sha256"])
+        if path not in found.values() and path.exists():
+            found[each["run"][kind]["name"]] = path
+    return found

@@ -1,0 +1,197 @@
+"""All that a sweep reads before jax is imported, each file once, and what is done already."""
+
+import functools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+from jaxstyle import files
+from jaxstyle.errors import InputError, Say
+from jaxstyle.images import picture_file
+from jaxstyle.judging.network import read_judge
+from jaxstyle.network.layers import resolve_taps
+from jaxstyle.runs import record
+from jaxstyle.runs.inputs import Inputs, Settings, check_sizes, read_settings
+from jaxstyle.runs.request import Request, SweepFlags, check_inputs, inputs_of
+from jaxstyle.settings.recipe import INITS
+from jaxstyle.sweeps.folder import SUMMARIES, check_folder, picture_path, read_entry, record_path
+from jaxstyle.sweeps.grid import Run, expand, place_of
+from jaxstyle.weights.pretrained import WeightFile, find_weights
+from jaxstyle.weights.weight_file import Arrays, read_weights
+
+
+class Planned(NamedTuple):
+    """One run of a sweep with all that it works on."""
+
+    run: Run
+    inputs: Inputs
+    fingerprint: str
+
+
+class Sweep(NamedTuple):
+    """A sweep that can begin."""
+
+    flags: SweepFlags
+    folder: Path
+    force: bool
+    runs: list[Planned]
+    """All of the grid, not only this process's share."""
+    judge: Arrays | None
+    """The parameters of the judge's network, if the results shall be judged."""
+
+
+def read_sweep(arguments: Request, *, say: Say, stream: TextIO | None) -> Sweep:
+    """Reads and checks everything that a sweep will need; writes nothing.
+
+    Args:
+      arguments: with `sweep` given.
+      say: is given a line before anything that takes long, and warnings.
+      stream: where a download's progress goes; None shows none.
+
+    Raises:
+      InputError: anything that cannot be used.
+      OSError: a download failed.
+    """
+    flags, folder = arguments.sweep, arguments.output
+    if flags is None or folder is None:
+        raise InputError("a sweep needs a folder for its pictures: give -o DIR")
+    check_folder(folder, force=arguments.force)
+    runs = expand(arguments, flags)
+    for run in runs[:1]:
+        check_inputs(run.arguments)
+    settings = _read_settings(runs, say)
+    pictures = functools.cache(picture_file.load_picture)
+    _check_sizes(runs, settings, pictures)
+    weight_file = find_weights(settings[0].weights, say=say, stream=stream)
+    params = read_weights(weight_file.path)
+    _check_layers(runs, settings, params)
+    planned = _plan(runs, settings, pictures, weight_file, params)
+    _check_is_no_input(folder, runs)
+    if not arguments.force:
+        _check_free(folder, planned)
+    judge = _read_judge(planned, say) if arguments.judge else None
+    _warn(runs, settings, say)
+    return Sweep(flags, folder, arguments.force, planned, judge)
+
+
+def is_done(sweep: Sweep, planned: Planned) -> bool:
+    """Returns whether a run is in the folder already, with this very fingerprint."""
+    entry = read_entry(sweep.folder, planned.run.name)
+    return entry is not None and entry["fingerprint"] == planned.fingerprint
+
+
+def _read_settings(runs: Sequence[Run], say: Say) -> list[Settings]:
+    if runs[0].arguments.from_picture is None:
+        return [read_settings(run.arguments, say=say) for run in runs]
+    found = [read_settings(runs[0].arguments, say=say)]
+    return found + [read_settings(run.arguments, say=_silent) for run in runs[1:]]
+
+
+def _silent(line: str) -> None:
+    """Says nothing: it was said for the first run."""
+
+
+def _check_sizes(runs: Sequence[Run], settings: Sequence[Settings], pictures: Any) -> None:
+    """Raises InputError for pictures that are too small for a run's layers and size."""
+    seen = set()
+    for run, each in zip(runs, settings, strict=True):
+        arguments = run.arguments
+        what = (arguments.content, arguments.style, each.recipe)
+        if what in seen:
+            continue
+        seen.add(what)
+        content, style = pictures(arguments.content), pictures(arguments.style)
+        try:
+            path = picture_path(Path(), run.name)
+            check_sizes(content, style, each.recipe, path, device=arguments.device)
+        except InputError as error:
+            raise InputError(f"{place_of(run.number, len(runs), run.labels)}: {error}") from None
+
+
+def _check_layers(runs: Sequence[Run], settings: Sequence[Settings], params: Arrays) -> None:
+    for run, each in zip(runs, settings, strict=True):
+        try:
+            for layers in (each.recipe.content_layers, each.recipe.style_layers):
+                resolve_taps(layers, sorted(params))
+        except InputError as error:
+            raise InputError(f"{place_of(run.number, len(runs), run.labels)}: {error}") from None
+
+
+def _plan(
+    runs: Sequence[Run],
+    settings: Sequence[Settings],
+    pictures: Any,
+    weight_file: WeightFile,
+    params: Arrays,
+) -> list[Planned]:
+    facts_of = functools.cache(record.file_facts)
+    weights = {"name": weight_file.name, "sha256": files.sha256(weight_file.path)}
+    versions = record.versions()
+    found = []
+    for run, each in zip(runs, settings, strict=True):
+        content, style = run.arguments.content, run.arguments.style
+        facts: record.Record = {
+            "content": facts_of(content),
+            "style": facts_of(style),
+            "weights": weights,
+        }
+        init: Any = each.init
+        if init not in INITS:
+            init, facts["init"] = pictures(Path(init)), facts_of(Path(init))
+        inputs = Inputs(each, pictures(content), pictures(style), init, weight_file, params, facts)
+        others = {"preset": each.preset, "init": each.init, "seed": each.seed}
+        all_settings = record.settings(each.recipe, each.hyper, **others)
+        whole = {**facts, "settings": all_settings, "versions": versions}
+        found.append(Planned(run, inputs, record.fingerprint(whole)))
+    return found
+
+
+def _read_judge(planned: Sequence[Planned], say: Say) -> Arrays:
+    inputs = [each.inputs for each in planned]
+    pictures = {
+        "content": list({id(each.content): each.content for each in inputs}.values()),
+        "style": list({id(each.style): each.style for each in inputs}.values()),
+    }
+    return read_judge(pictures, say=say)
+
+
+def _check_is_no_input(folder: Path, runs: Sequence[Run]) -> None:
+    """Raises InputError if a picture of the sweep would replace a picture that it is made from."""
+    written = {picture_path(folder, run.name).resolve() for run in runs}
+    written |= {(folder / name).resolve() for name in SUMMARIES}
+    for path in {path for run in runs for path in inputs_of(run.arguments)}:
+        if path.resolve() in written:
+            raise InputError(f"{path} would be both read and written: choose another folder")
+
+
+def _check_free(folder: Path, planned: Sequence[Planned]) -> None:
+    """Raises InputError if something else than a run's own picture has its name."""
+    for each in planned:
+        path = picture_path(folder, each.run.name)
+        if os.path.lexists(path) and _fingerprint_at(folder, each.run.name) != each.fingerprint:
+            raise InputError(
+                f"{path} was changed, or made with other settings, pictures, weights or versions:"
+                " choose another folder, or --force to paint it anew"
+            )
+
+
+def _fingerprint_at(folder: Path, name: str) -> str | None:
+    """Returns that of a run's record; if it has none yet, of what the picture itself says."""
+    if record_path(folder, name).exists():
+        entry = read_entry(folder, name)
+        return None if entry is None else str(entry["fingerprint"])
+    try:
+        return record.fingerprint(record.read(picture_path(folder, name)))
+    except (InputError, KeyError, TypeError):
+        return None
+
+
+def _warn(runs: Sequence[Run], settings: Sequence[Settings], say: Say) -> None:
+    """Mentions values that are swept without a consequence."""
+    swept = runs[0].labels.keys()
+    if "seed" in swept and all(each.init != "noise" for each in settings):
+        say("warning: the seed changes nothing without --init noise")
+    decays = swept & {"decay-every", "decay-rate"}
+    if decays and all(each.recipe.schedule == "cosine" for each in settings):
+        say(f"warning: {min(decays)} changes nothing with --schedule cosine")

@@ -1,0 +1,107 @@
+"""How large a network's activations are, over a small picture; how to scale them by layer.
+
+In numpy: weights are read before jax is imported.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxstyle.errors import InputError
+from jaxstyle.images.canvas import MEAN, STD
+
+Params = Mapping[str, Mapping[str, NDArray[np.float32]]]
+Arrays = dict[str, dict[str, NDArray[np.float32]]]
+
+SMALLEST_RMS, LARGEST_RMS = 1e-4, 1e4
+"""Of a layer's output over the probe: trained networks have about 1."""
+
+PROBE_SIDE = 32
+EMBEDDED_RMS = {
+    "conv1_1": 2.696,
+    "conv1_2": 2.483,
+    "conv2_1": 4.058,
+    "conv2_2": 4.232,
+    "conv3_1": 4.537,
+    "conv3_2": 5.28,
+    "conv3_3": 5.736,
+    "conv3_4": 5.612,
+    "conv4_1": 5.086,
+    "conv4_2": 4.994,
+    "conv4_3": 5.841,
+    "conv4_4": 2.445,
+    "conv5_1": 6.444,
+    "conv5_2": 6.568,
+    "conv5_3": 7.58,
+    "conv5_4": 6.177,
+}
+"""Of every layer of the embedded network over the probe; a test holds these to the file."""
+
+
+def check_scale(measured: Mapping[str, float]) -> None:
+    """Raises InputError if a layer's root mean square shows that activations vanish or explode."""
+    for name, rms in measured.items():
+        if not SMALLEST_RMS <= rms <= LARGEST_RMS:  # NaN is neither
+            raise InputError(
+                f"its activations {'vanish' if rms < 1 else 'explode'}: {name} returns {rms:.2g}"
+                " (root mean square) where trained networks return about 1, so the file is damaged"
+                " or its layers were scaled"
+            )
+
+
+def divided(
+    params: Mapping[str, Mapping[str, NDArray[np.float32]]], divisors: Mapping[str, float]
+) -> Arrays:
+    """Returns layers whose outputs are the given ones' divided by these numbers, in float32.
+
+    A ReLU network allows it: a layer takes what the one before has divided, so its kernel, or the
+    table of it, is multiplied by that number and divided by its own; its bias is divided.
+    """
+    before = 1.0
+    result: Arrays = {}
+    for name in sorted(params):
+        layer, divisor = params[name], np.float64(divisors[name])
+        values = "table" if "table" in layer else "kernel"
+        scaled = {
+            "bias": np.asarray(layer["bias"] / divisor, np.float32),
+            values: np.asarray(layer[values] * (before / divisor), np.float32),
+        }
+        result[name] = {**layer, **scaled}
+        before = divisor
+    return result
+
+
+def probe() -> NDArray[np.float32]:
+    """Returns a small canvas with soft waves, edges and colours: (32, 32, 3), normalised."""
+    y, x = np.mgrid[:PROBE_SIDE, :PROBE_SIDE] / PROBE_SIDE
+    waves = [np.sin(2 * np.pi * (a * x + b * y)) for a, b in ((1, 0.5), (2, -3), (-5, 4))]
+    light = 0.45 + 0.2 * waves[0] + 0.1 * waves[1] + 0.05 * waves[2] + 0.25 * (x + y > 1.1)
+    tint = np.stack([0.1 * waves[1], 0 * x, -0.1 * waves[0]], axis=-1)
+    picture = (light[..., None] + tint).clip(0, 1)
+    return np.asarray((picture - MEAN) / STD, np.float32)
+
+
+def rms_of_probe(params: Params) -> dict[str, float]:
+    """Returns by layer the root mean square of its output for the probe, after the ReLU."""
+    maps, measured = probe(), {}
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is told by what it gives
+        for name in sorted(params):
+            if name.endswith("_1") and name != "conv1_1":
+                height, width, channels = maps.shape
+                halves = maps.reshape(height // 2, 2, width // 2, 2, channels)
+                maps = halves.max(axis=(1, 3))
+            maps = np.maximum(_convolved(maps, params[name]["kernel"]) + params[name]["bias"], 0)
+            measured[name] = float(np.sqrt(np.square(maps, dtype=np.float64).mean()))
+    return measured
+
+
+def _convolved(maps: NDArray[np.float32], kernel: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns (H, W, in) convolved with (3, 3, in, out), padded with zeros, in numpy."""
+    height, width, channels = maps.shape
+    padded = np.pad(maps, ((1, 1), (1, 1), (0, 0)))
+    windows = np.stack(
+        [padded[y : y + height, x : x + width] for y in range(3) for x in range(3)], axis=2
+    )
+    flat = windows.reshape(height * width, 9 * channels) @ kernel.reshape(9 * channels, -1)
+    return flat.reshape(height, width, -1)

@@ -1,0 +1,76 @@
+"""Writes the map of the package into CONTRIBUTING.md, from the first lines of its docstrings.
+
+    python scripts/make_map.py
+
+A test holds the map to what this makes.
+"""
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "jaxstyle"
+PAGE = ROOT / "CONTRIBUTING.md"
+
+WINGS = {
+    "errors": (),
+    "files": (),
+    "network": ("layers", "winograd", "convolution", "vgg"),
+    "settings": ("recipe", "presets", "text"),
+    "images": ("canvas", "picture_file"),
+    "weights": (
+        *("torch_pickle", "torch_file", "activations", "conventions"),
+        *("weight_file", "download", "pretrained"),
+    ),
+    "losses": ("statistics", "roots", "style", "variation", "terms"),
+    "machine": ("process", "memory", "devices", "placement"),
+    "judging": ("distances", "network", "verdict"),
+    "optimization": ("strips", "rows", "problem", "optimizer", "stepping"),
+    "painting": ("level", "painter", "variants", "sweep_rounds"),
+    "runs": (
+        *("request", "record", "inputs", "checkpoint"),
+        *("progress", "outputs", "keeper", "job", "plan"),
+    ),
+    "sweeps": ("grid", "folder", "inputs", "job", "sheet_layout", "sheet", "report"),
+    "cli": ("flags", "main"),
+    "run": (),
+    "__main__": (),
+}
+"""The wings and their modules, in order: a module imports only from wings before its own, and from
+modules before it in its own. `tests/test_house.py` enforces it."""
+
+START, END = "<!-- made by scripts/make_map.py -->\n", "<!-- end of the map -->\n"
+
+
+def first_line(path: Path) -> str:
+    """Returns the first line of a module's docstring, without the stop at its end."""
+    text = ast.get_docstring(ast.parse(path.read_text())) or ""
+    return text.partition("\n")[0].removesuffix(".")
+
+
+def made_map() -> str:
+    """Returns the map: a row for every wing, and one for each of its modules below it."""
+    rows = ["| wing, module | what it is |\n|---|---|\n"]
+    for wing, names in WINGS.items():
+        path = PACKAGE / wing / "__init__.py" if names else PACKAGE / f"{wing}.py"
+        rows.append(f"| **`{wing}`** | {first_line(path)} |\n")
+        rows += [
+            f"| `{wing}.{name}` | {first_line(PACKAGE / wing / f'{name}.py')} |\n" for name in names
+        ]
+    return "".join(rows)
+
+
+def with_map(page: str) -> str:
+    """Returns the text of CONTRIBUTING.md with today's map in the place of the one that it has."""
+    place = re.escape(START) + ".*?" + re.escape(END)
+    return re.sub(place, lambda _: f"{START}{made_map()}{END}", page, count=1, flags=re.DOTALL)
+
+
+def main() -> None:
+    """Writes the map."""
+    PAGE.write_text(with_map(PAGE.read_text()))
+
+
+if __name__ == "__main__":
+    main()

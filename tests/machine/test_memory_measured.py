@@ -1,0 +1,110 @@
+"""The formula of `memory`, held to what the compiler says and to what a whole process needs."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import EXAMPLES
+
+from jaxstyle.machine.process import TESTED_JAXLIBS
+
+pytestmark = pytest.mark.slow
+
+COMPILE = """
+import json, sys
+from jaxstyle.machine import process
+process.compile_leanly()
+from conftest import FULL_WIDTHS, slim_params
+from jaxstyle.machine import memory
+from jaxstyle.network.convolution import prepare
+from jaxstyle.painting.level import Level
+from jaxstyle.runs import plan
+from jaxstyle.runs.inputs import Settings
+from jaxstyle.settings.presets import preset
+import numpy as np
+name, architecture, conv, way, height, width = sys.argv[1:]
+size = int(height), int(width)
+recipe, hyper = preset(name, conv=conv)
+kernels = prepare(slim_params(architecture, widths=FULL_WIDTHS), conv=conv, size=size)
+picture = np.broadcast_to(np.uint8(0), (*size, 3))
+level = Level(picture, picture, 0, 1)
+program, _ = plan.compile_level(way, level, kernels, Settings(recipe, hyper, *[None] * 5))
+said = plan.memory_beside_kernels(program, kernels)
+print(json.dumps([said, memory.program_memory(size, recipe=recipe, way=way)]))
+"""
+
+RUN = """
+import os, resource, sys
+from jaxstyle.cli.main import main
+from jaxstyle.machine import memory, process
+from jaxstyle.runs import inputs
+from jaxstyle.settings.presets import preset
+from pathlib import Path
+beside, flags = int(sys.argv[1]), sys.argv[2:]
+process.compile_leanly()
+sides, how = (64, 64), {"recipe": preset()[0], "way": "plain"}
+asked = memory.need_of(sides, sides, **how, room=memory.Room(0, "", True))
+def limited():
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + asked + beside
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    return memory.memory_left()
+inputs.memory_left = limited
+sys.exit(main(flags))
+"""
+
+
+def python(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs code in a process of its own, as the command line does its work."""
+    paths = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, "PYTHONPATH": paths, **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.skipif(
+    metadata.version("jaxlib") not in TESTED_JAXLIBS, reason="other compilers need other memory"
+)
+@pytest.mark.parametrize(
+    "case",
+    [
+        "default vgg19 auto plain 600 400",
+        "book vgg19 direct strips 1000 1500",
+        "default vgg19 auto strips 1024 1536",
+        "book-mxnet vgg16 auto strips 2048 1024",
+    ],
+)
+def test_the_formula_is_the_compilers_or_up_to_a_quarter_more(case: str) -> None:
+    """Of the steps' memory; without the optimiser of machine code, which has no part in it."""
+    flags = "--xla_backend_optimization_level=0"
+    result = python(COMPILE, *case.split(), XLA_FLAGS=flags)
+    assert result.returncode == 0, result.stderr
+    said, formula = json.loads(result.stdout)
+    assert said <= formula <= 1.25 * said
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs RLIMIT_AS and /proc")
+def test_what_the_check_lets_through_has_address_space_enough(tmp_path: Path) -> None:
+    """To a megabyte; with less it is refused, with the numbers."""
+    output = tmp_path / "out.png"
+    flags: list[Any] = ["--content", EXAMPLES / "coffee.png", "--style", EXAMPLES / "strokes.png"]
+    flags += ["--weights", "embedded", "--size", "64x64", "--steps", "2", "--device", "cpu"]
+    flags += ["--memory", "plain", "--quiet", "-o", output]
+    environment = {"JAX_ENABLE_COMPILATION_CACHE": "0"}
+    refused = python(RUN, str(-(10**6)), *map(str, flags), **environment)
+    assert refused.returncode == 2
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith("jaxstyle: error: 64x64 needs about ")
+    assert "of its address space): choose --size " in line
+    assert not output.exists()
+    done = python(RUN, str(10**6), *map(str, flags), **environment)
+    assert done.returncode == 0, done.stderr
+    assert output.exists()

@@ -1,0 +1,246 @@
+"""Targets, losses of a canvas and learning rates, against float64 numpy and by integers."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import QUICK, SHALLOW, relative_rms, slim_params
+from numpy_network import numpy_features
+
+from jaxstyle.errors import InputError
+from jaxstyle.images.canvas import normalise, resize
+from jaxstyle.network.convolution import prepare
+from jaxstyle.optimization.optimizer import learning_rate
+from jaxstyle.optimization.problem import Problem, Program, canvas_losses, make_problem, resolve
+from jaxstyle.settings.presets import preset
+from jaxstyle.settings.recipe import Hyperparams
+
+
+def problem_of(params, content, style, name: str = "book", **changes) -> Problem:
+    """Returns the problem of a preset, at the pictures' own sizes."""
+    recipe, hyper = preset(name, **changes)
+    canvases = [normalise(picture) for picture in (content, style)]
+    return make_problem(prepare(params), *canvases, recipe=recipe, hyper=hyper)
+
+
+@functools.partial(jax.jit, static_argnames="recipe", compiler_options=QUICK)
+def evaluated(kernels, content, style, canvas, hyper, *, recipe):
+    """Returns the losses of a canvas and the gradient of their total, as one program."""
+    problem = make_problem(kernels, content, style, recipe=recipe, hyper=hyper)
+
+    def total(canvas):
+        losses = canvas_losses(canvas, problem)
+        return losses.total, losses
+
+    (_, losses), gradient = jax.value_and_grad(total, has_aux=True)(canvas)
+    return losses, gradient
+
+
+def numpy_losses(params, content, style, canvas, *, content_layer, style_layers, pool=np.max):
+    """The book's weighted content, style and total variation, in float64."""
+    maps = [numpy_features(params, normalise(picture), pool) for picture in (content, style)]
+    painted = numpy_features(params, canvas, pool)
+
+    def gram(feature_map):
+        flat = feature_map.reshape(-1, feature_map.shape[-1])
+        return flat.T @ flat / flat.size
+
+    x = np.asarray(canvas, np.float64)
+    differences = [np.abs(np.diff(x, axis=axis)).mean() for axis in (0, 1)]
+    return [
+        np.mean((painted[content_layer] - maps[0][content_layer]) ** 2),
+        1e4 * sum(np.mean((gram(painted[k]) - gram(maps[1][k])) ** 2) for k in style_layers),
+        10 * 0.5 * sum(differences),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content_layer", "style_layers"),
+    [
+        ("book", "relu4_4", ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "conv5_1"]),
+        ("book-mxnet", "conv4_4", ["conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"]),
+    ],
+)
+def test_losses_equal_numpy(params, content, style, name, content_layer, style_layers) -> None:
+    problem = problem_of(params, content, style, name)
+    canvas = normalise(content[::-1])
+    expected = numpy_losses(
+        params, content, style, canvas, content_layer=content_layer, style_layers=style_layers
+    )
+    found = jax.jit(canvas_losses)(canvas, problem)
+    for value, target in zip(found, [*expected, sum(expected)], strict=True):
+        assert float(value) == pytest.approx(target, rel=1e-5)
+
+
+def test_layer_weights_multiply(params, content, style) -> None:
+    """Style is linear in its layers' weights: alone with weight 2, twice alone with weight 1."""
+    canvas = normalise(content[::-1])
+    losses = jax.jit(canvas_losses)
+    changes = SHALLOW | {"style_layers": ("relu2_1",)}
+    one = losses(canvas, problem_of(params, content, style, **changes))
+    changes |= {"style_layer_weights": (2.0,)}
+    two = losses(canvas, problem_of(params, content, style, **changes))
+    assert float(two.style) == 2 * float(one.style)
+    assert float(two.content) == float(one.content)
+
+
+def test_gradient_points_downhill_under_jit_and_vmap(params, content, style) -> None:
+    problem = problem_of(params, content, style, **SHALLOW)
+    total = jax.jit(lambda canvas: canvas_losses(canvas, problem).total)
+    canvases = jnp.stack([normalise(each) for each in (content[::-1], content[:, ::-1])])
+    gradients = jax.jit(jax.vmap(jax.grad(total)))(canvases)
+    for canvas, gradient in zip(canvases, gradients, strict=True):
+        assert relative_rms(gradient, jax.jit(jax.grad(total))(canvas)) < 1e-5
+        assert total(canvas - 1e-3 * jnp.sign(gradient)) < total(canvas)
+
+
+def test_last_layer_is_resolved_by_architecture() -> None:
+    recipe, _ = preset("book")
+    for architecture, last in (("vgg16", "relu4_3"), ("vgg19", "relu4_4")):
+        assert resolve(recipe, prepare(slim_params(architecture))).content_layers == (last,)
+
+
+def test_relative_losses_equal_numpy(params, content, style) -> None:
+    """Content 2 * (3 d + d') / 4 of mean squares by the photo's own; style 5 * (d + 2 d') / 3."""
+    changes = {"content_layers": ("relu2_1", "relu3_1"), "content_layer_weights": (3.0, 1.0)}
+    changes |= {"style_layers": ("relu1_1", "relu2_2"), "style_layer_weights": (1.0, 2.0)}
+    changes |= {"balance": "relative", "content_weight": 2.0, "style_weight": 5.0}
+    problem = problem_of(params, content, style, tv_weight=0.0, **changes)
+    canvas = normalise(resize(style, content.shape[:2], resampling="lanczos"))
+    found = canvas_losses(canvas, problem)
+    photo, painting, painted = (
+        numpy_features(params, each, np.max)
+        for each in (normalise(content), normalise(style), canvas)
+    )
+
+    def second_moment(feature_map):
+        flat = feature_map.reshape(-1, feature_map.shape[-1])
+        return flat.T @ flat / len(flat)
+
+    def parts(made, wanted):
+        return np.sum((made - wanted) ** 2) / np.sum(wanted**2)
+
+    content_parts = [parts(painted[tap], photo[tap]) for tap in changes["content_layers"]]
+    style_parts = [
+        parts(second_moment(painted[tap]), second_moment(painting[tap]))
+        for tap in changes["style_layers"]
+    ]
+    assert float(found.content) == pytest.approx(2 * np.dot([0.75, 0.25], content_parts), rel=1e-5)
+    assert float(found.style) == pytest.approx(5 * np.dot([1, 2], style_parts) / 3, rel=1e-5)
+
+
+def test_relative_losses_do_not_depend_on_the_scale_of_the_network(params, content, style) -> None:
+    """All ReLUs are three times as strong if the first layer and all biases are."""
+    stronger = {
+        name: {
+            "kernel": layer["kernel"] * (3 if name == "conv1_1" else 1),
+            "bias": 3 * layer["bias"],
+        }
+        for name, layer in params.items()
+    }
+    canvas = normalise(resize(style, content.shape[:2], resampling="lanczos"))
+    pictures = normalise(content), normalise(style)
+    for style_loss in ("gram", "covariance", "wasserstein", "mean-std", "gram+mean-std"):
+        recipe, hyper = preset("book", balance="relative", style_loss=style_loss, **SHALLOW)
+        losses = [
+            evaluated(prepare(each, conv="direct"), *pictures, canvas, hyper, recipe=recipe)[0]
+            for each in (params, stronger)
+        ]
+        np.testing.assert_allclose(losses[1], losses[0], rtol=2e-3, err_msg=style_loss)
+
+
+@pytest.mark.parametrize("colour", [0, 128, 255])
+@pytest.mark.parametrize("style_loss", ["covariance", "wasserstein", "mean-std", "gram+mean-std"])
+def test_a_flat_photo_and_a_flat_style_have_finite_gradients(params, colour, style_loss) -> None:
+    recipe, hyper = preset("book", balance="relative", style_loss=style_loss)
+    flat = normalise(np.full((40, 36, 3), colour, np.uint8))
+    other = normalise(np.full((40, 36, 3), 255 - colour, np.uint8))
+    for style in (flat, other):
+        kernels = prepare(params, conv="direct")
+        losses, gradient = evaluated(kernels, flat, style, flat, hyper, recipe=recipe)
+        assert np.isfinite(losses).all()
+        assert np.isfinite(gradient).all()
+
+
+def test_layer_that_the_weights_lack(params, content, style) -> None:
+    with pytest.raises(InputError, match=r"vgg19 up to conv5_1.* have no layer relu5_2"):
+        problem_of(params, content, style, content_layers=("relu5_2",))
+
+
+def schedule_of(hyper: Hyperparams, schedule: str = "step", first_step: int = 0) -> Problem:
+    """Returns a problem of which only the learning rate is of interest."""
+    program = Program((), (), "max", schedule)
+    given = {"first_step": first_step, "steps": 1000 - first_step}
+    return Problem(kernels={}, targets=None, hyper=hyper, program=program, **given)
+
+
+@jax.jit
+def rates(problem: Problem) -> jax.Array:
+    return jax.vmap(functools.partial(learning_rate, problem=problem))(jnp.arange(1000))
+
+
+def test_step_schedule_equals_its_integer_definition_for_every_interval() -> None:
+    """0.3 * 0.8 ** (step // every) for 200 intervals, traced: one compilation for all.
+
+    Up to 250 drops: after some 390, 0.8 ** n is too small for float32.
+    """
+    for every in range(1, 201):
+        found = np.asarray(rates(schedule_of(Hyperparams(decay_every=every))))
+        steps = np.arange(min(1000, 250 * every))
+        expected = 0.3 * 0.8 ** (steps // every).astype(np.float64)
+        np.testing.assert_allclose(found[steps], expected, rtol=1e-5)
+        drops = np.flatnonzero(np.diff(found[steps])) + 1
+        np.testing.assert_array_equal(drops, steps[1:][steps[1:] % every == 0])
+    assert rates._cache_size() == 1
+
+
+def test_cosine_schedule_by_hand() -> None:
+    """From 0.3 at the first step through half of it in the middle, towards 0."""
+    found = rates(schedule_of(Hyperparams(), schedule="cosine"))
+    assert float(found[0]) == pytest.approx(0.3)
+    assert float(found[500]) == pytest.approx(0.15)
+    assert float(found[250]) == pytest.approx(0.15 * (1 + np.sqrt(0.5)))
+    assert 0 < float(found[999]) < 1e-5
+
+
+def test_hold_cosine_by_hand() -> None:
+    """0.3 for two thirds of the steps, half of it in the middle of the last third, towards 0."""
+    found = np.asarray(rates(schedule_of(Hyperparams(), schedule="hold-cosine")))
+    np.testing.assert_allclose(found[:667], 0.3, rtol=1e-6)
+    assert 0.2999 < found[668] < 0.3
+    assert found[833] == pytest.approx(0.15, rel=4e-3)  # 0.499 of the way
+    assert 0 < found[999] < 1e-5
+
+
+def test_cosine_begins_anew_at_every_size() -> None:
+    found = rates(schedule_of(Hyperparams(), schedule="cosine", first_step=200))
+    assert float(found[200]) == pytest.approx(0.3)
+    assert float(found[600]) == pytest.approx(0.15)
+
+
+def test_two_names_of_one_layer_are_refused() -> None:
+    recipe, _ = preset("book", content_layers=("conv4_last", "conv4_4"))
+    with pytest.raises(InputError, match="name conv4_4 twice"):
+        resolve(recipe, prepare(slim_params("vgg19")))
+
+
+@pytest.mark.parametrize(("brightness", "factor"), [(1.0, 1.0), (0.9, 0.6561), (0.1, 0.25)])
+def test_content_power_multiplies_by_the_energies_ratio(content, brightness, factor) -> None:
+    """A feature is a pixel's red: of a photo with 0.9 times the painting's, 0.81, squared.
+
+    Below a half the ratio counts as a half, squared a quarter.
+    """
+    kernel = np.zeros((3, 3, 3, 4), np.float32)
+    kernel[1, 1, 0] = 1
+    params = {"conv1_1": {"kernel": kernel, "bias": np.zeros(4, np.float32)}}
+    painting = np.abs(normalise(content))
+    changes = {"content_layers": ("relu1_1",), "style_layers": ("relu1_1",), "balance": "relative"}
+    values = []
+    for power in (0.0, 2.0):
+        recipe, hyper = preset("book", **changes, content_power=power)
+        photo = np.float32(brightness) * painting
+        problem = make_problem(prepare(params), photo, painting, recipe=recipe, hyper=hyper)
+        values.append(float(canvas_losses(painting + 1, problem).content))
+    assert values[1] / values[0] == pytest.approx(factor, rel=1e-4)

@@ -1,0 +1,107 @@
+"""Sweeps: bit for bit the single runs, one program a size, nothing between devices."""
+
+import os
+
+import jax
+import numpy as np
+import pytest
+from conftest import SHALLOW, findings_of
+
+import jaxstyle
+from jaxstyle.errors import InputError
+from jaxstyle.images.canvas import fitted_size, resize
+from jaxstyle.optimization import stepping
+from jaxstyle.settings.presets import preset
+
+
+@pytest.fixture(scope="module")
+def found() -> dict:
+    """What sweep_worker.py finds with eight virtual devices."""
+    return findings_of("painting/sweep_worker.py", flags=os.environ.get("XLA_FLAGS", ""))
+
+
+@pytest.mark.parametrize("count", [1, 3, 8, 11])
+def test_equal_to_single_runs_bit_for_bit(found, count: int) -> None:
+    assert found[f"equal {count}"]
+
+
+def test_each_size_compiles_once_for_each_number_of_devices(found) -> None:
+    """Numbers, seeds, steps and style pictures of two sizes are data; three have two sizes."""
+    assert found["programs"] == {"3": 2, "8": 1}
+    assert found["programs in the end"] == 1
+
+
+def test_nothing_goes_from_device_to_device(found) -> None:
+    assert found["partitions"] == ["8"]
+    assert found["collectives"] == []
+
+
+def test_a_device_needs_the_memory_of_one_setting(found) -> None:
+    swept, alone = found["memory"]
+    assert 0 < swept <= alone * 1.01 + 1e5
+
+
+def test_a_setting_that_becomes_nan_harms_no_other(found) -> None:
+    assert found["failures"] == [2, 7]
+
+
+def changes(**each):
+    return preset("default", size=48, scales=(1.0,), **SHALLOW | each)
+
+
+def sweep(params, content, style, pairs, **given):
+    recipes, hypers = map(list, zip(*pairs, strict=True))
+    return list(jaxstyle.sweep(params, content, style, recipe=recipes, hypers=hypers, **given))
+
+
+def test_settings_are_grouped_by_program(params, content, style) -> None:
+    """Pooling and layers decide the program, numbers do not: two groups of two."""
+    program = stepping._run_steps  # on one device
+    before = program._cache_size()
+    kinds = ({}, {"pooling": "avg", "content_layers": ("relu1_2",)})
+    pairs = [changes(steps=2, tv_weight=tv, **kind) for tv in (1.0, 2.0) for kind in kinds]
+    results = sweep(params, content, style, pairs, devices=jax.devices()[:1])
+    assert program._cache_size() - before == 2
+    assert [result.number for result in results] == [0, 2, 1, 3]
+
+
+def test_results_come_as_they_end_shorter_ones_first(params, content, style) -> None:
+    pairs = [changes(steps=steps) for steps in (5, 2, 3)]
+    ticks = []
+    results = sweep(params, content, style, pairs, report=ticks.append)
+    assert [(each.number, each.steps_done) for each in results] == [(1, 2), (2, 3), (0, 5)]
+    assert [len(each.history.total) for each in results] == [2, 3, 5]
+    pixels = results[0].picture.shape[0] * results[0].picture.shape[1]
+    assert sum(tick.pixel_steps for tick in ticks) == 10 * pixels
+    assert all(result.seconds > 0 for result in results)
+
+
+def test_a_failure_keeps_the_last_good_picture(params, content, style) -> None:
+    """As `stylize` does, and without stopping what comes after."""
+    pairs = [changes(steps=4, learning_rate=rate, clip=False) for rate in (1e30, 0.3)]
+    failed, good = sweep(params, content, style, pairs)
+    assert (failed.failure.step, failed.steps_done, good.failure) == (2, 0, None)
+    size = fitted_size(content, 48, 1.0)
+    resized = resize(content, size, resampling="lanczos")
+    np.testing.assert_allclose(failed.picture, resized / 255, atol=1e-6)
+    assert failed.losses.total == failed.history.total[0] == good.history.total[0]
+
+
+def test_one_of_each_or_a_list(params, content, style) -> None:
+    _, hyper = changes(steps=1)
+    recipe, _ = changes(steps=1)
+    results = list(jaxstyle.sweep(params, [content, content[::-1]], style, recipe=recipe))
+    assert len(results) == 2
+    assert not np.array_equal(results[0].picture, results[1].picture)
+    with pytest.raises(InputError, match="of one length, not empty; got content 2, hypers 3"):
+        next(jaxstyle.sweep(params, [content] * 2, style, hypers=[hyper] * 3))
+    with pytest.raises(InputError, match="got hypers 0"):
+        next(jaxstyle.sweep(params, content, style, hypers=[]))
+
+
+def test_all_is_checked_before_the_first_step(params, content, style) -> None:
+    pairs = [changes(steps=1), changes(steps=1)]
+    with pytest.raises(InputError, match="style picture, 1x48"):
+        sweep(params, content, [style, style[:1, :50]], pairs)
+    with pytest.raises(InputError, match="have no layer conv5_4"):
+        sweep(params, content, style, [pairs[0], changes(steps=1, style_layers=("conv5_4",))])
