@@ -25,7 +25,7 @@ from jax.sharding import Mesh, NamedSharding
 from numpy.typing import NDArray
 
 from jaxstyle.errors import InputError
-from jaxstyle.images.canvas import Picture
+from jaxstyle.images.canvas import Picture, as_picture
 from jaxstyle.machine.placement import (
     EACH,
     SAME,
@@ -311,7 +311,7 @@ def _settings(
     ]
     pictures: dict[int, Picture] = {}  # one conversion, and one identity, per picture
 
-    def as_picture(array: Any, name: str) -> Picture:
+    def converted(array: Any, name: str) -> Picture:
         return pictures.setdefault(id(array), as_picture(array, name=name))
 
     settings = []
@@ -319,7 +319,7 @@ def _settings(
         if one_hyper is None:
             one_recipe, one_hyper = _default_numbers(one_recipe)
         validate(one_recipe, one_hyper)
-        pair = as_picture(one_content, "content"), as_picture(one_style, "style")
+        pair = converted(one_content, "content"), converted(one_style, "style")
         settings.append(Setting(*pair, one_recipe, one_hyper, one_init, seed))
     return settings
 

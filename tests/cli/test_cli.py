@@ -84,7 +84,7 @@ def test_every_value_has_its_default_in_the_help() -> None:
         ("--clip", "yes"),
         ("--average", "0"),
         ("--steps-power", "-0.75"),
-        ("--content-weight", "0.2"),
+        ("--content-weight", "0.22"),
         ("--style-weight", "1"),
         ("--tv-weight", "0.1"),
         ("--learning-rate", "0.1"),

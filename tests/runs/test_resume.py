@@ -146,7 +146,7 @@ def test_another_run_is_refused_with_what_differs(paint, killed, monkeypatch) ->
         (["--init", "other.png"], "another init picture"),
         (
             ["--style-layers", "relu1_1"],
-            ": style-layer-weights 1,1,1,1,1 then, 1 now; style-layers",
+            ": style-layer-weights 1,1,1,1,0.5 then, 1 now; style-layers",
         ),
     ):
         said = refusal(paint("--resume", *FLAGS, *flags))

@@ -214,7 +214,7 @@ SIX = ["--steps", "6", "--steps-power", "1"]
 
 
 def test_divergence_at_a_later_size_saves_the_end_of_the_one_before(paint, monkeypatch) -> None:
-    paint("-o", "coarse.png", "--size", "24", "--steps", "2", "--content-weight", "0.1")
+    paint("-o", "coarse.png", "--size", "24", "--steps", "2", "--content-weight", "0.11")
     whole_problem = painter.whole_problem
 
     def spoiled(*given, **settings):
