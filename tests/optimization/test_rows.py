@@ -41,13 +41,13 @@ def test_steps_in_float64_are_those_of_one_device(found) -> None:
 
 
 def test_steps_are_those_of_one_device(found) -> None:
-    """In float32, to 1e-5; who looks on sees the picture without padding.
+    """In float32, to 1e-4; who looks on sees the picture without padding.
 
     Single values may differ by more: Adam divides a gradient by its own size, so that rounding
     is all that counts where a gradient is nearly zero.
     """
     for each in found["trajectory"].values():
-        assert 0 <= max(each["most of it"], each["losses"]) < 1e-5
+        assert 0 <= max(each["most of it"], each["losses"]) < 1e-4
         assert each["picture"] < 1e-3
         shapes, shared = each["shapes"]
         assert shapes[-1] == [75, 50, 3]
