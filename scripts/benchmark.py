@@ -358,7 +358,7 @@ def main() -> None:
                 int(size),
                 peer=options.peer,
                 steps=options.peer_steps,
-                presets=options.presets,
+                flags=options.flags or ["--preset draft", "--preset default"],
                 out=options.output,
             )
         )

