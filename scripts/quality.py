@@ -35,7 +35,7 @@ from jaxstyle.errors import InputError
 from jaxstyle.images import picture_file
 from jaxstyle.judging import distances, network
 from jaxstyle.judging import verdict as judge
-from jaxstyle.machine.devices import keep_programs
+from jaxstyle.machine.devices import keep_executables
 from jaxstyle.network.convolution import Kernels
 from jaxstyle.runs.request import check_is_file
 from jaxstyle.sweeps.sheet_layout import (
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed = parse(arguments)
         jobs = jobs_of(parsed)
         kernels = judge.judge_kernels(network.judge_params(say=_say))
-        keep_programs()
+        keep_executables()
         table = Table(as_json=parsed.json)
         table.begin()
         for row in judged(jobs, kernels, parsed):

@@ -17,7 +17,7 @@ from jaxstyle.losses.style import gram
 from jaxstyle.network.convolution import prepare
 from jaxstyle.network.layers import block_of, required_conv_names
 from jaxstyle.network.vgg import features
-from jaxstyle.optimization.optimizer import begin
+from jaxstyle.optimization.optimizer import initial_state
 from jaxstyle.optimization.problem import Problem, canvas_losses, make_problem
 from jaxstyle.optimization.stepping import steps
 from jaxstyle.settings.presets import preset
@@ -136,7 +136,7 @@ def value_and_gradient():
 def run(problem: Problem, canvas) -> tuple[np.ndarray, np.ndarray, dict[int, np.ndarray]]:
     """Returns the losses and learning rates of every step and the canvas after some."""
     rows, rates, canvases = [], [], {}
-    for chunk in steps(problem, begin(canvas), pause_every=20):
+    for chunk in steps(problem, initial_state(canvas), pause_every=20):
         rows += list(np.stack(chunk.losses, axis=1))
         rates += list(chunk.learning_rate)
         canvases[int(chunk.state.step)] = np.asarray(chunk.state.canvas)

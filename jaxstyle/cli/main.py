@@ -67,13 +67,13 @@ def _run(arguments: request.Request, interruption: Interruption) -> int:
     stream = None if arguments.quiet else sys.stderr
     try:
         output = check_files(arguments)
-        from jaxstyle.runs.checkpoint import find_start
+        from jaxstyle.runs.checkpoint import find_resumption
         from jaxstyle.runs.inputs import read_inputs
 
         inputs = read_inputs(arguments, output, say=say, stream=stream)
         if arguments.plan:
             return _plan(inputs, arguments)
-        start = find_start(arguments, output, inputs, say=say)
+        resumption = find_resumption(arguments, output, inputs, say=say)
     except InputError as error:
         if arguments.devices.distributed is None:
             raise
@@ -87,7 +87,7 @@ def _run(arguments: request.Request, interruption: Interruption) -> int:
         run_job,  # jax is imported here, after all that can be refused
     )
 
-    job = Job(arguments, inputs, output, start, interruption, say, stream)
+    job = Job(arguments, inputs, output, resumption, interruption, say, stream)
     alone = arguments.devices.distributed is None
     outcome = run_job(job) if alone else _run_with_others(run_job, job)
     if outcome.is_told:
@@ -160,7 +160,7 @@ def _sweep(arguments: request.Request, interruption: Interruption) -> int:
     done = sum(is_done(sweep, each) for each in sweep.runs)
     if not done and interruption.received:
         raise KeyboardInterrupt
-    if not done:  # a share of a sweep that has fewer settings than shares
+    if not done:  # a share of a sweep that has fewer variants than shares
         say("nothing of this sweep was to be done here, and nothing is done yet")
         return 0
     if not interruption.received:

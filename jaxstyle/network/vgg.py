@@ -120,7 +120,7 @@ def up_to_deepest(convs: Iterable[str], taps: Iterable[str]) -> list[str]:
     return [conv for conv in sorted(convs) if conv <= deepest]
 
 
-def needed(params: Params, taps: Sequence[str]) -> Params:
+def params_up_to(params: Params, taps: Sequence[str]) -> Params:
     """Returns the parameters up to the deepest of the taps.
 
     Raises:

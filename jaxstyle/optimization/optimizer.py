@@ -38,12 +38,12 @@ class State(NamedTuple):
     failed: jax.Array
     """Whether a loss or the gradient was not finite; from then on nothing changes."""
     duals: Duals | tuple[()] = ()
-    """Of proximal steps, see `ready`."""
+    """Of proximal steps, see `with_duals_and_average`."""
     average: jax.Array | tuple[()] = ()
     """Of this size's canvases, if the program shows that, see `averaged`."""
 
 
-def begin(canvas: ArrayLike, *, step: int | jax.Array = 0) -> State:
+def initial_state(canvas: ArrayLike, *, step: int | jax.Array = 0) -> State:
     """Returns the state before the first step, `step` of which come before this canvas."""
     canvas = jnp.asarray(canvas)
     return State(
@@ -51,7 +51,7 @@ def begin(canvas: ArrayLike, *, step: int | jax.Array = 0) -> State:
     )
 
 
-def ready(state: State, program: Program) -> State:
+def with_duals_and_average(state: State, program: Program) -> State:
     """Returns the state with all that this program's steps hand on: duals, an average."""
     if program.tv_step == "proximal" and not state.duals:
         state = state._replace(duals=no_duals(state.canvas))
@@ -84,7 +84,7 @@ def displayable(canvas: jax.Array) -> jax.Array:
     return jnp.clip(canvas, jnp.asarray(LOWEST, canvas.dtype), jnp.asarray(HIGHEST, canvas.dtype))
 
 
-def enlarged(
+def next_level_state(
     canvas: ArrayLike, shape: tuple[int, ...], *, step: int | jax.Array, clip: bool = False
 ) -> State:
     """Returns the state in which the next size begins, from the canvas that the last one left.
@@ -97,10 +97,10 @@ def enlarged(
     if canvas.shape != shape:
         resized: jax.Array = jax.image.resize(canvas, shape, "cubic")
         canvas = displayable(resized) if clip else resized
-    return begin(canvas, step=step)
+    return initial_state(canvas, step=step)
 
 
-def closed(state: State, *, step: int) -> State:
+def finish_level(state: State, *, step: int) -> State:
     """Returns the state that ends a size, from the one after a further step.
 
     The further step tells the losses of the last canvas, which it leaves in `good`. A second state
@@ -113,7 +113,7 @@ def closed(state: State, *, step: int) -> State:
     """
     if state.failed:
         return state._replace(failed=jnp.array(False))
-    return begin(state.good, step=step)
+    return initial_state(state.good, step=step)
 
 
 def adam(

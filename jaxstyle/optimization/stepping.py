@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 from jaxstyle.errors import DivergedError
 from jaxstyle.losses.terms import Losses
 from jaxstyle.losses.variation import proximal_step
-from jaxstyle.machine.devices import same
+from jaxstyle.machine.devices import from_first
 from jaxstyle.machine.placement import as_seen, of_several_processes, share_out_all
 from jaxstyle.optimization.optimizer import (
     State,
     adam,
     averaged,
-    begin,
-    closed,
     displayable,
+    finish_level,
+    initial_state,
     learning_rate,
-    ready,
+    with_duals_and_average,
 )
 from jaxstyle.optimization.problem import Problem, canvas_losses
 
@@ -120,7 +120,7 @@ def steps(problem: Problem, state: State, *, pause_every: int = 0) -> Iterator[C
 
     Args:
       problem: from `make_problem`; it says how many steps there are.
-      state: from `begin`, or from a chunk, to go on from there.
+      state: from `initial_state`, or from a chunk, to go on from there.
       pause_every: if not 0, a chunk ends at every multiple of this many steps.
 
     Raises:
@@ -129,14 +129,14 @@ def steps(problem: Problem, state: State, *, pause_every: int = 0) -> Iterator[C
     """
     done, last = int(state.step), problem.first_step + problem.steps
     count, shared = 0, problem.program.rows
-    state = share_out_all(ready(state, problem.program), shared)
+    state = share_out_all(with_duals_and_average(state, problem.program), shared)
     while True:
         started = time.perf_counter()
         state, table = _run_steps(state, count, problem)
         rows = np.asarray(table)
         seconds = time.perf_counter() - started
         if of_several_processes(shared):
-            seconds = same(seconds)
+            seconds = from_first(seconds)
         failed = bool(state.failed)
         before, done = done, int(state.step)
         rows = rows[: done - before + failed]
@@ -144,7 +144,7 @@ def steps(problem: Problem, state: State, *, pause_every: int = 0) -> Iterator[C
         closing = None
         if finished:
             state, table = _run_steps(state, 1, problem)
-            state, closing = closed(state, step=done), Losses(*np.asarray(table)[0, :4])
+            state, closing = finish_level(state, step=done), Losses(*np.asarray(table)[0, :4])
         seen, losses = as_seen(state, shared), Losses(*rows.T[:4])
         yield Chunk(seen, problem, before + 1, losses, rows.T[4], seconds, closing)
         if failed:
@@ -159,12 +159,14 @@ def steps(problem: Problem, state: State, *, pause_every: int = 0) -> Iterator[C
 
 
 def compile_steps(problem: Problem, shape: tuple[int, ...]) -> Any:
-    """Returns the program that `steps` calls for canvases of a shape (H, W, 3), compiled.
+    """Returns the executable that `steps` calls for canvases of a shape (H, W, 3).
 
     On one device. jax keeps it with the jitted function, so that later calls find it, from whatever
     thread. Instead of arrays the problem may have their shapes.
     """
-    state = jax.eval_shape(lambda: ready(begin(jnp.zeros(shape)), problem.program))
+    state = jax.eval_shape(
+        lambda: with_duals_and_average(initial_state(jnp.zeros(shape)), problem.program)
+    )
     return _run_steps.lower(state, 0, problem).compile()
 
 
@@ -186,7 +188,7 @@ def losses_of(canvas: ArrayLike, problem: Problem) -> Losses:
 
     Runs the program that is compiled already, with a state of its own.
     """
-    state = ready(begin(canvas, step=problem.first_step), problem.program)
+    state = with_duals_and_average(initial_state(canvas, step=problem.first_step), problem.program)
     state = share_out_all(state, problem.program.rows)
     _, table = _run_steps(state, 1, problem)
     return Losses(*np.asarray(table)[0, :4])

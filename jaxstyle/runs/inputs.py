@@ -149,7 +149,7 @@ def check_sizes(
         check_large_enough(name, size, least)
     check_encodable(sizes[0], output)
     if on_cpu_surely(device) and processes is not None:
-        check_fits(*sizes, recipe=recipe, room=memory_left()._replace(parts=processes))
+        check_fits(*sizes, recipe=recipe, memory=memory_left()._replace(parts=processes))
 
 
 def run_record(inputs: Inputs) -> record.Record:

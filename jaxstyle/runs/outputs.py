@@ -25,7 +25,7 @@ from jaxstyle.runs.progress import size_text
 from jaxstyle.runs.request import numbered
 
 
-class Good(NamedTuple):
+class Snapshot(NamedTuple):
     """A canvas that can be saved: its losses are known and finite."""
 
     canvas: jax.Array | NDArray[np.float32]
@@ -33,12 +33,12 @@ class Good(NamedTuple):
     steps_done: int
 
 
-class Painted(NamedTuple):
+class Ending(NamedTuple):
     """What the loop left."""
 
     chunk: Chunk
     """The last one."""
-    finished: Good | None
+    finished: Snapshot | None
     """The end of the last size that was finished."""
     failure: DivergedError | None
     log_failed: bool
@@ -52,19 +52,19 @@ def is_sound(chunk: Chunk) -> bool:
     )
 
 
-def last_good(painted: Painted) -> Good | None:
+def last_snapshot(ending: Ending) -> Snapshot | None:
     """Returns the last canvas worth saving; None if no step was finished."""
-    state, problem = painted.chunk.state, painted.chunk.problem
+    state, problem = ending.chunk.state, ending.chunk.problem
     done = int(state.step)
     if done == problem.first_step:  # nothing was done at this size
-        return painted.finished
-    if painted.failure is not None:  # the last update led astray: the canvas before it
+        return ending.finished
+    if ending.failure is not None:  # the last update led astray: the canvas before it
         good = np.asarray(state.good)
-        return Good(good, losses_of(good, problem), done - 1)
-    if painted.chunk.closing is not None:
-        return painted.finished
+        return Snapshot(good, losses_of(good, problem), done - 1)
+    if ending.chunk.closing is not None:
+        return ending.finished
     canvas = np.asarray(shown(state))
-    return Good(canvas, losses_of(canvas, problem), done)
+    return Snapshot(canvas, losses_of(canvas, problem), done)
 
 
 def is_due(chunk: Chunk, every: int) -> bool:

@@ -14,7 +14,13 @@ from jaxstyle.images.canvas import normalise
 from jaxstyle.losses.variation import no_duals, proximal_step
 from jaxstyle.network.convolution import Direct
 from jaxstyle.optimization import stepping
-from jaxstyle.optimization.optimizer import adam, begin, enlarged, learning_rate, shown
+from jaxstyle.optimization.optimizer import (
+    adam,
+    initial_state,
+    learning_rate,
+    next_level_state,
+    shown,
+)
 from jaxstyle.optimization.problem import canvas_losses
 from jaxstyle.optimization.stepping import losses_of, steps
 
@@ -26,7 +32,7 @@ def problem_of(*given, **changes):
 def run(problem, canvas, **settings):
     """Returns the losses of every step, as rows, and the last chunk."""
     rows = []
-    for chunk in steps(problem, begin(canvas), **settings):
+    for chunk in steps(problem, initial_state(canvas), **settings):
         rows += list(np.stack(chunk.losses, axis=1))
     return np.array(rows), chunk
 
@@ -45,7 +51,7 @@ def test_adam_equals_float64_to_rounding(beta2, bound) -> None:
     """
     random = np.random.default_rng(0)
     start = jnp.zeros((5, 4, 3))
-    state = begin(start).optimizer
+    state = initial_state(start).optimizer
     mean, square = np.zeros(start.shape), np.zeros(start.shape)
     for step in range(1, 30):
         gradient = random.normal(size=start.shape).astype(np.float32)
@@ -72,8 +78,8 @@ def test_steps_apply_adam_and_the_schedule(problem, content) -> None:
 
     gradient_of = jax.jit(jax.grad(objective))
     canvas = normalise(content)
-    state, duals = begin(canvas).optimizer, no_duals(canvas)
-    for chunk in steps(problem, begin(canvas), pause_every=1):
+    state, duals = initial_state(canvas).optimizer, no_duals(canvas)
+    for chunk in steps(problem, initial_state(canvas), pause_every=1):
         if not len(chunk.learning_rate):
             continue
         mean, root, state = adam(gradient_of(canvas), state)
@@ -105,7 +111,8 @@ def test_a_size_enlarged_beyond_white_is_clipped() -> None:
     canvas = np.repeat(normalise(np.uint8([[[0] * 3, [255] * 3]])), 4, axis=1)
     high = normalise(np.uint8([[[255] * 3]])).max()
     free, clipped = (
-        np.asarray(enlarged(canvas, (2, 32, 3), step=0, clip=clip).canvas) for clip in (False, True)
+        np.asarray(next_level_state(canvas, (2, 32, 3), step=0, clip=clip).canvas)
+        for clip in (False, True)
     )
     assert free.max() > high + 0.01
     assert clipped.max() <= high + 1e-6
@@ -118,13 +125,13 @@ def test_an_average_is_shown_and_left_at_the_end(params, content, style, pause_e
     plain = problem_of(params, content, style, **given)
     start = normalise(content)
     canvases = [start.astype(np.float64)]
-    for chunk in steps(plain, begin(start), pause_every=1):
+    for chunk in steps(plain, initial_state(start), pause_every=1):
         if len(chunk.learning_rate):
             canvases.append(np.array(chunk.state.canvas, np.float64))
     weights = 0.8 ** np.arange(6, -1, -1)
     expected = np.tensordot(weights / weights.sum(), canvases, 1)
     problem = problem_of(params, content, style, average=0.8, **given)
-    for chunk in steps(problem, begin(start), pause_every=pause_every):
+    for chunk in steps(problem, initial_state(start), pause_every=pause_every):
         done = int(chunk.state.step)
         if done in (1, 3) and len(chunk.learning_rate):
             weights = 0.8 ** np.arange(done, -1, -1)
@@ -138,7 +145,7 @@ def test_an_average_is_shown_and_left_at_the_end(params, content, style, pause_e
 
 def test_a_larger_size_goes_on_from_the_canvas_with_a_new_adam() -> None:
     """A constant canvas stays constant when resized; the steps done are kept."""
-    larger = enlarged(jnp.full((67, 93, 3), -0.5), (99, 131, 3), step=3)
+    larger = next_level_state(jnp.full((67, 93, 3), -0.5), (99, 131, 3), step=3)
     np.testing.assert_allclose(larger.canvas, np.full((99, 131, 3), -0.5), rtol=1e-5)
     np.testing.assert_array_equal(larger.good, larger.canvas)
     assert larger.optimizer.nu.shape == (99, 131, 3)
@@ -148,7 +155,7 @@ def test_a_larger_size_goes_on_from_the_canvas_with_a_new_adam() -> None:
 
 def test_chunks_report_what_happened(problem, content) -> None:
     chunks = []
-    for chunk in steps(problem, begin(normalise(content))):
+    for chunk in steps(problem, initial_state(normalise(content))):
         chunks.append((chunk.first_step, len(chunk.learning_rate), int(chunk.state.step)))
     assert chunks[0] == (1, 0, 0)
     assert [first for first, _, _ in chunks[1:]] == [1 + done for _, _, done in chunks[:-1]]
@@ -194,7 +201,7 @@ def test_any_chunks_give_the_same_bits(problem, content, monkeypatch, most) -> N
 def test_going_on_from_a_chunk_gives_the_same_bits(problem, content) -> None:
     canvas = normalise(content)
     expected, _ = run(problem, canvas)
-    first = steps(problem, begin(canvas), pause_every=4)
+    first = steps(problem, initial_state(canvas), pause_every=4)
     while int((chunk := next(first)).state.step) < 4:
         pass
     rows = [row for part in steps(problem, chunk.state) for row in np.stack(part.losses, axis=1)]
@@ -203,7 +210,8 @@ def test_going_on_from_a_chunk_gives_the_same_bits(problem, content) -> None:
 
 def test_pauses_at_multiples(problem, content) -> None:
     ends = [
-        int(chunk.state.step) for chunk in steps(problem, begin(normalise(content)), pause_every=5)
+        int(chunk.state.step)
+        for chunk in steps(problem, initial_state(normalise(content)), pause_every=5)
     ]
     assert {5, 10, 12} <= set(ends)
 
@@ -227,7 +235,7 @@ def test_a_huge_learning_rate_stops_and_keeps_the_last_good_canvas(params, conte
     canvas = normalise(content)
     chunks = []
     with pytest.raises(DivergedError, match="at step 2") as caught:
-        chunks.extend(steps(problem, begin(canvas)))
+        chunks.extend(steps(problem, initial_state(canvas)))
     assert caught.value.step == 2
     last = chunks[-1]
     np.testing.assert_array_equal(last.state.good, canvas)
@@ -261,6 +269,8 @@ def test_a_gradient_alone_that_fails_is_named(problem, content) -> None:
 
 def test_reported_learning_rate_is_the_schedule(problem, content) -> None:
     found = [
-        rate for chunk in steps(problem, begin(normalise(content))) for rate in chunk.learning_rate
+        rate
+        for chunk in steps(problem, initial_state(normalise(content)))
+        for rate in chunk.learning_rate
     ]
     np.testing.assert_allclose(found, [learning_rate(k, problem) for k in range(12)], rtol=1e-6)
