@@ -3,7 +3,7 @@
 __version__: str
 
 from .errors import DivergedError, InputError
-from .images.canvas import denormalise, normalise
+from .images.canvas import denormalize, normalize
 from .images.picture_file import load_picture
 from .losses.statistics import Moments, moments, squared_error
 from .losses.style import gram, style_loss
@@ -44,7 +44,7 @@ __all__ = [
     "Winograd",
     "canvas_losses",
     "content_loss",
-    "denormalise",
+    "denormalize",
     "features",
     "gram",
     "initial_state",
@@ -55,7 +55,7 @@ __all__ = [
     "losses_of",
     "make_problem",
     "moments",
-    "normalise",
+    "normalize",
     "paint",
     "paint_variants",
     "prepare",

@@ -84,10 +84,10 @@ def random_params() -> dict[str, dict[str, Any]]:
 def canvases(size: tuple[int, int]) -> list[Any]:
     """Returns the example photo and painting, normalised, in one size."""
     from jaxstyle.images import picture_file
-    from jaxstyle.images.canvas import normalise, resize
+    from jaxstyle.images.canvas import normalize, resize
 
     pictures = [picture_file.load_picture(path) for path in (CONTENT, STYLE)]
-    return [normalise(resize(p, size, resampling="bilinear")) for p in pictures]
+    return [normalize(resize(p, size, resampling="bilinear")) for p in pictures]
 
 
 def work(program: str, size: tuple[int, int], weights: str) -> None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from jaxstyle import files
 from jaxstyle.errors import InputError
 from jaxstyle.images import picture_file
-from jaxstyle.images.canvas import normalise
+from jaxstyle.images.canvas import normalize
 from jaxstyle.network.convolution import convolve, prepare
 from jaxstyle.network.layers import conv_names
 from jaxstyle.network.vgg import max_pool
@@ -117,7 +117,7 @@ def with_first_layer_folded(layers: Stored) -> Stored:
 def root_mean_squares(params: Arrays, photos: list[NDArray[np.uint8]]) -> dict[str, float]:
     """Returns the root mean square of every layer's output, after the ReLU, over all photos."""
     kernels = prepare(params)
-    maps = [normalise(photo)[None] for photo in photos]
+    maps = [normalize(photo)[None] for photo in photos]
     measured = {}
     for name in sorted(params):
         if name.endswith("_1") and name != "conv1_1":

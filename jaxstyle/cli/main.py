@@ -173,9 +173,9 @@ def _sweep(arguments: request.Request, interruption: Interruption) -> int:
 def _collect(folder: Path, names: Sequence[str] | None = None, *, as_json: bool) -> int:
     """Gathers the runs that are in a sweep's folder; says which failed."""
     from jaxstyle.sweeps.folder import SUMMARIES
-    from jaxstyle.sweeps.report import gather_and_summarise, overview
+    from jaxstyle.sweeps.report import gather_and_summarize, overview
 
-    entries = gather_and_summarise(folder, names)
+    entries = gather_and_summarize(folder, names)
     if as_json:
         _print(json.dumps({"output": str(folder), "results": overview(entries)}).encode())
     else:

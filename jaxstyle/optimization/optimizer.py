@@ -1,4 +1,4 @@
-"""Where the optimiser stands: how it begins, moves and how far, goes on to a larger size, ends."""
+"""Where the optimizer stands: how it begins, moves and how far, goes on to a larger size, ends."""
 
 import math
 from typing import NamedTuple
@@ -26,10 +26,10 @@ settle soonest; the cosine then takes out the noise of large steps."""
 
 
 class State(NamedTuple):
-    """Where the optimiser stands; it is donated: a state that was passed on is used up."""
+    """Where the optimizer stands; it is donated: a state that was passed on is used up."""
 
     canvas: jax.Array
-    """(H, W, 3), normalised."""
+    """(H, W, 3), normalized."""
     optimizer: optax.ScaleByAdamState
     step: jax.Array
     """Steps done since the run began."""
@@ -76,7 +76,7 @@ def averaged(average: jax.Array, canvas: jax.Array, count: jax.Array, *, decay: 
 
 
 LOWEST, HIGHEST = (0 - MEAN) / STD, (1 - MEAN) / STD
-"""Black and white, normalised."""
+"""Black and white, normalized."""
 
 
 def displayable(canvas: jax.Array) -> jax.Array:

@@ -1,6 +1,6 @@
-"""What is optimised at one size: the targets, and the losses of a canvas.
+"""What is optimized at one size: the targets, and the losses of a canvas.
 
-Pictures and canvases are (H, W, 3), normalised (`canvas.normalise`), float32. `Program` is static
+Pictures and canvases are (H, W, 3), normalized (`canvas.normalize`), float32. `Program` is static
 under jit; everything else is data.
 """
 
@@ -113,7 +113,7 @@ def make_targets(
     program: Program,
     style_rows: Rows | None = None,
 ) -> Targets:
-    """Returns the targets of a content and a style, both (H, W, 3), normalised, of any sizes.
+    """Returns the targets of a content and a style, both (H, W, 3), normalized, of any sizes.
 
     On several devices both are shared out, the style as `style_rows` says.
     """
@@ -156,7 +156,7 @@ def picture_sums(
 
     Args:
       kernels: from `convolution.prepare`.
-      picture: normalised.
+      picture: normalized.
       content: by content layer, the features to compare with; may be empty.
       program: its layers, pooling, `strips` and `rows` count.
     """
@@ -190,8 +190,8 @@ def make_problem(
 
     Args:
       kernels: from `convolution.prepare`.
-      content: normalised; the canvas to be has its size.
-      style: normalised.
+      content: normalized; the canvas to be has its size.
+      style: normalized.
       recipe: its layers, pooling, schedule and memory count here ("auto" is plain), not its size:
         the canvases have theirs.
       hyper: the numbers.

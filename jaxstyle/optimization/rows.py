@@ -29,7 +29,7 @@ def shared_sums(
 
     Args:
       kernels: from `convolution.prepare`, for the plain convolution.
-      image: (H, W, 3), normalised, padded.
+      image: (H, W, 3), normalized, padded.
       content: by content layer, the content's features (h, w, C), from `shared_features`.
       style_layers: plain names, as are the keys of `content`.
       pooling: "max", "avg" or "l2".

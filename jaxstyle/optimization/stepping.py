@@ -1,4 +1,4 @@
-"""The optimiser's steps: the jitted loop, and the generator that hands out its progress.
+"""The optimizer's steps: the jitted loop, and the generator that hands out its progress.
 
 Results do not depend on how many steps are done in one call, bit for bit.
 """

@@ -77,7 +77,7 @@ def strip_sums(
 
     Args:
       kernels: from `convolution.prepare`.
-      image: (H, W, 3), normalised.
+      image: (H, W, 3), normalized.
       content: by content layer, the content's features (h, w, C).
       style_layers: plain names, as are the keys of `content`.
       pooling: "max", "avg" or "l2".

@@ -12,7 +12,7 @@ from jaxstyle.images.canvas import (
     as_picture,
     check_large_enough,
     fitted_size,
-    normalise,
+    normalize,
     resize,
     sizes_of,
 )
@@ -184,8 +184,8 @@ def problem_at(
     """Returns the problem of one size, see `make_problem`."""
     return make_problem(
         kernels,
-        normalise(level.content),
-        normalise(level.style),
+        normalize(level.content),
+        normalize(level.style),
         recipe=level.own_recipe(recipe),
         hyper=level.numbers(hyper),
         first_step=level.first_step,

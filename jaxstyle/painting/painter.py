@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxstyle.errors import DivergedError, InputError
-from jaxstyle.images.canvas import MEAN, STD, as_picture, denormalise, normalise, resize
+from jaxstyle.images.canvas import MEAN, STD, as_picture, denormalize, normalize, resize
 from jaxstyle.machine.placement import own_of, rows_mesh
 from jaxstyle.machine.process import THREADS_AHEAD, give_back
 from jaxstyle.network.convolution import Params
@@ -152,7 +152,7 @@ def first_canvas(level: Level, *, init: Any, seed: int, resampling: str) -> jax.
         picture = level.content if init == "content" else level.style
     else:
         picture = as_picture(init, name="init")
-    return jnp.asarray(normalise(resize(picture, size, resampling=resampling)))
+    return jnp.asarray(normalize(resize(picture, size, resampling=resampling)))
 
 
 def stylize(
@@ -210,9 +210,9 @@ def stylize(
                 if report is not None:
                     report(chunk)
     except DivergedError as error:
-        error.picture = denormalise(chunk.state.good)
+        error.picture = denormalize(chunk.state.good)
         raise
-    return denormalise(chunk.state.canvas)
+    return denormalize(chunk.state.canvas)
 
 
 def _check_params(params: Any) -> None:

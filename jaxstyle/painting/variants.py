@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxstyle.errors import DivergedError
-from jaxstyle.images.canvas import Picture, denormalise
+from jaxstyle.images.canvas import Picture, denormalize
 from jaxstyle.losses.terms import Losses
 from jaxstyle.machine.memory import NO_LIMIT, Memory, memory_left
 from jaxstyle.network.convolution import Params
@@ -118,7 +118,7 @@ class Lane:
         history = np.array(self.rows, np.float32).reshape(-1, 5).T[:4]
         return Result(
             number=self.number,
-            picture=denormalise(self.canvas),
+            picture=denormalize(self.canvas),
             losses=Losses(*self.losses),
             history=Losses(*history),
             steps_done=self.steps_done,

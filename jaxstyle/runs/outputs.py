@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from jaxstyle import files
 from jaxstyle.errors import DivergedError, Say
 from jaxstyle.images import picture_file
-from jaxstyle.images.canvas import denormalise, resize_floats
+from jaxstyle.images.canvas import denormalize, resize_floats
 from jaxstyle.losses.terms import Losses
 from jaxstyle.machine.process import unbreakable
 from jaxstyle.optimization.optimizer import shown
@@ -129,7 +129,7 @@ def encode(
 
     If `size`, (H, W), is given, the picture is resized to it.
     """
-    picture = denormalise(canvas)
+    picture = denormalize(canvas)
     if size is not None:
         picture = resize_floats(picture, size)
     return picture_file.encode(picture, path.suffix.lower(), record.to_text(facts))

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxstyle.errors import Say
-from jaxstyle.images.canvas import Picture, normalise, resize
+from jaxstyle.images.canvas import Picture, normalize, resize
 from jaxstyle.machine.devices import choose_device, device_memory, keep_executables
 from jaxstyle.machine.memory import (
     MEMORY_MODES,
@@ -89,7 +89,7 @@ def call_of(
         problem.hyper,
     )
     problem = dataclasses.replace(problem, kernels=kernels, targets=targets, hyper=numbers)
-    state = initial_state(jnp.asarray(normalise(level.content)))
+    state = initial_state(jnp.asarray(normalize(level.content)))
     return Call(executable, with_duals_and_average(state, problem.program), problem)
 
 

@@ -221,4 +221,4 @@ def _first_line(
         "" if file is None else f", weights {file.name}{f' ({file.note})' if file.note else ''}"
     )
     there = f", {len(mine) - len(todo)} are there already" if len(todo) < len(mine) else ""
-    return f"on {kind}{weights}, {len(mine)} variants{there}"
+    return f"on {kind}{weights}, {len(mine)} settings{there}"

@@ -239,7 +239,7 @@ def gather(folder: Path, names: Iterable[str] | None = None) -> list[Entry]:
     return entries
 
 
-def summarise(folder: Path, entries: Sequence[Entry]) -> None:
+def summarize(folder: Path, entries: Sequence[Entry]) -> None:
     """Writes the summaries of these runs, `SUMMARIES`, into their folder."""
     made = {
         "sweep.csv": table(entries),
@@ -251,17 +251,17 @@ def summarise(folder: Path, entries: Sequence[Entry]) -> None:
             files.write_whole(folder / name, data, overwrite=True)
 
 
-def gather_and_summarise(folder: Path, names: Sequence[str] | None = None) -> list[Entry]:
+def gather_and_summarize(folder: Path, names: Sequence[str] | None = None) -> list[Entry]:
     """Writes the summaries of what is in a sweep's folder and returns its records, see `gather`.
 
     Another process that has just finished a run may have written newer summaries meanwhile, which
     these have replaced: so until nothing is new, they are made again.
     """
     entries = gather(folder, names)
-    summarise(folder, entries)
+    summarize(folder, entries)
     while (now := gather(folder, names)) != entries:
         entries = now
-        summarise(folder, entries)
+        summarize(folder, entries)
     return entries
 
 

@@ -1,4 +1,4 @@
-"""What lies where on the contact sheet of a sweep, and its colours, sizes and text."""
+"""What lies where on the contact sheet of a sweep, and its colors, sizes and text."""
 
 import functools
 import itertools
@@ -155,13 +155,13 @@ def write(
     place: tuple[int, int],
     *,
     size: int,
-    colour: str,
+    color: str,
 ) -> None:
     """Writes lines below each other; `place` is their top left."""
     left, top = place
     for i, line in enumerate(lines):
         position = (left, top + i * line_height(size))
-        draw.text(position, line, fill=colour, font=font(size), anchor="la")
+        draw.text(position, line, fill=color, font=font(size), anchor="la")
 
 
 def fitted(path: Path, width: int | None, height: int) -> Image.Image:

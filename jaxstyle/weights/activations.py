@@ -73,7 +73,7 @@ def divided(
 
 
 def probe() -> NDArray[np.float32]:
-    """Returns a small canvas with soft waves, edges and colours: (32, 32, 3), normalised."""
+    """Returns a small canvas with soft waves, edges and colors: (32, 32, 3), normalized."""
     y, x = np.mgrid[:PROBE_SIDE, :PROBE_SIDE] / PROBE_SIDE
     waves = [np.sin(2 * np.pi * (a * x + b * y)) for a, b in ((1, 0.5), (2, -3), (-5, 4))]
     light = 0.45 + 0.2 * waves[0] + 0.1 * waves[1] + 0.05 * waves[2] + 0.25 * (x + y > 1.1)

@@ -103,7 +103,7 @@ def differences(size, architecture, devices: int, changes) -> dict:
 def painted(params, size, devices: int, **changes):
     """Returns the picture and every loss of a run, in float32."""
     recipe, hyper = preset(steps=6, size=size, conv="direct", **changes)
-    pictures = [jaxstyle.denormalise(canvas_of(name, size)) for name in ("coffee", "strokes")]
+    pictures = [jaxstyle.denormalize(canvas_of(name, size)) for name in ("coffee", "strokes")]
     rows, shapes = [], set()
 
     def see(chunk) -> None:

@@ -9,7 +9,7 @@ import pytest
 from conftest import SHALLOW
 
 from jaxstyle.errors import DivergedError, InputError
-from jaxstyle.images.canvas import denormalise, normalise, resize
+from jaxstyle.images.canvas import denormalize, normalize, resize
 from jaxstyle.machine.process import THREADS_AHEAD
 from jaxstyle.painting import painter
 from jaxstyle.painting.level import Level, levels
@@ -125,11 +125,11 @@ def level(content, style) -> Level:
 def test_first_canvases(content, style) -> None:
     start = level(content, style)
     make = lambda **given: first_canvas(start, **{"seed": 0, "resampling": "lanczos"} | given)  # noqa: E731
-    np.testing.assert_array_equal(make(init="content"), normalise(content))
+    np.testing.assert_array_equal(make(init="content"), normalize(content))
     resized = resize(style, content.shape[:2], resampling="lanczos")
-    np.testing.assert_array_equal(make(init="style"), normalise(resized))
-    np.testing.assert_array_equal(make(init=content[::-1]), normalise(content[::-1]))
-    noise = [denormalise(make(init="noise", seed=seed)) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(make(init="style"), normalize(resized))
+    np.testing.assert_array_equal(make(init=content[::-1]), normalize(content[::-1]))
+    noise = [denormalize(make(init="noise", seed=seed)) for seed in (0, 0, 1)]
     np.testing.assert_array_equal(noise[0], noise[1])
     assert np.abs(noise[0] - noise[2]).mean() > 0.2
     assert abs(noise[0].mean() - 0.5) < 0.02
@@ -187,7 +187,7 @@ def test_each_size_goes_on_from_the_one_before(params, content, style) -> None:
     shape, large = chunks[-1]
     assert shape == (46, 64, 3)
     np.testing.assert_allclose(large, jax.image.resize(small, shape, "cubic"), atol=1e-5)
-    assert np.abs(small - normalise(coarse.content)).mean() > 0.1  # it had been painted
+    assert np.abs(small - normalize(coarse.content)).mean() > 0.1  # it had been painted
 
 
 def test_the_next_size_is_compiled_meanwhile_and_once(

@@ -10,7 +10,7 @@ from conftest import relative_rms, slim_params
 
 from jaxstyle import files
 from jaxstyle.errors import InputError
-from jaxstyle.images.canvas import MEAN, STD, normalise
+from jaxstyle.images.canvas import MEAN, STD, normalize
 from jaxstyle.network.convolution import prepare
 from jaxstyle.network.layers import conv_names, torchvision_indices
 from jaxstyle.network.vgg import features
@@ -278,7 +278,7 @@ def test_the_embedded_network_is_the_wheels(embedded: Arrays) -> None:
     """
     with np.load(ROOT / "tests" / "references" / "embedded.npz") as file:
         reference = dict(file)
-    canvas = normalise(reference.pop("photo"))
+    canvas = normalize(reference.pop("photo"))
     interior = reference.pop("conv1_1_interior")
     maps = features(prepare(embedded), canvas, taps=tuple(reference))
     found = {name: np.float64(value) for name, value in maps.items()}
