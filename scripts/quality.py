@@ -47,7 +47,7 @@ from jaxstyle.sweeps.sheet_layout import (
     TITLE,
     line_height,
     wrapped,
-    write,
+    write_lines,
 )
 
 HEADS = {
@@ -393,9 +393,9 @@ def _cell(path: Path, label: str, told: str) -> Image.Image:
     cell.paste(picture, (0, 0))
     draw = ImageDraw.Draw(cell)
     top = picture.height + GAP // 2
-    write(draw, names, (0, top), size=TITLE, color=INK)
+    write_lines(draw, names, (0, top), size=TITLE, color=INK)
     top += len(names) * line_height(TITLE)
-    write(draw, numbers, (0, top), size=LABEL, color=PALE)
+    write_lines(draw, numbers, (0, top), size=LABEL, color=PALE)
     return cell
 
 

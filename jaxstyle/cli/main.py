@@ -19,7 +19,7 @@ from jaxstyle.machine.process import Interruption, compile_leanly, keep_freed_me
 from jaxstyle.runs import request
 from jaxstyle.runs.request import check_files
 from jaxstyle.settings.presets import PRESETS
-from jaxstyle.settings.text import shown
+from jaxstyle.settings.text import as_text
 
 
 def command() -> NoReturn:
@@ -231,7 +231,7 @@ def _list_presets() -> int:
             for each in dataclasses.fields(settings):
                 if each.metadata:
                     flag = each.name.replace("_", "-")
-                    print(f"    --{flag} {shown(getattr(settings, each.name))}")
+                    print(f"    --{flag} {as_text(getattr(settings, each.name))}")
     return 0
 
 

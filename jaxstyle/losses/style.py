@@ -94,7 +94,7 @@ class MeanStdTarget(NamedTuple):
     energy: jax.Array
 
 
-def style_distance(m: Moments, target: Any, *, style_loss: str, balance: str) -> jax.Array:
+def layer_style_distance(m: Moments, target: Any, *, style_loss: str, balance: str) -> jax.Array:
     """Returns how far a layer of a canvas is from the style, a scalar.
 
     Args:

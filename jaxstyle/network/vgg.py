@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 
 from jaxstyle.errors import InputError
-from jaxstyle.network.convolution import Kernels, Params, convolve
+from jaxstyle.network.convolution import Kernels, Params, apply_kernel
 from jaxstyle.network.layers import block_of, conv_of, resolve_tap, smallest_side
 
 Pool = Callable[..., jax.Array]
@@ -49,7 +49,7 @@ def features(
     for conv in up_to_deepest(kernels, plain.values()):
         if _starts_new_block(conv):
             x = pool(x)
-        x = convolve(x, kernels[conv])
+        x = apply_kernel(x, kernels[conv])
         found[conv] = x[0]
         x = relu(x)
         found[conv.replace("conv", "relu")] = x[0]

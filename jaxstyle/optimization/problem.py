@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from jaxstyle.losses.statistics import Sums, energy, moments, squared_error
-from jaxstyle.losses.style import STYLE_LOSSES, style_distance
+from jaxstyle.losses.style import STYLE_LOSSES, layer_style_distance
 from jaxstyle.losses.terms import Losses, content_loss, weighted_losses
 from jaxstyle.machine.placement import Rows, copy_to_all, share_out
 from jaxstyle.network.convolution import Kernels, Params
@@ -207,7 +207,7 @@ def make_problem(
     program, style_rows = resolve(recipe, kernels), None
     target_kernels = target_kernels or kernels
     content, style = jnp.asarray(content), jnp.asarray(style)
-    hyper = _as_arrays(hyper, content.dtype)
+    hyper = as_arrays(hyper, content.dtype)
     if mesh is not None:
         program = program._replace(rows=Rows(mesh, content.shape[0]))
         style_rows = Rows(mesh, style.shape[0])
@@ -224,7 +224,7 @@ def make_problem(
     )
 
 
-def _as_arrays(hyper: Hyperparams, dtype: Any) -> Hyperparams:
+def as_arrays(hyper: Hyperparams, dtype: Any) -> Hyperparams:
     """Returns the numbers as arrays: an integer for a float would compile the program anew."""
     arrays: Hyperparams = jax.tree.map(lambda number: jnp.asarray(number, dtype), hyper)
     interval: Any = jnp.asarray(hyper.decay_every, jnp.int32)
@@ -244,7 +244,7 @@ def canvas_losses(canvas: jax.Array, problem: Problem) -> Losses:
             tap: each * _content_factor(tap, targets, hyper.content_power)
             for tap, each in content.items()
         }
-    compare = partial(style_distance, style_loss=program.style_loss, balance=program.balance)
+    compare = partial(layer_style_distance, style_loss=program.style_loss, balance=program.balance)
     return weighted_losses(
         content,
         {tap: compare(each, targets.style[tap]) for tap, each in sums.style.items()},

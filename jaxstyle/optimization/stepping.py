@@ -111,6 +111,24 @@ def _run_steps(state: State, count: jax.Array | int, problem: Problem) -> tuple[
     return result
 
 
+def run_steps(state: State, count: jax.Array | int, problem: Problem) -> tuple[State, jax.Array]:
+    """Does `count` steps in one call, by the executable that `steps` calls.
+
+    The jitted function keeps its private name, under which executables lie in the cache.
+
+    Args:
+      state: with all that the program's steps hand on; it is donated.
+      count: at most MOST_STEPS_A_CALL; 0 only compiles.
+      problem: from `make_problem`.
+
+    Returns:
+      The state, and (MOST_STEPS_A_CALL, 5): by step the weighted losses content, style, tv and
+      total before it, and its learning rate; the rest is 0.
+    """
+    result: tuple[State, jax.Array] = _run_steps(state, count, problem)
+    return result
+
+
 def steps(problem: Problem, state: State, *, pause_every: int = 0) -> Iterator[Chunk]:
     """Runs the steps of one size and yields what every few of them brought.
 
@@ -148,12 +166,12 @@ def steps(problem: Problem, state: State, *, pause_every: int = 0) -> Iterator[C
         seen, losses = as_seen(state, shared), Losses(*rows.T[:4])
         yield Chunk(seen, problem, before + 1, losses, rows.T[4], seconds, closing)
         if failed:
-            raise DivergedError(done + 1, _diverged_term(rows[-1]))
+            raise DivergedError(done + 1, diverged_term(rows[-1]))
         if closing is not None:
             if not np.isfinite(closing.total):
-                raise DivergedError(done + 1, _diverged_term(closing))
+                raise DivergedError(done + 1, diverged_term(closing))
             return
-        count = min(_steps_a_call(count, seconds), last - done)
+        count = min(steps_a_call(count, seconds), last - done)
         if pause_every:
             count = min(count, pause_every - done % pause_every)
 
@@ -170,14 +188,14 @@ def compile_steps(problem: Problem, shape: tuple[int, ...]) -> Any:
     return _run_steps.lower(state, 0, problem).compile()
 
 
-def _steps_a_call(count: int, seconds: float) -> int:
+def steps_a_call(count: int, seconds: float) -> int:
     """Returns how many steps to do next, after `count` steps took so long."""
     if count == 0:  # that was the compilation
         return 1
     return max(1, min(round(SECONDS_A_CALL * count / seconds), MOST_STEPS_A_CALL))
 
 
-def _diverged_term(terms: Iterable[Any]) -> str:
+def diverged_term(terms: Iterable[Any]) -> str:
     """Returns the first of content, style and tv that is not finite, else "gradient"."""
     named = zip(("content", "style", "tv"), terms, strict=False)
     return next((name for name, value in named if not np.isfinite(value)), "gradient")

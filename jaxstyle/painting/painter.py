@@ -34,7 +34,7 @@ from jaxstyle.settings.recipe import INITS, Hyperparams, Recipe, for_several_dev
 TIMES_THE_PIXELS = 3
 """How many times as many pixels the next size must have to be prepared while one is painted."""
 
-Result = TypeVar("Result")
+_T = TypeVar("_T")
 
 
 def paint(
@@ -198,7 +198,7 @@ def stylize(
         default_recipe = dataclasses.replace(default_recipe, scales=(1.0,))
     recipe, hyper = recipe or default_recipe, hyper or default_hyper
     validate(recipe, hyper)
-    _check_params(params)
+    check_params(params)
     devices = devices or ()
     if len(devices) > 1:
         recipe = for_several_devices(recipe)
@@ -215,7 +215,8 @@ def stylize(
     return denormalize(chunk.state.canvas)
 
 
-def _check_params(params: Any) -> None:
+def check_params(params: Any) -> None:
+    """Raises InputError unless these are parameters by layer, as `load_weights` returns them."""
     layers = params.values() if isinstance(params, Mapping) else [None]
     if not all(
         isinstance(layer, Mapping) and {"kernel", "bias"} <= layer.keys() for layer in layers
@@ -223,7 +224,7 @@ def _check_params(params: Any) -> None:
         raise InputError("params must be the layers by name that load_weights returns")
 
 
-def in_background(call: Callable[[], Result]) -> Callable[[], Result]:
+def in_background(call: Callable[[], _T]) -> Callable[[], _T]:
     """Has a thread do a call, and returns what waits for its result, or raises its error.
 
     jax's default device is that of the caller. Python waits for the thread when the process ends,
@@ -231,7 +232,7 @@ def in_background(call: Callable[[], Result]) -> Callable[[], Result]:
     """
     device = jax.config.jax_default_device  # type: ignore[attr-defined]  # a thread begins without
 
-    def work() -> Result:
+    def work() -> _T:
         with jax.default_device(device):
             return call()
 

@@ -37,12 +37,11 @@ from jaxstyle.machine.placement import (
 )
 from jaxstyle.network.convolution import Kernels, Params
 from jaxstyle.network.vgg import params_up_to
-from jaxstyle.optimization import stepping
 from jaxstyle.optimization.optimizer import State, finish_level, with_duals_and_average
 from jaxstyle.optimization.problem import Problem
-from jaxstyle.optimization.stepping import _steps_a_call
+from jaxstyle.optimization.stepping import run_steps, steps_a_call
 from jaxstyle.painting.level import kernels_at
-from jaxstyle.painting.painter import _check_params, first_canvas
+from jaxstyle.painting.painter import check_params, first_canvas
 from jaxstyle.painting.variants import Lane, Result, Shared, Variant, groups, make_shared
 from jaxstyle.settings.presets import change, preset
 from jaxstyle.settings.recipe import Hyperparams, Recipe, validate
@@ -188,7 +187,7 @@ def _paint_level(
         yield _tick(work, pixel_steps, seconds, unclosed | (not last))
         if not remaining.any():
             return
-        call = STEPS_A_CALL_TOGETHER if together else _steps_a_call(call, seconds)
+        call = STEPS_A_CALL_TOGETHER if together else steps_a_call(call, seconds)
         call = min(call, int(remaining.max()))
 
 
@@ -281,7 +280,7 @@ def sweep(
     Raises:
       InputError: parameters, a setting or a picture that cannot be used; before the first step.
     """
-    _check_params(params)
+    check_params(params)
     variants = _variants(content, styles, recipe, hypers, init, seeds)
     for tick in paint_variants(params, variants, devices=devices or jax.local_devices()):
         if report is not None:
@@ -346,7 +345,7 @@ def run_steps_on_each(
       The states, and each device's table of losses.
     """
     if mesh.size == 1:
-        alone: tuple[State, jax.Array] = stepping._run_steps(state, int(counts), problem)
+        alone: tuple[State, jax.Array] = run_steps(state, int(counts), problem)
         return alone
     rest = dataclasses.replace(problem, kernels={})
     result: tuple[State, jax.Array] = steps_on_each(mesh)(state, counts, problem.kernels, rest)
@@ -363,7 +362,7 @@ def steps_on_each(mesh: Mesh) -> Any:
     def one(state: State, counts: jax.Array, kernels: Kernels, rest: Problem) -> Any:
         state, count, rest = jax.tree.map(lambda leaf: leaf[0], (state, counts, rest))
         problem = dataclasses.replace(rest, kernels=kernels)
-        return jax.tree.map(lambda leaf: leaf[None], stepping._run_steps(state, count, problem))
+        return jax.tree.map(lambda leaf: leaf[None], run_steps(state, count, problem))
 
     inputs = (EACH, EACH, SAME, EACH)
     # what does not vary over the devices is not tracked: no value is ever combined across them

@@ -16,9 +16,9 @@ from jaxstyle.losses.terms import Losses
 from jaxstyle.machine.memory import NO_LIMIT, Memory, memory_left
 from jaxstyle.network.convolution import Params
 from jaxstyle.network.vgg import params_up_to
-from jaxstyle.optimization import stepping
 from jaxstyle.optimization.optimizer import State, next_level_state
-from jaxstyle.optimization.problem import Problem, _as_arrays, resolve
+from jaxstyle.optimization.problem import Problem, as_arrays, resolve
+from jaxstyle.optimization.stepping import diverged_term
 from jaxstyle.painting.level import Level, problem_at, target_kernels_of
 from jaxstyle.painting.level import levels as make_levels
 from jaxstyle.settings.recipe import Hyperparams, Recipe
@@ -108,7 +108,7 @@ class Lane:
 
         If this size has no step, the good one is that which the size before has left.
         """
-        self.failure = DivergedError(self.steps_done + 1, stepping._diverged_term(bad_row))
+        self.failure = DivergedError(self.steps_done + 1, diverged_term(bad_row))
         if len(self.rows) > self.level_began:
             self.canvas, self.losses = good, self.rows[-1][:4]
             self.steps_done -= 1
@@ -187,6 +187,6 @@ def make_shared(params: Params, variants: Sequence[Variant], *, keep: int) -> Sh
     def problem_of(variant: Variant, number: int) -> Problem:
         found = problem(id(variant.content), id(variant.style), variant.recipe, number)
         numbers = levels_of(variant)[number].numbers(variant.hyper)
-        return dataclasses.replace(found, hyper=_as_arrays(numbers, np.float32))
+        return dataclasses.replace(found, hyper=as_arrays(numbers, np.float32))
 
     return Shared(levels_of, problem_of)

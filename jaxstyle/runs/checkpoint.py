@@ -28,7 +28,7 @@ from jaxstyle.runs.request import Request
 
 FIRST_LINE = b"jaxstyle checkpoint 1\n"
 
-Arrays = dict[str, NDArray[Any]]
+NamedArrays = dict[str, NDArray[Any]]
 
 WAY_OUT = "to begin anew, leave --resume out and add --force"
 
@@ -124,7 +124,7 @@ def _open(file: BufferedReader) -> dict[str, Any]:
     return header
 
 
-def read_arrays(path: Path) -> Arrays:
+def read_arrays(path: Path) -> NamedArrays:
     """Returns the arrays of a checkpoint, by name.
 
     Raises:

@@ -113,15 +113,15 @@ class Checkpointer:
             self.say(f"warning: {self.path} could not be removed: {error.strerror or error}")
 
 
-DUALS = ("vertical_duals", "horizontal_duals")
+DUAL_NAMES = ("vertical_duals", "horizontal_duals")
 
 
-def _arrays(state: State, finished: Snapshot | None) -> checkpoint.Arrays:
+def _arrays(state: State, finished: Snapshot | None) -> checkpoint.NamedArrays:
     """Returns all arrays that are not known from elsewhere, on the host."""
     adam = state.optimizer
     named: dict[str, Any] = {"step": state.step, "canvas": state.canvas, "good": state.good}
     named |= {"count": adam.count, "mu": adam.mu, "nu": adam.nu}
-    named |= dict(zip(DUALS, state.duals, strict=False))
+    named |= dict(zip(DUAL_NAMES, state.duals, strict=False))
     if not isinstance(state.average, tuple):
         named["average"] = state.average
     if finished is not None:
@@ -129,7 +129,7 @@ def _arrays(state: State, finished: Snapshot | None) -> checkpoint.Arrays:
     return {name: np.asarray(each) for name, each in named.items()}
 
 
-def restore(resumption: Resumption) -> tuple[State, Snapshot | None]:
+def restored_state(resumption: Resumption) -> tuple[State, Snapshot | None]:
     """Returns the state to go on from, and the end of the last size that was finished.
 
     Raises:
@@ -144,7 +144,7 @@ def restore(resumption: Resumption) -> tuple[State, Snapshot | None]:
         )
     except (checkpoint.DamagedError, KeyError) as error:
         raise InputError(f"{resumption.path} was changed meanwhile: {error}") from None
-    duals: Any = tuple(jnp.array(arrays[name]) for name in DUALS if name in arrays)
+    duals: Any = tuple(jnp.array(arrays[name]) for name in DUAL_NAMES if name in arrays)
     average = jnp.array(arrays["average"]) if "average" in arrays else ()
     good = jnp.array(arrays["good"])
     state = state._replace(optimizer=adam, good=good, duals=duals, average=average)

@@ -37,19 +37,19 @@ from jaxstyle.painting.level import levels as make_levels
 from jaxstyle.painting.painter import paint
 from jaxstyle.runs import record
 from jaxstyle.runs.checkpoint import Resumption
-from jaxstyle.runs.checkpointer import Checkpointer, restore
+from jaxstyle.runs.checkpointer import Checkpointer, restored_state
 from jaxstyle.runs.inputs import Inputs, run_record
 from jaxstyle.runs.outputs import (
     Ending,
     Snapshot,
-    encode,
+    data_sha256,
+    encode_result,
     is_due,
     is_sound,
     last_snapshot,
     make_record,
     save,
     save_numbered,
-    sha256,
 )
 from jaxstyle.runs.progress import Clock, Reporter, size_text
 from jaxstyle.runs.request import Request
@@ -249,7 +249,7 @@ def _restore(job: Job, resumption: Resumption, kind: str) -> tuple[State, Snapsh
     if job.stream is not None:
         at = f"step {header.steps_done} of {steps}, {header.size}"
         job.say(f"going on after {at}: {resumption.path}")
-    return restore(resumption)
+    return restored_state(resumption)
 
 
 def _reporter(job: Job) -> Reporter:
@@ -300,13 +300,13 @@ def _finish(
     facts = make_record(
         job.inputs, kind_of(devices), snapshot.canvas, snapshot.losses, snapshot.steps_done
     )
-    data = encode(job.output, snapshot.canvas, facts) if job.writes else b""
+    data = encode_result(job.output, snapshot.canvas, facts) if job.writes else b""
     stopped = _is_interrupted(job)
-    to_go_on = stopped and failure is None and checkpointer.interrupted(ending, sha256(data))
+    to_go_on = stopped and failure is None and checkpointer.interrupted(ending, data_sha256(data))
     if not job.writes:
         code = job.interruption.exit_code if stopped else int(failure is not None)
         return Outcome(None, {}, ending.seconds, code, is_told=False)
-    own = [*checkpointer.pictures, sha256(data)]
+    own = [*checkpointer.pictures, data_sha256(data)]
     path, moved = save(job.output, data, force=job.arguments.force, own=own, say=job.say)
     at = f"after step {snapshot.steps_done} of {steps}, {facts['painted_size']}"
     if failure is not None:

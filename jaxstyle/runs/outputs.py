@@ -88,10 +88,10 @@ def save_numbered(
     It is enlarged to `size`, (H, W), so that all numbered pictures of a run are of one size.
     """
     path = numbered(output, facts["steps_done"])
-    data = encode(path, canvas, facts, size=size)
+    data = encode_result(path, canvas, facts, size=size)
     try:
         with unbreakable():
-            files.write_whole(path, data, overwrite=force or _is_one_of(path, [sha256(data)]))
+            files.write_whole(path, data, overwrite=force or _is_one_of(path, [data_sha256(data)]))
     except OSError as error:
         say(f"warning: {path} could not be saved: {error.strerror or error}")
 
@@ -118,7 +118,7 @@ def make_record(
     return facts
 
 
-def encode(
+def encode_result(
     path: Path,
     canvas: jax.Array | NDArray[np.float32],
     facts: record.Record,
@@ -135,7 +135,7 @@ def encode(
     return picture_file.encode(picture, path.suffix.lower(), record.to_text(facts))
 
 
-def sha256(data: bytes) -> str:
+def data_sha256(data: bytes) -> str:
     """Returns the hexadecimal sha256."""
     return hashlib.sha256(data).hexdigest()
 
@@ -147,7 +147,7 @@ def save(
 
     Args:
       path: where.
-      data: from `encode`.
+      data: from `encode_result`.
       force: whether a file that is there may be replaced.
       own: the sha256 of files that may be replaced without.
       say: is told if it goes elsewhere.

@@ -149,7 +149,7 @@ def line_height(size: int) -> int:
     return round(size * 1.3)
 
 
-def write(
+def write_lines(
     draw: ImageDraw.ImageDraw,
     lines: Sequence[str],
     place: tuple[int, int],

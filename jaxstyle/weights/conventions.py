@@ -12,8 +12,8 @@ from jaxstyle.errors import InputError
 from jaxstyle.images.canvas import MEAN, STD
 from jaxstyle.weights.activations import (
     EMBEDDED_RMS,
-    Arrays,
-    Params,
+    LayerArrays,
+    NumpyParams,
     check_scale,
     divided,
     rms_of_probe,
@@ -44,7 +44,7 @@ OXFORD_FACTOR = 100.0
 """About how many times larger the activations of Oxford's VGGs are."""
 
 
-def made_ours(params: Params, *, oxford: bool = False) -> Arrays:
+def made_ours(params: NumpyParams, *, oxford: bool = False) -> LayerArrays:
     """Returns parameters that take normalized RGB and have activations of about 1.
 
     The magnitudes of a first layer do not tell what it takes: Oxford's kernels, for pixels up to
@@ -92,7 +92,7 @@ def made_ours(params: Params, *, oxford: bool = False) -> Arrays:
     return {name: dict(layer) for name, layer in params.items()}
 
 
-def _folded(params: Params, *, red_first: bool) -> Arrays:
+def _folded(params: NumpyParams, *, red_first: bool) -> LayerArrays:
     first = params["conv1_1"]
     kernel, bias = fold(first["kernel"][:, :, :: -1 if red_first else 1], first["bias"])
     ours = {"kernel": kernel.astype(np.float32), "bias": bias.astype(np.float32)}

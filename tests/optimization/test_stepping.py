@@ -189,10 +189,10 @@ def test_no_second_state_lies_beside_the_first(problem, content, monkeypatch) ->
 @pytest.mark.parametrize("most", [1, 5, 64])
 def test_any_chunks_give_the_same_bits(problem, content, monkeypatch, most) -> None:
     canvas = normalize(content)
-    monkeypatch.setattr(stepping, "_steps_a_call", lambda count, seconds: 12)
+    monkeypatch.setattr(stepping, "steps_a_call", lambda count, seconds: 12)
     expected, chunk = run(problem, canvas)
     expected_canvas = np.asarray(chunk.state.canvas)
-    monkeypatch.setattr(stepping, "_steps_a_call", lambda count, seconds: most)
+    monkeypatch.setattr(stepping, "steps_a_call", lambda count, seconds: most)
     rows, chunk = run(problem, canvas)
     np.testing.assert_array_equal(rows, expected)
     np.testing.assert_array_equal(chunk.state.canvas, expected_canvas)
