@@ -1,4 +1,4 @@
-"""jaxstyle paints a photo in the style of a picture: neural style transfer by optimisation, in JAX.
+"""jaxstyle paints a photo in the style of a picture: neural style transfer by optimization, in JAX.
 
     import jaxstyle
     params = jaxstyle.load_weights("embedded")
@@ -15,7 +15,7 @@ The map, from the ground up; a wing imports only from those before it:
     losses        the losses, as functions of sums over features
     machine       memory, this process, devices, what is placed on them
     judging       how near a result is to its painting and photo
-    optimization  one size: its problem, the optimiser, the jitted steps
+    optimization  one size: its problem, the optimizer, the jitted steps
     painting      from pictures to a painted one; sweeps on many devices
     runs          a run: what was asked for, what it reads, keeps, shows and writes
     sweeps        a sweep: its grid, its folder, its share of the work, its page

@@ -3,7 +3,7 @@
 __version__: str
 
 from .errors import DivergedError, InputError
-from .images.canvas import denormalise, normalise
+from .images.canvas import denormalize, normalize
 from .images.picture_file import load_picture
 from .losses.statistics import Moments, moments, squared_error
 from .losses.style import gram, style_loss
@@ -11,13 +11,13 @@ from .losses.terms import Losses, content_loss, weighted_losses
 from .losses.variation import total_variation
 from .network.convolution import Direct, Kernel, Winograd, prepare
 from .network.vgg import VGG, features, widths_of
-from .optimization.optimizer import State, begin, learning_rate
+from .optimization.optimizer import State, initial_state, learning_rate
 from .optimization.problem import Problem, Program, Targets, canvas_losses, make_problem
 from .optimization.stepping import Chunk, losses_of, steps
 from .painting.level import levels
 from .painting.painter import paint, stylize
-from .painting.sweep_rounds import Tick, paint_settings, sweep
-from .painting.variants import Result, Setting
+from .painting.sweep_rounds import Tick, paint_variants, sweep
+from .painting.variants import Result, Variant
 from .settings.presets import PRESETS, preset
 from .settings.recipe import Hyperparams, Recipe
 from .weights.pretrained import load_weights
@@ -37,17 +37,17 @@ __all__ = [
     "Program",
     "Recipe",
     "Result",
-    "Setting",
     "State",
     "Targets",
     "Tick",
+    "Variant",
     "Winograd",
-    "begin",
     "canvas_losses",
     "content_loss",
-    "denormalise",
+    "denormalize",
     "features",
     "gram",
+    "initial_state",
     "learning_rate",
     "levels",
     "load_picture",
@@ -55,9 +55,9 @@ __all__ = [
     "losses_of",
     "make_problem",
     "moments",
-    "normalise",
+    "normalize",
     "paint",
-    "paint_settings",
+    "paint_variants",
     "prepare",
     "preset",
     "squared_error",

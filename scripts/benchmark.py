@@ -84,10 +84,10 @@ def random_params() -> dict[str, dict[str, Any]]:
 def canvases(size: tuple[int, int]) -> list[Any]:
     """Returns the example photo and painting, normalised, in one size."""
     from jaxstyle.images import picture_file
-    from jaxstyle.images.canvas import normalise, resize
+    from jaxstyle.images.canvas import normalize, resize
 
     pictures = [picture_file.load_picture(path) for path in (CONTENT, STYLE)]
-    return [normalise(resize(p, size, resampling="bilinear")) for p in pictures]
+    return [normalize(resize(p, size, resampling="bilinear")) for p in pictures]
 
 
 def work(program: str, size: tuple[int, int], weights: str) -> None:
@@ -125,7 +125,7 @@ def work(program: str, size: tuple[int, int], weights: str) -> None:
 
 def _jaxstyle_steps(program: str, params: Any, content: Any, style: Any) -> Iterator[Any]:
     """Yields once when compiled, then the seconds and losses of every step."""
-    from jaxstyle import begin, make_problem, prepare, preset, steps
+    from jaxstyle import initial_state, make_problem, prepare, preset, steps
     from jaxstyle.machine.process import give_back
 
     _, conv, memory = program.split("-")
@@ -138,7 +138,7 @@ def _jaxstyle_steps(program: str, params: Any, content: Any, style: Any) -> Iter
         hyper=hyper,
         target_kernels=prepare(params, conv="direct", gradients=False),
     )
-    for chunk in steps(problem, begin(content), pause_every=STEPS_A_TURN):
+    for chunk in steps(problem, initial_state(content), pause_every=STEPS_A_TURN):
         count = len(chunk.learning_rate)
         if count == 0:
             give_back()

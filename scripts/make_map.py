@@ -30,7 +30,7 @@ WINGS = {
     "painting": ("level", "painter", "variants", "sweep_rounds"),
     "runs": (
         *("request", "record", "inputs", "checkpoint"),
-        *("progress", "outputs", "keeper", "job", "plan"),
+        *("progress", "outputs", "checkpointer", "job", "plan"),
     ),
     "sweeps": ("grid", "folder", "inputs", "job", "sheet_layout", "sheet", "report"),
     "cli": ("flags", "main"),

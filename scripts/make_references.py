@@ -97,7 +97,7 @@ class Recorder:
     def __init__(self, network: Network, preset: Preset, pictures: dict[str, Picture]) -> None:
         """Draw the weights and compute the targets."""
         self.weights = reference.draw_weights(network)
-        self.images = {name: reference.normalise(picture) for name, picture in pictures.items()}
+        self.images = {name: reference.normalize(picture) for name, picture in pictures.items()}
         self.doubles = {name: image.double() for name, image in self.images.items()}
         self.taps = preset.taps(network)
         self.programs = [

@@ -35,7 +35,7 @@ from jaxstyle.errors import InputError
 from jaxstyle.images import picture_file
 from jaxstyle.judging import distances, network
 from jaxstyle.judging import verdict as judge
-from jaxstyle.machine.devices import keep_programs
+from jaxstyle.machine.devices import keep_executables
 from jaxstyle.network.convolution import Kernels
 from jaxstyle.runs.request import check_is_file
 from jaxstyle.sweeps.sheet_layout import (
@@ -47,7 +47,7 @@ from jaxstyle.sweeps.sheet_layout import (
     TITLE,
     line_height,
     wrapped,
-    write,
+    write_lines,
 )
 
 HEADS = {
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed = parse(arguments)
         jobs = jobs_of(parsed)
         kernels = judge.judge_kernels(network.judge_params(say=_say))
-        keep_programs()
+        keep_executables()
         table = Table(as_json=parsed.json)
         table.begin()
         for row in judged(jobs, kernels, parsed):
@@ -393,9 +393,9 @@ def _cell(path: Path, label: str, told: str) -> Image.Image:
     cell.paste(picture, (0, 0))
     draw = ImageDraw.Draw(cell)
     top = picture.height + GAP // 2
-    write(draw, names, (0, top), size=TITLE, colour=INK)
+    write_lines(draw, names, (0, top), size=TITLE, color=INK)
     top += len(names) * line_height(TITLE)
-    write(draw, numbers, (0, top), size=LABEL, colour=PALE)
+    write_lines(draw, numbers, (0, top), size=LABEL, color=PALE)
     return cell
 
 

@@ -132,7 +132,7 @@ def build(network: Network, weights: Weights, preset: Preset, dtype: torch.dtype
     return nn.Sequential(*modules)
 
 
-def normalise(picture: npt.NDArray[np.uint8]) -> Tensor:
+def normalize(picture: npt.NDArray[np.uint8]) -> Tensor:
     """Turn an 8-bit (H, W, 3) picture into the float32 NCHW tensor the networks take."""
     image = torch.from_numpy(picture).permute(2, 0, 1).to(torch.float32) / 255
     mean = torch.tensor(CHANNEL_MEAN).reshape(3, 1, 1)

@@ -18,6 +18,7 @@ from jaxstyle.images import picture_file
 from jaxstyle.images.canvas import Picture
 from jaxstyle.network.layers import block_of, required_conv_names
 from jaxstyle.weights import weight_file
+from jaxstyle.weights.activations import LayerArrays
 
 # before jax is imported: every process that tests start shares what was compiled
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="jaxstyle-tests-"))
@@ -36,7 +37,7 @@ SHALLOW_FLAGS = ["--content-layers", "relu2_2", "--style-layers", "relu1_1,relu2
 
 def slim_params(
     architecture: str, seed: int = 0, *, widths: tuple[int, ...] = SLIM_WIDTHS
-) -> weight_file.Arrays:
+) -> LayerArrays:
     """Returns random parameters of a VGG, by default of four to ten channels, with biases."""
     random = np.random.default_rng(seed)
     params, channels = {}, 3
@@ -92,12 +93,12 @@ def attributes(file: h5py.File) -> dict[str, object]:
 
 
 @pytest.fixture(scope="session")
-def params() -> weight_file.Arrays:
+def params() -> LayerArrays:
     return slim_params("vgg19")
 
 
 @pytest.fixture(scope="session")
-def slim_file(tmp_path_factory: pytest.TempPathFactory, params: weight_file.Arrays) -> Path:
+def slim_file(tmp_path_factory: pytest.TempPathFactory, params: LayerArrays) -> Path:
     """A weight file of a slim VGG-19."""
     path = tmp_path_factory.mktemp("weights") / "slim.h5"
     path.write_bytes(

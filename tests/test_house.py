@@ -154,6 +154,61 @@ def test_only_the_command_line_prints_and_exits(name: str) -> None:
         assert calls & {"print", "sys.exit", "exit", "quit", "os._exit"} == set()
 
 
+def private_uses(tree: ast.Module) -> set[str]:
+    """Returns the private names of other modules of ours that a module imports or reads."""
+    found, modules = set(), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("jaxstyle"):
+            found |= {each.name for each in node.names if is_private(each.name)}
+            modules |= {
+                each.asname or each.name
+                for each in node.names
+                if f"{node.module}.{each.name}"[9:] in ORDER
+            }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and is_private(node.attr):
+            value = node.value
+            if isinstance(value, ast.Name) and value.id in modules:
+                found.add(f"{value.id}.{node.attr}")
+    return found
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_module_uses_a_private_name_of_another(name: str) -> None:
+    assert private_uses(ast.parse(FILES[name].read_text())) == set()
+
+
+def test_private_uses_are_found() -> None:
+    text = "from jaxstyle.machine import memory\nfrom jaxstyle.files import _a, b\nmemory._c(b._d)"
+    assert private_uses(ast.parse(text)) == {"_a", "memory._c"}
+
+
+def public_names(tree: ast.Module) -> set[str]:
+    """Returns the public classes, functions and values that a module defines at its top level."""
+    names = set()
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            names.add(node.name)
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        targets = [node.target] if isinstance(node, ast.AnnAssign) else targets
+        inside = [part for each in targets for part in ast.walk(each)]
+        names |= {each.id for each in inside if isinstance(each, ast.Name)}
+    return {name for name in names if not name.startswith("_")}
+
+
+def test_a_public_name_means_one_thing() -> None:
+    """No two modules define the same one."""
+    owners: dict[str, list[str]] = {}
+    for module, path in FILES.items():
+        for name in public_names(ast.parse(path.read_text())):
+            owners.setdefault(name, []).append(module)
+    assert {name: where for name, where in owners.items() if len(where) > 1} == {}
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_files_and_functions_stay_small(name: str) -> None:
     text = FILES[name].read_text()

@@ -11,13 +11,13 @@ import pytest
 from conftest import EXAMPLES, relative_rms
 
 from jaxstyle.images import picture_file
-from jaxstyle.images.canvas import STD, normalise, resize
+from jaxstyle.images.canvas import STD, normalize, resize
 from jaxstyle.losses.statistics import moments
 from jaxstyle.losses.style import gram
 from jaxstyle.network.convolution import prepare
 from jaxstyle.network.layers import block_of, required_conv_names
 from jaxstyle.network.vgg import features
-from jaxstyle.optimization.optimizer import begin
+from jaxstyle.optimization.optimizer import initial_state
 from jaxstyle.optimization.problem import Problem, canvas_losses, make_problem
 from jaxstyle.optimization.stepping import steps
 from jaxstyle.settings.presets import preset
@@ -55,7 +55,7 @@ class Reference:
         # each sends its gradient elsewhere: measured 0.0032 and 0.0116
         self.gradient_rounding = 3e-2 if (file, conv) == ("vgg19-full", "winograd") else 1e-5
         self.canvases = {
-            key: normalise(self.arrays[f"pictures/{key}"]) for key in ("content", "style", "second")
+            key: normalize(self.arrays[f"pictures/{key}"]) for key in ("content", "style", "second")
         }
         self.params = self._stored() if "weights/conv1_1/kernel" in self.arrays else self._drawn()
         self.kernels = prepare(self.params, conv=conv)
@@ -136,7 +136,7 @@ def value_and_gradient():
 def run(problem: Problem, canvas) -> tuple[np.ndarray, np.ndarray, dict[int, np.ndarray]]:
     """Returns the losses and learning rates of every step and the canvas after some."""
     rows, rates, canvases = [], [], {}
-    for chunk in steps(problem, begin(canvas), pause_every=20):
+    for chunk in steps(problem, initial_state(canvas), pause_every=20):
         rows += list(np.stack(chunk.losses, axis=1))
         rates += list(chunk.learning_rate)
         canvases[int(chunk.state.step)] = np.asarray(chunk.state.canvas)
@@ -274,4 +274,4 @@ def test_resize_is_torchvisions_to_the_pixel(case: dict) -> None:
 def test_normalisation_is_torchvisions_to_the_bit() -> None:
     with np.load(REFERENCES / "resize.npz") as arrays:
         picture, expected = arrays["normalised/picture"], arrays["normalised/image"]
-    np.testing.assert_array_equal(normalise(picture), expected)
+    np.testing.assert_array_equal(normalize(picture), expected)

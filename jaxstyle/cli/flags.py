@@ -22,6 +22,7 @@ from jaxstyle.runs.request import (
 from jaxstyle.settings.presets import PRESETS, preset
 from jaxstyle.settings.recipe import Hyperparams, Recipe
 from jaxstyle.settings.text import (
+    as_text,
     converter,
     layer_settings,
     read_choice,
@@ -30,7 +31,6 @@ from jaxstyle.settings.text import (
     read_seed,
     read_shard,
     read_whole,
-    shown,
 )
 
 DEVICES = ("cpu", "gpu", "tpu")
@@ -220,7 +220,7 @@ def add_setting(group: Any, each: dataclasses.Field[Any], default: Any) -> None:
         f"--{each.name.replace('_', '-')}",
         type=_reader(converter(each)),
         metavar=each.metadata.get("metavar") or "|".join(each.metadata["choices"]),
-        help=f"{each.metadata['help']}; default: {shown(default)}",
+        help=f"{each.metadata['help']}; default: {as_text(default)}",
         **alone,
     )
 

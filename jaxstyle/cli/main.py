@@ -19,7 +19,7 @@ from jaxstyle.machine.process import Interruption, compile_leanly, keep_freed_me
 from jaxstyle.runs import request
 from jaxstyle.runs.request import check_files
 from jaxstyle.settings.presets import PRESETS
-from jaxstyle.settings.text import shown
+from jaxstyle.settings.text import as_text
 
 
 def command() -> NoReturn:
@@ -67,13 +67,13 @@ def _run(arguments: request.Request, interruption: Interruption) -> int:
     stream = None if arguments.quiet else sys.stderr
     try:
         output = check_files(arguments)
-        from jaxstyle.runs.checkpoint import find_start
+        from jaxstyle.runs.checkpoint import find_resumption
         from jaxstyle.runs.inputs import read_inputs
 
         inputs = read_inputs(arguments, output, say=say, stream=stream)
         if arguments.plan:
             return _plan(inputs, arguments)
-        start = find_start(arguments, output, inputs, say=say)
+        resumption = find_resumption(arguments, output, inputs, say=say)
     except InputError as error:
         if arguments.devices.distributed is None:
             raise
@@ -87,7 +87,7 @@ def _run(arguments: request.Request, interruption: Interruption) -> int:
         run_job,  # jax is imported here, after all that can be refused
     )
 
-    job = Job(arguments, inputs, output, start, interruption, say, stream)
+    job = Job(arguments, inputs, output, resumption, interruption, say, stream)
     alone = arguments.devices.distributed is None
     outcome = run_job(job) if alone else _run_with_others(run_job, job)
     if outcome.is_told:
@@ -160,7 +160,7 @@ def _sweep(arguments: request.Request, interruption: Interruption) -> int:
     done = sum(is_done(sweep, each) for each in sweep.runs)
     if not done and interruption.received:
         raise KeyboardInterrupt
-    if not done:  # a share of a sweep that has fewer settings than shares
+    if not done:  # a share of a sweep that has fewer variants than shares
         say("nothing of this sweep was to be done here, and nothing is done yet")
         return 0
     if not interruption.received:
@@ -173,9 +173,9 @@ def _sweep(arguments: request.Request, interruption: Interruption) -> int:
 def _collect(folder: Path, names: Sequence[str] | None = None, *, as_json: bool) -> int:
     """Gathers the runs that are in a sweep's folder; says which failed."""
     from jaxstyle.sweeps.folder import SUMMARIES
-    from jaxstyle.sweeps.report import gather_and_summarise, overview
+    from jaxstyle.sweeps.report import gather_and_summarize, overview
 
-    entries = gather_and_summarise(folder, names)
+    entries = gather_and_summarize(folder, names)
     if as_json:
         _print(json.dumps({"output": str(folder), "results": overview(entries)}).encode())
     else:
@@ -231,7 +231,7 @@ def _list_presets() -> int:
             for each in dataclasses.fields(settings):
                 if each.metadata:
                     flag = each.name.replace("_", "-")
-                    print(f"    --{flag} {shown(getattr(settings, each.name))}")
+                    print(f"    --{flag} {as_text(getattr(settings, each.name))}")
     return 0
 
 

@@ -111,7 +111,7 @@ def resize_floats(picture: NDArray[np.float32], size: tuple[int, int]) -> NDArra
     return resized.astype(np.float32) / np.float32(255)
 
 
-def normalise(picture: NDArray[Any]) -> NDArray[np.float32]:
+def normalize(picture: NDArray[Any]) -> NDArray[np.float32]:
     """Returns the canvas of a picture: (picture - MEAN) / STD, all in float32.
 
     Args:
@@ -123,6 +123,6 @@ def normalise(picture: NDArray[Any]) -> NDArray[np.float32]:
     return (scaled - MEAN) / STD
 
 
-def denormalise(canvas: Any) -> NDArray[np.float32]:
+def denormalize(canvas: Any) -> NDArray[np.float32]:
     """Returns the picture of a canvas: float32, clipped to [0, 1]."""
     return (np.asarray(canvas, np.float32) * STD + MEAN).clip(0, 1)

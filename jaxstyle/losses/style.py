@@ -79,9 +79,9 @@ class WassersteinTarget(NamedTuple):
     directions: jax.Array
     """(C, R): eigenvectors of the covariance."""
     stds: jax.Array
-    """(R,): the square roots of its eigenvalues, regularised."""
+    """(R,): the square roots of its eigenvalues, regularized."""
     floor: jax.Array
-    """What regularises: it is added to the variance along each direction, the canvas's too."""
+    """What regularizes: it is added to the variance along each direction, the canvas's too."""
     energy: jax.Array
 
 
@@ -94,7 +94,7 @@ class MeanStdTarget(NamedTuple):
     energy: jax.Array
 
 
-def style_distance(m: Moments, target: Any, *, style_loss: str, balance: str) -> jax.Array:
+def layer_style_distance(m: Moments, target: Any, *, style_loss: str, balance: str) -> jax.Array:
     """Returns how far a layer of a canvas is from the style, a scalar.
 
     Args:
@@ -228,7 +228,7 @@ STYLE_LOSSES: Mapping[str, StyleLoss] = MappingProxyType(
   the style has, 1e-4 of the mean of K_A's diagonal (at least 1e-6 of that of S_A) is added to both
   variances. Energy tr S_A / C.
 - "mean-std": (|m - m_A|^2 + |s - s_A|^2) / C, in f^2, s^2 = diag K + 1e-5 of the mean of S_A's
-  diagonal: the batch normalisation statistics of Li, Wang, Liu & Hou 2017. Energy tr S_A / C.
+  diagonal: the batch normalization statistics of Li, Wang, Liu & Hou 2017. Energy tr S_A / C.
 - "gram+mean-std": gram + 10 mean-std, as Galerne, Raad, Lezama & Morel have it (1e3 / C^2 to 1e4),
   there with Caffe's weights, whose features are larger. In the relative balance one to one.
 """

@@ -16,7 +16,7 @@ from jax.experimental import multihost_utils
 
 from jaxstyle import files
 from jaxstyle.errors import InputError, Say
-from jaxstyle.machine.memory import NO_LIMIT, Room, memory_left
+from jaxstyle.machine.memory import NO_LIMIT, Memory, memory_left
 from jaxstyle.settings.text import read_shard
 
 NVIDIA_SIGNS = (Path("/proc/driver/nvidia/version"), Path("/dev/nvidia0"), Path("/dev/dxg"))
@@ -116,13 +116,13 @@ def _nvidia_gpu_present() -> bool:
     return any(path.exists() for path in NVIDIA_SIGNS)
 
 
-def device_room(device: jax.Device) -> Room:
+def device_memory(device: jax.Device) -> Memory:
     """Returns how much memory may be used on a device; CPUs and some others only have limits."""
     stats = device.memory_stats() or {}
     if "bytes_limit" in stats:
         left = stats["bytes_limit"] - stats.get("bytes_in_use", 0)
-        return Room(left, f"the memory of {device.device_kind}")
-    return memory_left() if device.platform == "cpu" else Room(NO_LIMIT, "no known limit")
+        return Memory(left, f"the memory of {device.device_kind}")
+    return memory_left() if device.platform == "cpu" else Memory(NO_LIMIT, "no known limit")
 
 
 def of_the_system(error: jax.errors.JaxRuntimeError) -> Exception:
@@ -180,7 +180,7 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
-def same(number: float) -> float:
+def from_first(number: float) -> float:
     """Returns the first process's number, on which all can act alike."""
     if jax.process_count() == 1:
         return number
@@ -189,7 +189,7 @@ def same(number: float) -> float:
     return float(np.asarray(everyone, np.uint8).view(np.float64)[0])
 
 
-def all_have(text: str) -> bool:
+def all_equal(text: str) -> bool:
     """Whether every process has given this very text."""
     if jax.process_count() == 1:
         return True
@@ -198,7 +198,7 @@ def all_have(text: str) -> bool:
     return bool((everyone.reshape(-1, digest.size) == digest).all())
 
 
-def together(check: Callable[[], _T]) -> _T:
+def all_or_none(check: Callable[[], _T]) -> _T:
     """Returns what a check does, unless any process's check refuses to go on.
 
     Raises:
@@ -207,14 +207,14 @@ def together(check: Callable[[], _T]) -> _T:
     try:
         result = check()
     except InputError:
-        agree([True])
+        any_process([True])
         raise
-    if any(agree([False])):
+    if any(any_process([False])):
         raise InputError("another of the processes cannot begin; it says why")
     return result
 
 
-def agree(flags: Sequence[bool]) -> list[bool]:
+def any_process(flags: Sequence[bool]) -> list[bool]:
     """Returns for each flag whether any process has it set: all see the same, whatever they see."""
     if jax.process_count() == 1 or not flags:
         return list(flags)
@@ -222,7 +222,7 @@ def agree(flags: Sequence[bool]) -> list[bool]:
     return list(map(bool, everyone.reshape(-1, len(flags)).max(axis=0)))
 
 
-def keep_programs() -> None:
+def keep_executables() -> None:
     """Has jax keep every compiled program, and take it from there, from now on in this process.
 
     Where the environment or the caller has chosen a folder (JAX_COMPILATION_CACHE_DIR) or has

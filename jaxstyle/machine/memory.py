@@ -24,7 +24,7 @@ Sides = tuple[int, int]
 """Height and width."""
 
 
-class Room(NamedTuple):
+class Memory(NamedTuple):
     """How much may be used, and by what it is limited."""
 
     bytes: int
@@ -35,10 +35,10 @@ class Room(NamedTuple):
     """How many memories like this share a picture."""
 
 
-def memory_left() -> Room:
+def memory_left() -> Memory:
     """Returns the tightest of the limits on the machine's memory."""
-    rooms = [*_free_memory(), *_cgroups(), *_address_space()]
-    return min(rooms, default=Room(NO_LIMIT, "no known limit"))
+    memories = [*_free_memory(), *_cgroups(), *_address_space()]
+    return min(memories, default=Memory(NO_LIMIT, "no known limit"))
 
 
 def on_cpu_surely(device: str | None) -> bool:
@@ -50,17 +50,17 @@ def on_cpu_surely(device: str | None) -> bool:
     return not any(util.find_spec(name) for name in ("jax_plugins", "libtpu"))
 
 
-def _free_memory() -> Iterator[Room]:
+def _free_memory() -> Iterator[Memory]:
     with contextlib.suppress(OSError, StopIteration, ValueError):
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         line = next(each for each in lines if each.startswith("MemAvailable:"))
-        yield Room(int(line.split()[1]) * 1024, "free memory")
+        yield Memory(int(line.split()[1]) * 1024, "free memory")
         return
     with contextlib.suppress(AttributeError, ValueError, OSError):  # not Linux: all there is
-        yield Room(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), "memory in all")
+        yield Memory(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), "memory in all")
 
 
-def _cgroups() -> Iterator[Room]:
+def _cgroups() -> Iterator[Memory]:
     """Yields the limits of this process's cgroup and those around it, of version 2 and 1."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
@@ -70,10 +70,10 @@ def _cgroups() -> Iterator[Room]:
                 inner = root / path.lstrip("/")
                 for folder in (inner, *inner.parents):
                     if folder.is_relative_to(root):
-                        yield from cgroup_room(folder)
+                        yield from cgroup_memory(folder)
 
 
-def cgroup_room(folder: Path) -> Iterator[Room]:
+def cgroup_memory(folder: Path) -> Iterator[Memory]:
     """Yields what a cgroup's folder says, if it sets a limit; its file cache can be given back."""
     names = ("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")
     for limit_name, usage_name in names:
@@ -83,11 +83,11 @@ def cgroup_room(folder: Path) -> Iterator[Room]:
             statistics = (folder / "memory.stat").read_text().split()
             cache = dict(zip(statistics[::2], statistics[1::2], strict=False))
             if limit < NO_LIMIT:
-                room = max(0, limit - used + int(cache.get("inactive_file", 0)))
-                yield Room(room, f"the limit {limit / 1e9:.1f} GB of its cgroup")
+                memory = max(0, limit - used + int(cache.get("inactive_file", 0)))
+                yield Memory(memory, f"the limit {limit / 1e9:.1f} GB of its cgroup")
 
 
-def _address_space() -> Iterator[Room]:
+def _address_space() -> Iterator[Memory]:
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource  # not on Windows
 
@@ -95,7 +95,7 @@ def _address_space() -> Iterator[Room]:
         if limit != resource.RLIM_INFINITY:
             pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
             left = max(0, limit - pages * resource.getpagesize())
-            yield Room(left, f"the limit {limit / 1e9:.1f} GB of its address space", True)
+            yield Memory(left, f"the limit {limit / 1e9:.1f} GB of its address space", True)
 
 
 class Cost(NamedTuple):
@@ -106,8 +106,8 @@ class Cost(NamedTuple):
     """Of the working memory of a strip, whose rows are as wide as the canvas."""
 
 
-WAYS = ("plain", "strips")
-"""The quicker first."""
+MEMORY_MODES = ("plain", "strips")
+"""The ways to compute a canvas's features, the quicker first: whole, or in strips of rows."""
 
 COSTS = {
     ("plain", False): Cost(2250, 0),
@@ -115,7 +115,7 @@ COSTS = {
     ("strips", False): Cost(406, 150_000),
     ("strips", True): Cost(176, 120_000),
 }
-"""Of a step's working memory, by way and whether compiled leanly (`process.compile_leanly`)."""
+"""Working memory of a step, by memory mode and by whether `process.compile_leanly` was called."""
 
 L2_POOLS = 200
 """Bytes a pixel of L2 pools and what they keep, where all maps are whole."""
@@ -173,7 +173,7 @@ CHANNELS = (64, 128, 256, 512, 512)
 
 
 def memory_of(
-    content: Sides, style: Sides, *, recipe: Recipe, way: str, started: bool = False
+    content: Sides, style: Sides, *, recipe: Recipe, mode: str, started: bool = False
 ) -> int:
     """Returns how many bytes a process needs at most, by the formula.
 
@@ -181,31 +181,37 @@ def memory_of(
       content: the canvas's sides.
       style: the style picture's, as it is resized.
       recipe: its layers count.
-      way: "plain" or "strips".
+      mode: "plain" or "strips".
       started: whether jax is imported already, so that this part is no longer asked for.
     """
-    used = Room(0, "", is_address_space=False)
-    return need_of(content, style, recipe=recipe, way=way, room=used, started=started)
+    used = Memory(0, "", is_address_space=False)
+    return bytes_needed(content, style, recipe=recipe, mode=mode, memory=used, started=started)
 
 
-def memory_with(program: int, content: Sides, style: Sides, *, way: str) -> int:
-    """Returns how many bytes a process needs whose steps need `program`, which is known."""
-    working = _working_memory(program, content, style, way=way)
+def memory_with(step_bytes: int, content: Sides, style: Sides, *, mode: str) -> int:
+    """Returns how many bytes a process needs whose steps need `step_bytes`, which is known."""
+    working = _working_memory(step_bytes, content, style, mode=mode)
     return STARTED + _used(working, content)
 
 
-def need_of(
-    content: Sides, style: Sides, *, recipe: Recipe, way: str, room: Room, started: bool = False
+def bytes_needed(
+    content: Sides,
+    style: Sides,
+    *,
+    recipe: Recipe,
+    mode: str,
+    memory: Memory,
+    started: bool = False,
 ) -> int:
-    """Returns the bytes that count where `room` is what there is; see `memory_of`.
+    """Returns the bytes that count where `memory` is what there is; see `memory_of`.
 
     Of address space nothing is given back, and much is asked for that is never used. Of several
     memories that share the picture each needs its part.
     """
-    program = program_memory(content, recipe=recipe, way=way)
-    working = _working_memory(program, content, style, way=way) // room.parts
-    if not room.is_address_space:
-        return _used(working, content, room.parts) + (0 if started else STARTED)
+    step_bytes = step_memory(content, recipe=recipe, mode=mode)
+    working = _working_memory(step_bytes, content, style, mode=mode) // memory.parts
+    if not memory.is_address_space:
+        return _used(working, content, memory.parts) + (0 if started else STARTED)
     beside = 0 if started else STARTED + ADDRESSES + ADDRESSES_A_CORE * (os.cpu_count() or 1)
     return COMPILING + working + beside
 
@@ -216,23 +222,23 @@ def _used(working: int, content: Sides, parts: int = 1) -> int:
     return max(COMPILING + meanwhile, KERNELS + working)
 
 
-def _working_memory(program: int, content: Sides, style: Sides, *, way: str) -> int:
+def _working_memory(step_bytes: int, content: Sides, style: Sides, *, mode: str) -> int:
     largest = max(content, style, key=math.prod)
-    targets = _bytes(TARGET_COSTS[way, compiles_leanly()], largest)
-    return max(program, targets) + PICTURES * math.prod(content)
+    targets = _bytes(TARGET_COSTS[mode, compiles_leanly()], largest)
+    return max(step_bytes, targets) + PICTURES * math.prod(content)
 
 
-def program_memory(content: Sides, *, recipe: Recipe, way: str) -> int:
+def step_memory(content: Sides, *, recipe: Recipe, mode: str) -> int:
     """Returns the bytes that the compiler will say a step needs, state and targets included."""
     kept = STATE + (DUALS if recipe.tv_step == "proximal" else 0)
     kept += AVERAGE if recipe.average else 0
     kept += sum(map(_map_bytes, recipe.content_layers))
     read = sum(map(_map_bytes, {*recipe.content_layers, *recipe.style_layers}))
-    more = max(0, read - READ_BY_PRESETS) * (content[0] if way == "plain" else ROWS_AT_WORK)
-    kept += L2_POOLS if way == "plain" and recipe.pooling == "l2" else 0
-    if way == "strips" and not all(_cuts_evenly(content[0] >> block) for block in range(3)):
+    more = max(0, read - READ_BY_PRESETS) * (content[0] if mode == "plain" else ROWS_AT_WORK)
+    kept += L2_POOLS if mode == "plain" and recipe.pooling == "l2" else 0
+    if mode == "strips" and not all(_cuts_evenly(content[0] >> block) for block in range(3)):
         kept += UNEVEN
-    working = _bytes(COSTS[way, compiles_leanly()], content) + more * content[1]
+    working = _bytes(COSTS[mode, compiles_leanly()], content) + more * content[1]
     return working + kept * math.prod(content) + CONSTANTS
 
 
@@ -252,64 +258,72 @@ def _bytes(cost: Cost, sides: Sides) -> int:
     return cost.per_pixel * math.prod(sides) + cost.per_column * sides[1]
 
 
-def way_of(recipe: Recipe, content: Sides, style: Sides, room: Room) -> str:
-    """Returns "plain" or "strips": what is asked for, or of "auto" plain where it fits in `room`.
+def memory_mode_of(recipe: Recipe, content: Sides, style: Sides, memory: Memory) -> str:
+    """Returns "plain" or "strips": what is asked for, or of "auto" plain where it fits in `memory`.
 
     To be asked when jax is imported.
     """
     if recipe.memory != "auto":
         return recipe.memory
-    plain = fits(content, style, recipe=recipe, way="plain", room=room, started=True)
+    plain = fits(content, style, recipe=recipe, mode="plain", memory=memory, started=True)
     return "plain" if plain else "strips"
 
 
 def fits(
-    content: Sides, style: Sides, *, recipe: Recipe, way: str, room: Room, started: bool
+    content: Sides, style: Sides, *, recipe: Recipe, mode: str, memory: Memory, started: bool
 ) -> bool:
     """Whether a run has enough memory, by the formula; see `memory_of`."""
-    need = need_of(content, style, recipe=recipe, way=way, room=room, started=started)
-    return need <= room.bytes
+    need = bytes_needed(content, style, recipe=recipe, mode=mode, memory=memory, started=started)
+    return need <= memory.bytes
 
 
-def ways_allowed(recipe: Recipe) -> tuple[str, ...]:
-    """Returns the ways that `recipe.memory` allows, the quicker first."""
-    return WAYS if recipe.memory == "auto" else (recipe.memory,)
+def memory_modes_allowed(recipe: Recipe) -> tuple[str, ...]:
+    """Returns the memory modes that `recipe.memory` allows, the quicker first."""
+    return MEMORY_MODES if recipe.memory == "auto" else (recipe.memory,)
 
 
 def check_fits(
-    content: Sides, style: Sides, *, recipe: Recipe, room: Room, started: bool = False
+    content: Sides, style: Sides, *, recipe: Recipe, memory: Memory, started: bool = False
 ) -> None:
     """Raises InputError, with all numbers, if a run of this size has not enough memory."""
-    ways = ways_allowed(recipe)
+    modes = memory_modes_allowed(recipe)
     needs = {
-        way: need_of(content, style, recipe=recipe, way=way, room=room, started=started)
-        for way in WAYS
+        mode: bytes_needed(content, style, recipe=recipe, mode=mode, memory=memory, started=started)
+        for mode in MEMORY_MODES
     }
-    if min(needs[way] for way in ways) <= room.bytes:
+    if min(needs[mode] for mode in modes) <= memory.bytes:
         return
-    largest = largest_size(content, style, recipe=recipe, way=ways[-1], room=room, started=started)
-    what = " or ".join(f"{gigabytes(needs[way])} ({way})" for way in ways)
+    largest = largest_size(
+        content, style, recipe=recipe, mode=modes[-1], memory=memory, started=started
+    )
+    what = " or ".join(f"{gigabytes(needs[mode])} ({mode})" for mode in modes)
     advice = f"choose --size {largest} or smaller" if largest else "no size fits"
-    if ways == ("plain",) and needs["strips"] <= room.bytes:
+    if modes == ("plain",) and needs["strips"] <= memory.bytes:
         advice += f", or --memory strips, which needs {gigabytes(needs['strips'])}"
-    each = f" in each of {room.parts} parts" if room.parts > 1 else ""
-    there = f"{gigabytes(room.bytes, up=False)} can be used ({room.limit})"
+    each = f" in each of {memory.parts} parts" if memory.parts > 1 else ""
+    there = f"{gigabytes(memory.bytes, up=False)} can be used ({memory.limit})"
     raise InputError(
         f"{content[0]}x{content[1]} needs about {what} of memory{each}, but {there}: {advice}"
     )
 
 
 def largest_size(
-    content: Sides, style: Sides, *, recipe: Recipe, way: str, room: Room, started: bool = False
+    content: Sides,
+    style: Sides,
+    *,
+    recipe: Recipe,
+    mode: str,
+    memory: Memory,
+    started: bool = False,
 ) -> int:
-    """Returns the largest `--size` N that fits in `room`, at these pictures' aspects; or 0.
+    """Returns the largest `--size` N that fits in `memory`, at these pictures' aspects; or 0.
 
     Pictures are never enlarged: a photo may have fewer pixels than that.
     """
 
     def can_be(size: int) -> bool:
         canvas, painting = _scaled(content, size), _scaled(style, size)
-        enough = fits(canvas, painting, recipe=recipe, way=way, room=room, started=started)
+        enough = fits(canvas, painting, recipe=recipe, mode=mode, memory=memory, started=started)
         return enough and math.prod(canvas) <= MOST_PIXELS
 
     low, high = 0, 2**17

@@ -161,7 +161,7 @@ def sweep_mesh(devices: Sequence[jax.Device]) -> Mesh:
     return Mesh(np.array(devices), (SWEEP_AXIS,))
 
 
-def spread(trees: Sequence[_T], mesh: Mesh) -> _T:
+def one_on_each(trees: Sequence[_T], mesh: Mesh) -> _T:
     """Puts the i-th tree on the i-th of this process's devices.
 
     Returns:
@@ -190,7 +190,7 @@ def _with_axis(tree: Any) -> Any:
 
 
 def local_parts(array: jax.Array) -> list[NDArray[Any]]:
-    """Returns what `spread` put, now from the devices, in the same order, as copies.
+    """Returns what `one_on_each` put, now from the devices, in the same order, as copies.
 
     On CPUs what is no copy would look at memory that the next steps take over.
     """
@@ -201,7 +201,7 @@ def local_parts(array: jax.Array) -> list[NDArray[Any]]:
 
 
 def local_trees(tree: _T) -> list[_T]:
-    """Returns the trees that `spread` put, as they are now, see `local_parts`."""
+    """Returns the trees that `one_on_each` put, as they are now, see `local_parts`."""
     leaves, structure = jax.tree.flatten(tree)
     parts = zip(*map(local_parts, leaves), strict=True)
     return [jax.tree.unflatten(structure, each) for each in parts]

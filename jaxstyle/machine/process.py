@@ -97,7 +97,7 @@ class Interruption:
 
 
 def works_ahead() -> bool:
-    """Whether a thread is still at work for what nobody may want any more, see `painter.begun`."""
+    """Whether a thread of `painter.in_background` still works, perhaps for nobody any more."""
     return any(each.name.startswith(THREADS_AHEAD) for each in threading.enumerate())
 
 

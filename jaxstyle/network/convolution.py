@@ -136,7 +136,7 @@ def _prepare_layer(layer: Mapping[str, ArrayLike], tile: int, *, gradients: bool
 
 
 @jax.custom_vjp
-def convolve(image: jax.Array, kernel: Kernel) -> jax.Array:
+def apply_kernel(image: jax.Array, kernel: Kernel) -> jax.Array:
     """Convolves and adds the bias: (N, H, W, in) to (N, H, W, out).
 
     The gradient reaches the image only. The kernel is frozen: its gradient is reported as zero,
@@ -146,15 +146,15 @@ def convolve(image: jax.Array, kernel: Kernel) -> jax.Array:
     return _same(image, kernel, turned=False) + kernel.bias
 
 
-def _convolve_forward(image: jax.Array, kernel: Kernel) -> tuple[jax.Array, Kernel]:
-    return convolve(image, kernel), kernel
+def _apply_forward(image: jax.Array, kernel: Kernel) -> tuple[jax.Array, Kernel]:
+    return apply_kernel(image, kernel), kernel
 
 
-def _convolve_backward(kernel: Kernel, gradient: jax.Array) -> tuple[jax.Array, None]:
+def _apply_backward(kernel: Kernel, gradient: jax.Array) -> tuple[jax.Array, None]:
     return _same(gradient, kernel, turned=True), None
 
 
-convolve.defvjp(_convolve_forward, _convolve_backward)
+apply_kernel.defvjp(_apply_forward, _apply_backward)
 
 
 def _same(image: jax.Array, kernel: Kernel, *, turned: bool) -> jax.Array:

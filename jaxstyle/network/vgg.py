@@ -1,6 +1,6 @@
 """VGG as a function of prepared kernels, and as a Flax module over the same parameters.
 
-Images are (H, W, 3) in the network's input space (`canvas.normalise`); feature maps (h, w, C).
+Images are (H, W, 3) in the network's input space (`canvas.normalize`); feature maps (h, w, C).
 Depth and width are read off the parameters, so any VGG-shaped net runs through the same code.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 
 from jaxstyle.errors import InputError
-from jaxstyle.network.convolution import Kernels, Params, convolve
+from jaxstyle.network.convolution import Kernels, Params, apply_kernel
 from jaxstyle.network.layers import block_of, conv_of, resolve_tap, smallest_side
 
 Pool = Callable[..., jax.Array]
@@ -30,7 +30,7 @@ def features(
 
     Args:
       kernels: from `convolution.prepare`.
-      image: (H, W, 3), normalised.
+      image: (H, W, 3), normalized.
       taps: names such as "relu4_2", "conv5_1" or "relu4_last".
       pooling: "max", "avg" or "l2", 2x2 with stride 2; an odd side's last row or column is lost.
 
@@ -49,7 +49,7 @@ def features(
     for conv in up_to_deepest(kernels, plain.values()):
         if _starts_new_block(conv):
             x = pool(x)
-        x = convolve(x, kernels[conv])
+        x = apply_kernel(x, kernels[conv])
         found[conv] = x[0]
         x = relu(x)
         found[conv.replace("conv", "relu")] = x[0]
@@ -72,7 +72,7 @@ class VGG(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, taps: Sequence[str]) -> dict[str, jax.Array]:
-        """Returns by tap the feature maps (N, h, w, C) of normalised images (N, H, W, 3)."""
+        """Returns by tap the feature maps (N, h, w, C) of normalized images (N, H, W, 3)."""
         plain = {tap: resolve_tap(tap, sorted(self.widths)) for tap in _as_taps(taps)}
         pool = _one_of(_FLAX_POOLS, self.pooling)
         found = {}
@@ -120,7 +120,7 @@ def up_to_deepest(convs: Iterable[str], taps: Iterable[str]) -> list[str]:
     return [conv for conv in sorted(convs) if conv <= deepest]
 
 
-def needed(params: Params, taps: Sequence[str]) -> Params:
+def params_up_to(params: Params, taps: Sequence[str]) -> Params:
     """Returns the parameters up to the deepest of the taps.
 
     Raises:

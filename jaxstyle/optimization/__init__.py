@@ -1,1 +1,1 @@
-"""One size: its sums and its problem, the optimiser, the jitted steps."""
+"""One size: its sums and its problem, the optimizer, the jitted steps."""

@@ -1,4 +1,4 @@
-"""Where the optimiser stands: how it begins, moves and how far, goes on to a larger size, ends."""
+"""Where the optimizer stands: how it begins, moves and how far, goes on to a larger size, ends."""
 
 import math
 from typing import NamedTuple
@@ -26,10 +26,10 @@ settle soonest; the cosine then takes out the noise of large steps."""
 
 
 class State(NamedTuple):
-    """Where the optimiser stands; it is donated: a state that was passed on is used up."""
+    """Where the optimizer stands; it is donated: a state that was passed on is used up."""
 
     canvas: jax.Array
-    """(H, W, 3), normalised."""
+    """(H, W, 3), normalized."""
     optimizer: optax.ScaleByAdamState
     step: jax.Array
     """Steps done since the run began."""
@@ -38,12 +38,12 @@ class State(NamedTuple):
     failed: jax.Array
     """Whether a loss or the gradient was not finite; from then on nothing changes."""
     duals: Duals | tuple[()] = ()
-    """Of proximal steps, see `ready`."""
+    """Of proximal steps, see `with_duals_and_average`."""
     average: jax.Array | tuple[()] = ()
     """Of this size's canvases, if the program shows that, see `averaged`."""
 
 
-def begin(canvas: ArrayLike, *, step: int | jax.Array = 0) -> State:
+def initial_state(canvas: ArrayLike, *, step: int | jax.Array = 0) -> State:
     """Returns the state before the first step, `step` of which come before this canvas."""
     canvas = jnp.asarray(canvas)
     return State(
@@ -51,7 +51,7 @@ def begin(canvas: ArrayLike, *, step: int | jax.Array = 0) -> State:
     )
 
 
-def ready(state: State, program: Program) -> State:
+def with_duals_and_average(state: State, program: Program) -> State:
     """Returns the state with all that this program's steps hand on: duals, an average."""
     if program.tv_step == "proximal" and not state.duals:
         state = state._replace(duals=no_duals(state.canvas))
@@ -76,7 +76,7 @@ def averaged(average: jax.Array, canvas: jax.Array, count: jax.Array, *, decay: 
 
 
 LOWEST, HIGHEST = (0 - MEAN) / STD, (1 - MEAN) / STD
-"""Black and white, normalised."""
+"""Black and white, normalized."""
 
 
 def displayable(canvas: jax.Array) -> jax.Array:
@@ -84,7 +84,7 @@ def displayable(canvas: jax.Array) -> jax.Array:
     return jnp.clip(canvas, jnp.asarray(LOWEST, canvas.dtype), jnp.asarray(HIGHEST, canvas.dtype))
 
 
-def enlarged(
+def next_level_state(
     canvas: ArrayLike, shape: tuple[int, ...], *, step: int | jax.Array, clip: bool = False
 ) -> State:
     """Returns the state in which the next size begins, from the canvas that the last one left.
@@ -97,10 +97,10 @@ def enlarged(
     if canvas.shape != shape:
         resized: jax.Array = jax.image.resize(canvas, shape, "cubic")
         canvas = displayable(resized) if clip else resized
-    return begin(canvas, step=step)
+    return initial_state(canvas, step=step)
 
 
-def closed(state: State, *, step: int) -> State:
+def finish_level(state: State, *, step: int) -> State:
     """Returns the state that ends a size, from the one after a further step.
 
     The further step tells the losses of the last canvas, which it leaves in `good`. A second state
@@ -113,7 +113,7 @@ def closed(state: State, *, step: int) -> State:
     """
     if state.failed:
         return state._replace(failed=jnp.array(False))
-    return begin(state.good, step=step)
+    return initial_state(state.good, step=step)
 
 
 def adam(

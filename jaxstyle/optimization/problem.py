@@ -1,6 +1,6 @@
-"""What is optimised at one size: the targets, and the losses of a canvas.
+"""What is optimized at one size: the targets, and the losses of a canvas.
 
-Pictures and canvases are (H, W, 3), normalised (`canvas.normalise`), float32. `Program` is static
+Pictures and canvases are (H, W, 3), normalized (`canvas.normalize`), float32. `Program` is static
 under jit; everything else is data.
 """
 
@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from jaxstyle.losses.statistics import Sums, energy, moments, squared_error
-from jaxstyle.losses.style import STYLE_LOSSES, style_distance
+from jaxstyle.losses.style import STYLE_LOSSES, layer_style_distance
 from jaxstyle.losses.terms import Losses, content_loss, weighted_losses
 from jaxstyle.machine.placement import Rows, copy_to_all, share_out
 from jaxstyle.network.convolution import Kernels, Params
@@ -113,7 +113,7 @@ def make_targets(
     program: Program,
     style_rows: Rows | None = None,
 ) -> Targets:
-    """Returns the targets of a content and a style, both (H, W, 3), normalised, of any sizes.
+    """Returns the targets of a content and a style, both (H, W, 3), normalized, of any sizes.
 
     On several devices both are shared out, the style as `style_rows` says.
     """
@@ -156,7 +156,7 @@ def picture_sums(
 
     Args:
       kernels: from `convolution.prepare`.
-      picture: normalised.
+      picture: normalized.
       content: by content layer, the features to compare with; may be empty.
       program: its layers, pooling, `strips` and `rows` count.
     """
@@ -190,8 +190,8 @@ def make_problem(
 
     Args:
       kernels: from `convolution.prepare`.
-      content: normalised; the canvas to be has its size.
-      style: normalised.
+      content: normalized; the canvas to be has its size.
+      style: normalized.
       recipe: its layers, pooling, schedule and memory count here ("auto" is plain), not its size:
         the canvases have theirs.
       hyper: the numbers.
@@ -207,7 +207,7 @@ def make_problem(
     program, style_rows = resolve(recipe, kernels), None
     target_kernels = target_kernels or kernels
     content, style = jnp.asarray(content), jnp.asarray(style)
-    hyper = _as_arrays(hyper, content.dtype)
+    hyper = as_arrays(hyper, content.dtype)
     if mesh is not None:
         program = program._replace(rows=Rows(mesh, content.shape[0]))
         style_rows = Rows(mesh, style.shape[0])
@@ -224,7 +224,7 @@ def make_problem(
     )
 
 
-def _as_arrays(hyper: Hyperparams, dtype: Any) -> Hyperparams:
+def as_arrays(hyper: Hyperparams, dtype: Any) -> Hyperparams:
     """Returns the numbers as arrays: an integer for a float would compile the program anew."""
     arrays: Hyperparams = jax.tree.map(lambda number: jnp.asarray(number, dtype), hyper)
     interval: Any = jnp.asarray(hyper.decay_every, jnp.int32)
@@ -244,7 +244,7 @@ def canvas_losses(canvas: jax.Array, problem: Problem) -> Losses:
             tap: each * _content_factor(tap, targets, hyper.content_power)
             for tap, each in content.items()
         }
-    compare = partial(style_distance, style_loss=program.style_loss, balance=program.balance)
+    compare = partial(layer_style_distance, style_loss=program.style_loss, balance=program.balance)
     return weighted_losses(
         content,
         {tap: compare(each, targets.style[tap]) for tap, each in sums.style.items()},

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxstyle.losses.statistics import Moments, SquaredError, Sums, moments, squared_error
-from jaxstyle.network.convolution import Kernels, convolve
+from jaxstyle.network.convolution import Kernels, apply_kernel
 from jaxstyle.network.layers import block_of
 from jaxstyle.network.vgg import POOLS, relu, up_to_deepest
 
@@ -29,7 +29,7 @@ def shared_sums(
 
     Args:
       kernels: from `convolution.prepare`, for the plain convolution.
-      image: (H, W, 3), normalised, padded.
+      image: (H, W, 3), normalized, padded.
       content: by content layer, the content's features (h, w, C), from `shared_features`.
       style_layers: plain names, as are the keys of `content`.
       pooling: "max", "avg" or "l2".
@@ -62,7 +62,7 @@ def shared_features(
         if block_of(conv) != block:
             block, height = block_of(conv), height // 2
             x = _without_padding(POOLS[pooling](x), height)
-        x = _without_padding(convolve(x, kernels[conv]), height)
+        x = _without_padding(apply_kernel(x, kernels[conv]), height)
         found[conv] = x[0]
         x = relu(x)
         found[conv.replace("conv", "relu")] = x[0]

@@ -1,4 +1,4 @@
-"""The optimiser's steps: the jitted loop, and the generator that hands out its progress.
+"""The optimizer's steps: the jitted loop, and the generator that hands out its progress.
 
 Results do not depend on how many steps are done in one call, bit for bit.
 """
@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 from jaxstyle.errors import DivergedError
 from jaxstyle.losses.terms import Losses
 from jaxstyle.losses.variation import proximal_step
-from jaxstyle.machine.devices import same
+from jaxstyle.machine.devices import from_first
 from jaxstyle.machine.placement import as_seen, of_several_processes, share_out_all
 from jaxstyle.optimization.optimizer import (
     State,
     adam,
     averaged,
-    begin,
-    closed,
     displayable,
+    finish_level,
+    initial_state,
     learning_rate,
-    ready,
+    with_duals_and_average,
 )
 from jaxstyle.optimization.problem import Problem, canvas_losses
 
@@ -111,6 +111,24 @@ def _run_steps(state: State, count: jax.Array | int, problem: Problem) -> tuple[
     return result
 
 
+def run_steps(state: State, count: jax.Array | int, problem: Problem) -> tuple[State, jax.Array]:
+    """Does `count` steps in one call, by the executable that `steps` calls.
+
+    The jitted function keeps its private name, under which executables lie in the cache.
+
+    Args:
+      state: with all that the program's steps hand on; it is donated.
+      count: at most MOST_STEPS_A_CALL; 0 only compiles.
+      problem: from `make_problem`.
+
+    Returns:
+      The state, and (MOST_STEPS_A_CALL, 5): by step the weighted losses content, style, tv and
+      total before it, and its learning rate; the rest is 0.
+    """
+    result: tuple[State, jax.Array] = _run_steps(state, count, problem)
+    return result
+
+
 def steps(problem: Problem, state: State, *, pause_every: int = 0) -> Iterator[Chunk]:
     """Runs the steps of one size and yields what every few of them brought.
 
@@ -120,7 +138,7 @@ def steps(problem: Problem, state: State, *, pause_every: int = 0) -> Iterator[C
 
     Args:
       problem: from `make_problem`; it says how many steps there are.
-      state: from `begin`, or from a chunk, to go on from there.
+      state: from `initial_state`, or from a chunk, to go on from there.
       pause_every: if not 0, a chunk ends at every multiple of this many steps.
 
     Raises:
@@ -129,14 +147,14 @@ def steps(problem: Problem, state: State, *, pause_every: int = 0) -> Iterator[C
     """
     done, last = int(state.step), problem.first_step + problem.steps
     count, shared = 0, problem.program.rows
-    state = share_out_all(ready(state, problem.program), shared)
+    state = share_out_all(with_duals_and_average(state, problem.program), shared)
     while True:
         started = time.perf_counter()
         state, table = _run_steps(state, count, problem)
         rows = np.asarray(table)
         seconds = time.perf_counter() - started
         if of_several_processes(shared):
-            seconds = same(seconds)
+            seconds = from_first(seconds)
         failed = bool(state.failed)
         before, done = done, int(state.step)
         rows = rows[: done - before + failed]
@@ -144,38 +162,40 @@ def steps(problem: Problem, state: State, *, pause_every: int = 0) -> Iterator[C
         closing = None
         if finished:
             state, table = _run_steps(state, 1, problem)
-            state, closing = closed(state, step=done), Losses(*np.asarray(table)[0, :4])
+            state, closing = finish_level(state, step=done), Losses(*np.asarray(table)[0, :4])
         seen, losses = as_seen(state, shared), Losses(*rows.T[:4])
         yield Chunk(seen, problem, before + 1, losses, rows.T[4], seconds, closing)
         if failed:
-            raise DivergedError(done + 1, _diverged_term(rows[-1]))
+            raise DivergedError(done + 1, diverged_term(rows[-1]))
         if closing is not None:
             if not np.isfinite(closing.total):
-                raise DivergedError(done + 1, _diverged_term(closing))
+                raise DivergedError(done + 1, diverged_term(closing))
             return
-        count = min(_steps_a_call(count, seconds), last - done)
+        count = min(steps_a_call(count, seconds), last - done)
         if pause_every:
             count = min(count, pause_every - done % pause_every)
 
 
 def compile_steps(problem: Problem, shape: tuple[int, ...]) -> Any:
-    """Returns the program that `steps` calls for canvases of a shape (H, W, 3), compiled.
+    """Returns the executable that `steps` calls for canvases of a shape (H, W, 3).
 
     On one device. jax keeps it with the jitted function, so that later calls find it, from whatever
     thread. Instead of arrays the problem may have their shapes.
     """
-    state = jax.eval_shape(lambda: ready(begin(jnp.zeros(shape)), problem.program))
+    state = jax.eval_shape(
+        lambda: with_duals_and_average(initial_state(jnp.zeros(shape)), problem.program)
+    )
     return _run_steps.lower(state, 0, problem).compile()
 
 
-def _steps_a_call(count: int, seconds: float) -> int:
+def steps_a_call(count: int, seconds: float) -> int:
     """Returns how many steps to do next, after `count` steps took so long."""
     if count == 0:  # that was the compilation
         return 1
     return max(1, min(round(SECONDS_A_CALL * count / seconds), MOST_STEPS_A_CALL))
 
 
-def _diverged_term(terms: Iterable[Any]) -> str:
+def diverged_term(terms: Iterable[Any]) -> str:
     """Returns the first of content, style and tv that is not finite, else "gradient"."""
     named = zip(("content", "style", "tv"), terms, strict=False)
     return next((name for name, value in named if not np.isfinite(value)), "gradient")
@@ -186,7 +206,7 @@ def losses_of(canvas: ArrayLike, problem: Problem) -> Losses:
 
     Runs the program that is compiled already, with a state of its own.
     """
-    state = ready(begin(canvas, step=problem.first_step), problem.program)
+    state = with_duals_and_average(initial_state(canvas, step=problem.first_step), problem.program)
     state = share_out_all(state, problem.program.rows)
     _, table = _run_steps(state, 1, problem)
     return Losses(*np.asarray(table)[0, :4])

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxstyle.losses.statistics import Moments, SquaredError, Sums, moments, squared_error
-from jaxstyle.network.convolution import Kernels, convolve
+from jaxstyle.network.convolution import Kernels, apply_kernel
 from jaxstyle.network.layers import block_of
 from jaxstyle.network.vgg import POOLS, Pool, relu, up_to_deepest
 
@@ -26,7 +26,7 @@ ROWS = 64
 """Rows of a strip, in every block: at half the width and twice the channels a row takes as much
 memory. With fewer, more of the work is done twice, at the edges."""
 
-Maps = dict[str, jax.Array]
+FeatureMaps = dict[str, jax.Array]
 """By tap."""
 
 
@@ -42,7 +42,7 @@ class Cut(NamedTuple):
     """Of a strip, an even number; the last strip may reach below the picture."""
 
 
-class Block(NamedTuple):
+class StripBlock(NamedTuple):
     """What is done to the strips of a block."""
 
     convs: list[str]
@@ -55,10 +55,10 @@ class Block(NamedTuple):
     """None for the last block."""
 
 
-class Found(NamedTuple):
+class StripSums(NamedTuple):
     """What was found in the strips."""
 
-    errors: Maps
+    errors: FeatureMaps
     """By tap that has a target, the summed squared differences."""
     moments: dict[str, tuple[jax.Array, jax.Array]]
     """By style layer, `Moments` but the number of positions."""
@@ -77,7 +77,7 @@ def strip_sums(
 
     Args:
       kernels: from `convolution.prepare`.
-      image: (H, W, 3), normalised.
+      image: (H, W, 3), normalized.
       content: by content layer, the content's features (h, w, C).
       style_layers: plain names, as are the keys of `content`.
       pooling: "max", "avg" or "l2".
@@ -95,7 +95,7 @@ def strip_sums(
 
 def strip_features(
     kernels: Kernels, image: jax.Array, *, taps: Sequence[str], pooling: str, rows: int = ROWS
-) -> Maps:
+) -> FeatureMaps:
     """Returns what `vgg.features` does for plain names; only these maps are ever whole."""
     _, maps = _through_blocks(
         kernels, image, {}, style_layers=(), kept=taps, pooling=pooling, rows=rows
@@ -117,15 +117,15 @@ def _through_blocks(
     kept: Sequence[str],
     pooling: str,
     rows: int,
-) -> tuple[Found, Maps]:
+) -> tuple[StripSums, FeatureMaps]:
     """Returns what was found in all blocks, and the maps at the taps to be kept."""
     x = jnp.asarray(image, kernels["conv1_1"].bias.dtype)
     convs = up_to_deepest(kernels, [*targets, *style_layers, *kept])
-    found = Found({}, {})
-    maps: Maps = {}
+    found = StripSums({}, {})
+    maps: FeatureMaps = {}
     for number, group in groupby(convs, block_of):
         names = list(group)
-        block = Block(
+        block = StripBlock(
             names,
             cut_rows(x.shape[0], len(names), rows),
             [tap for tap in style_layers if block_of(tap) == number],
@@ -134,7 +134,7 @@ def _through_blocks(
         )
         here = {tap: each for tap, each in targets.items() if block_of(tap) == number}
         more, strips, pooled = _through_strips(kernels, x, here, block)
-        found = Found(found.errors | more.errors, found.moments | more.moments)
+        found = StripSums(found.errors | more.errors, found.moments | more.moments)
         maps |= {tap: _joined(each, block.cut.height) for tap, each in strips.items()}
         if pooled is not None:
             x = _joined(pooled, block.cut.height // 2)
@@ -142,8 +142,8 @@ def _through_blocks(
 
 
 def _through_strips(
-    kernels: Kernels, x: jax.Array, targets: Mapping[str, jax.Array], block: Block
-) -> tuple[Found, Maps, jax.Array | None]:
+    kernels: Kernels, x: jax.Array, targets: Mapping[str, jax.Array], block: StripBlock
+) -> tuple[StripSums, FeatureMaps, jax.Array | None]:
     """Returns what was found in a block, and the strips of the maps kept and of the next input."""
     cut = block.cut
     starts = jnp.arange(cut.strips) * cut.rows
@@ -153,7 +153,9 @@ def _through_strips(
     like, *_ = jax.eval_shape(do, *jax.tree.map(lambda each: each[0], inputs))
     nothing = jax.tree.map(lambda each: jnp.zeros(each.shape, each.dtype), like)
 
-    def body(total: Found, strip: Any) -> tuple[Found, tuple[Maps, jax.Array | None]]:
+    def body(
+        total: StripSums, strip: Any
+    ) -> tuple[StripSums, tuple[FeatureMaps, jax.Array | None]]:
         found, maps, pooled = do(*strip)
         return jax.tree.map(jnp.add, total, found), (maps, pooled)
 
@@ -163,11 +165,15 @@ def _through_strips(
 
 
 def _one_strip(
-    kernels: Kernels, block: Block, start: jax.Array, pieces: list[jax.Array], targets: Maps
-) -> tuple[Found, Maps, jax.Array | None]:
+    kernels: Kernels,
+    block: StripBlock,
+    start: jax.Array,
+    pieces: list[jax.Array],
+    targets: FeatureMaps,
+) -> tuple[StripSums, FeatureMaps, jax.Array | None]:
     """Returns what is found in a strip that starts in this row, maps to keep, the pooled rows."""
     maps = _strip_maps(kernels, block.convs, jnp.concatenate(pieces), start, block.cut)
-    found = Found(
+    found = StripSums(
         {tap: squared_error(maps[tap], target).sum for tap, target in targets.items()},
         {tap: moments(maps[tap])[:2] for tap in block.style_layers},
     )
@@ -178,7 +184,7 @@ def _one_strip(
 
 def _strip_maps(
     kernels: Kernels, convs: Sequence[str], strip: jax.Array, start: jax.Array, cut: Cut
-) -> Maps:
+) -> FeatureMaps:
     """Returns a strip's own rows at every tap of a block.
 
     Each convolution spoils a row at either end, which is dropped.
@@ -186,7 +192,7 @@ def _strip_maps(
     maps, x, halo = {}, strip[None], cut.halo
     for conv in convs:
         halo -= 1
-        x = convolve(x, kernels[conv])[:, 1:-1]
+        x = apply_kernel(x, kernels[conv])[:, 1:-1]
         row = start - halo + jnp.arange(x.shape[1])
         inside = (row >= 0) & (row < cut.height)
         x = jnp.where(inside[:, None, None], x, 0)

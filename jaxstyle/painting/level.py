@@ -12,14 +12,14 @@ from jaxstyle.images.canvas import (
     as_picture,
     check_large_enough,
     fitted_size,
-    normalise,
+    normalize,
     resize,
     sizes_of,
 )
-from jaxstyle.machine.memory import Room, memory_left, way_of
+from jaxstyle.machine.memory import Memory, memory_left, memory_mode_of
 from jaxstyle.network.convolution import Kernels, Params, prepare
 from jaxstyle.network.layers import block_of, smallest_side
-from jaxstyle.network.vgg import needed
+from jaxstyle.network.vgg import params_up_to
 from jaxstyle.optimization.problem import Problem, make_problem
 from jaxstyle.settings.recipe import Hyperparams, Recipe
 
@@ -34,7 +34,7 @@ class Level(NamedTuple):
     style: Picture
     first_step: int
     steps: int
-    memory: str = "plain"
+    memory_mode: str = "plain"
     """Or "strips": how the features of this size are computed."""
     last: bool = True
     """Whether it is the full size."""
@@ -44,7 +44,7 @@ class Level(NamedTuple):
     def own_recipe(self, recipe: Recipe) -> Recipe:
         """Returns the recipe of this size: its memory mode, the style layers that count."""
         layers = self._that_count(recipe.style_layers)
-        return dataclasses.replace(recipe, memory=self.memory, style_layers=layers)
+        return dataclasses.replace(recipe, memory=self.memory_mode, style_layers=layers)
 
     def numbers(self, hyper: Hyperparams) -> Hyperparams:
         """Returns the numbers that count at this size: at a coarse one the content weighs more."""
@@ -59,7 +59,9 @@ class Level(NamedTuple):
         return tuple(each for i, each in enumerate(values) if i not in self.left_out)
 
 
-def levels(content: Any, style: Any, *, recipe: Recipe, room: Room | None = None) -> list[Level]:
+def levels(
+    content: Any, style: Any, *, recipe: Recipe, memory: Memory | None = None
+) -> list[Level]:
     """Returns the sizes of a run, from coarse to fine; both pictures resized from the originals.
 
     Sizes too small for the deepest layer are left out, and so are sizes without a step.
@@ -68,7 +70,7 @@ def levels(content: Any, style: Any, *, recipe: Recipe, room: Room | None = None
       content: (H, W, 3), uint8 or floating point in [0, 1].
       style: likewise, of any size.
       recipe: its size, scales, steps, layers and memory decide.
-      room: what may be used, on which "auto" memory depends; by default all that is free.
+      memory: what may be used, on which "auto" memory depends; by default all that is free.
 
     Raises:
       InputError: a picture of the wrong kind, or too small even at full size.
@@ -80,14 +82,14 @@ def levels(content: Any, style: Any, *, recipe: Recipe, room: Room | None = None
     for name, full_size in zip(("content", "style"), sizes[1], strict=True):
         check_large_enough(name, full_size, least)
     deep = _too_deep_in_full(recipe)
-    room = memory_left() if room is None else room
+    memory = memory_left() if memory is None else memory
     painted = [scale for scale in scales if min(map(min, sizes[scale])) >= least]
     return [
         Level(
             *_resized(pictures, sizes[scale], recipe.resampling),
             first_step,
             steps,
-            way_of(recipe, sizes[scale][0], sizes[scale][1], room),
+            memory_mode_of(recipe, sizes[scale][0], sizes[scale][1], memory),
             last=scale == 1,
             left_out=deep if scale == 1 and first_step else (),
         )
@@ -161,7 +163,7 @@ def kernels_at(
 ) -> Kernels:
     """Returns the kernels that canvases of this size are painted with, see `prepare`."""
     size, own = (level.content.shape[0], level.content.shape[1]), level.own_recipe(recipe)
-    params = needed(params, own.content_layers + own.style_layers)
+    params = params_up_to(params, own.content_layers + own.style_layers)
     return prepare(params, conv=recipe.conv, size=size, like=like)
 
 
@@ -182,8 +184,8 @@ def problem_at(
     """Returns the problem of one size, see `make_problem`."""
     return make_problem(
         kernels,
-        normalise(level.content),
-        normalise(level.style),
+        normalize(level.content),
+        normalize(level.style),
         recipe=level.own_recipe(recipe),
         hyper=level.numbers(hyper),
         first_step=level.first_step,

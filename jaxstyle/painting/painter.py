@@ -18,27 +18,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxstyle.errors import DivergedError, InputError
-from jaxstyle.images.canvas import MEAN, STD, as_picture, denormalise, normalise, resize
+from jaxstyle.images.canvas import MEAN, STD, as_picture, denormalize, normalize, resize
 from jaxstyle.machine.placement import own_of, rows_mesh
 from jaxstyle.machine.process import THREADS_AHEAD, give_back
 from jaxstyle.network.convolution import Params
-from jaxstyle.network.vgg import needed
-from jaxstyle.optimization.optimizer import State, begin, enlarged
+from jaxstyle.network.vgg import params_up_to
+from jaxstyle.optimization.optimizer import State, initial_state, next_level_state
 from jaxstyle.optimization.problem import Problem
 from jaxstyle.optimization.stepping import Chunk, compile_steps, steps
-from jaxstyle.painting.level import Level, levels, whole_problem
+from jaxstyle.painting.level import Level, whole_problem
+from jaxstyle.painting.level import levels as make_levels
 from jaxstyle.settings.presets import change, preset
 from jaxstyle.settings.recipe import INITS, Hyperparams, Recipe, for_several_devices, validate
 
 TIMES_THE_PIXELS = 3
 """How many times as many pixels the next size must have to be prepared while one is painted."""
 
-Result = TypeVar("Result")
+_T = TypeVar("_T")
 
 
 def paint(
     params: Params,
-    plan: Sequence[Level],
+    levels: Sequence[Level],
     *,
     recipe: Recipe,
     hyper: Hyperparams,
@@ -54,7 +55,7 @@ def paint(
 
     Args:
       params: the network's weights, from `load_weights`.
-      plan: from `levels`.
+      levels: from `levels`.
       recipe: as given to `levels`.
       hyper: the numbers.
       init: see `first_canvas`.
@@ -69,20 +70,20 @@ def paint(
         devices.
       DivergedError: after the chunk whose last step's loss or gradient is not finite.
     """
-    params = needed(params, recipe.content_layers + recipe.style_layers)
+    params = params_up_to(params, recipe.content_layers + recipe.style_layers)
     mesh = rows_mesh(devices) if len(devices) > 1 else None
     if mesh is not None:
         recipe = for_several_devices(recipe)
-        plan = [level._replace(memory=recipe.memory) for level in plan]
-    state = start or begin(
-        first_canvas(plan[0], init=init, seed=seed, resampling=recipe.resampling)
+        levels = [level._replace(memory_mode=recipe.memory) for level in levels]
+    state = start or initial_state(
+        first_canvas(levels[0], init=init, seed=seed, resampling=recipe.resampling)
     )
-    todo = [each for each in plan if each.first_step + each.steps > int(state.step)]
+    todo = [each for each in levels if each.first_step + each.steps > int(state.step)]
     made = partial(whole_problem, params, recipe=recipe, hyper=hyper, mesh=mesh)
     for level, problem in zip(todo, _problems(todo, made, ahead=mesh is None), strict=True):
         if 0 < level.first_step == int(state.step):
             canvas, shape = state.canvas, level.content.shape
-            state = enlarged(canvas, shape, step=level.first_step, clip=recipe.clip)
+            state = next_level_state(canvas, shape, step=level.first_step, clip=recipe.clip)
         for chunk in steps(problem, state, pause_every=pause_every):
             if not len(chunk.learning_rate):  # it was compiled
                 give_back()
@@ -106,7 +107,7 @@ def _problems(
     for level, after in itertools.pairwise(todo):
         if not (ahead and _is_small_beside(level, after)):
             break
-        waiting.append(begun(partial(_compiled, waiting[-1], made, after)))
+        waiting.append(in_background(partial(_compiled, waiting[-1], made, after)))
     rest = todo[len(waiting) :]
     while waiting:  # what was painted is let go
         problem = waiting.pop(0)()
@@ -151,7 +152,7 @@ def first_canvas(level: Level, *, init: Any, seed: int, resampling: str) -> jax.
         picture = level.content if init == "content" else level.style
     else:
         picture = as_picture(init, name="init")
-    return jnp.asarray(normalise(resize(picture, size, resampling=resampling)))
+    return jnp.asarray(normalize(resize(picture, size, resampling=resampling)))
 
 
 def stylize(
@@ -197,24 +198,25 @@ def stylize(
         default_recipe = dataclasses.replace(default_recipe, scales=(1.0,))
     recipe, hyper = recipe or default_recipe, hyper or default_hyper
     validate(recipe, hyper)
-    _check_params(params)
+    check_params(params)
     devices = devices or ()
     if len(devices) > 1:
         recipe = for_several_devices(recipe)
-    plan = levels(content, style, recipe=recipe)
+    levels = make_levels(content, style, recipe=recipe)
     given = {"recipe": recipe, "hyper": hyper, "init": init, "seed": seed, "devices": devices}
     try:
         with jax.default_device(own_of(devices)) if devices else contextlib.nullcontext():
-            for chunk in paint(params, plan, **given):
+            for chunk in paint(params, levels, **given):
                 if report is not None:
                     report(chunk)
     except DivergedError as error:
-        error.picture = denormalise(chunk.state.good)
+        error.picture = denormalize(chunk.state.good)
         raise
-    return denormalise(chunk.state.canvas)
+    return denormalize(chunk.state.canvas)
 
 
-def _check_params(params: Any) -> None:
+def check_params(params: Any) -> None:
+    """Raises InputError unless these are parameters by layer, as `load_weights` returns them."""
     layers = params.values() if isinstance(params, Mapping) else [None]
     if not all(
         isinstance(layer, Mapping) and {"kernel", "bias"} <= layer.keys() for layer in layers
@@ -222,7 +224,7 @@ def _check_params(params: Any) -> None:
         raise InputError("params must be the layers by name that load_weights returns")
 
 
-def begun(call: Callable[[], Result]) -> Callable[[], Result]:
+def in_background(call: Callable[[], _T]) -> Callable[[], _T]:
     """Has a thread do a call, and returns what waits for its result, or raises its error.
 
     jax's default device is that of the caller. Python waits for the thread when the process ends,
@@ -230,7 +232,7 @@ def begun(call: Callable[[], Result]) -> Callable[[], Result]:
     """
     device = jax.config.jax_default_device  # type: ignore[attr-defined]  # a thread begins without
 
-    def work() -> Result:
+    def work() -> _T:
         with jax.default_device(device):
             return call()
 

@@ -1,16 +1,16 @@
-"""Many settings, on every device there is, in one program.
+"""Many variants of a run, on all devices, in one program.
 
-Settings whose network, layers and sizes agree form a group. A group is painted in *rounds*: as
-many settings as there are devices, one on each, from their first step to their last. A round is one
+Variants whose network, layers and sizes agree form a group. A group is painted in *rounds*: as
+many variants as there are devices, one on each, from their first step to their last. A round is one
 program, `jit(shard_map(...))` over the mesh axis "sweep", which is the modern form of `pmap`.
 
-Why rounds, and not all settings of a device in one call (`lax.map` over N / devices of them): both
-let a device walk through its settings one after another and need the memory of one, but with
-rounds a result is there as soon as its setting ends, the states of all others need not lie about,
-and the program does not depend on how many settings there are: each size compiles once for any
-grid. Nothing crosses from one device to another, so a setting's result is, bit for bit, what it
+Why rounds, and not all variants of a device in one call (`lax.map` over N / devices of them): both
+let a device walk through its variants one after another and need the memory of one, but with
+rounds a result is there as soon as its variant ends, no other variant's state has to stay in
+memory, and the program does not depend on how many variants there are: each level compiles once for
+any grid. Nothing crosses from one device to another, so a variant's result is, bit for bit, what it
 would be alone, and one that becomes NaN harms no other. How many steps a device does in a call is
-data and its own: places without a setting, in the last round, do none.
+data and its own: lanes without a variant, in the last round, do none.
 """
 
 import dataclasses
@@ -32,18 +32,17 @@ from jaxstyle.machine.placement import (
     copy_to_all,
     local_parts,
     local_trees,
-    spread,
+    one_on_each,
     sweep_mesh,
 )
 from jaxstyle.network.convolution import Kernels, Params
-from jaxstyle.network.vgg import needed
-from jaxstyle.optimization import stepping
-from jaxstyle.optimization.optimizer import State, closed, ready
+from jaxstyle.network.vgg import params_up_to
+from jaxstyle.optimization.optimizer import State, finish_level, with_duals_and_average
 from jaxstyle.optimization.problem import Problem
-from jaxstyle.optimization.stepping import _steps_a_call
+from jaxstyle.optimization.stepping import run_steps, steps_a_call
 from jaxstyle.painting.level import kernels_at
-from jaxstyle.painting.painter import _check_params, first_canvas
-from jaxstyle.painting.variants import Place, Result, Setting, Workshop, groups, workshop
+from jaxstyle.painting.painter import check_params, first_canvas
+from jaxstyle.painting.variants import Lane, Result, Shared, Variant, groups, make_shared
 from jaxstyle.settings.presets import change, preset
 from jaxstyle.settings.recipe import Hyperparams, Recipe, validate
 
@@ -55,143 +54,145 @@ class Tick(NamedTuple):
     """What one call on the devices brought."""
 
     running: tuple[tuple[int, int, float], ...]
-    """By setting on this process's devices: its index, its steps so far, its latest total loss."""
+    """By variant on this process's devices: its index, its steps so far, its latest total loss."""
     pixel_steps: int
-    """Steps done in this call times the canvas's pixels, over this process's settings."""
+    """Steps done in this call times the canvas's pixels, over this process's variants."""
     seconds: float
     finished: tuple[Result, ...]
 
 
 class _Round(NamedTuple):
-    """A round: a setting for every device of the mesh."""
+    """A round: a variant for every device of the mesh."""
 
     mesh: Mesh
     kernels_of: Callable[[int], Kernels]
-    """The kernels of the size of a number, on every device."""
-    settings: list[Setting]
-    """One for each place of the mesh, those of other processes too."""
+    """The kernels of the level of a number, on every device."""
+    variants: list[Variant]
+    """One for each lane of the mesh, those of other processes too."""
     used: int
     """How many of them are not just repetitions that fill the round."""
     here: list[int]
-    """The numbers of the places that are this process's."""
-    places: list[Place]
+    """The numbers of the lanes that are this process's."""
+    lanes: list[Lane]
     """This process's."""
 
 
-def paint_settings(
-    params: Params, settings: Sequence[Setting], *, devices: Sequence[jax.Device]
+def paint_variants(
+    params: Params, variants: Sequence[Variant], *, devices: Sequence[jax.Device]
 ) -> Iterator[Tick]:
-    """Paints all settings, those of one program and size after another, and yields as it goes.
+    """Paints all variants, those of one program and size after another, and yields as it goes.
 
-    With several processes each must be given the same settings and all processes' devices; each
+    With several processes each must be given the same variants and all processes' devices; each
     yields what its own devices did.
 
     Args:
       params: the network's weights, from `load_weights`.
-      settings: in any order.
-      devices: to use; a group of fewer settings uses only as many.
+      variants: in any order.
+      devices: to use; a group of fewer variants uses only as many.
 
     Raises:
       InputError: pictures too small or layers that the weights lack; before the first step.
     """
-    shop = workshop(params, settings, keep=len(devices))
-    for group in groups(params, settings, shop.levels_of):
+    shared = make_shared(params, variants, keep=len(devices))
+    for group in groups(params, variants, shared.levels_of):
         few = len(group) if jax.process_count() == 1 else len(devices)
         mesh = sweep_mesh(devices[:few])
-        kernels_of = _kernels_by_size(params, settings[group[0]], shop, mesh)
+        kernels_of = _kernels_by_level(params, variants[group[0]], shared, mesh)
         for start in range(0, len(group), mesh.size):
-            batch = [(index, settings[index]) for index in group[start : start + mesh.size]]
-            yield from _paint_round(_begin_round(batch, shop, mesh, kernels_of), shop)
+            batch = [(index, variants[index]) for index in group[start : start + mesh.size]]
+            yield from _paint_round(_begin_round(batch, shared, mesh, kernels_of), shared)
 
 
-def _kernels_by_size(
-    params: Params, setting: Setting, shop: Workshop, mesh: Mesh
+def _kernels_by_level(
+    params: Params, variant: Variant, shared: Shared, mesh: Mesh
 ) -> Callable[[int], Kernels]:
-    """Returns what gives the kernels for a size of a group, prepared once for all its settings."""
-    recipe, plan = setting.recipe, shop.levels_of(setting)
-    params = needed(params, recipe.content_layers + recipe.style_layers)
+    """Returns what gives the kernels for a level of a group, prepared once for all its variants."""
+    recipe, levels = variant.recipe, shared.levels_of(variant)
+    params = params_up_to(params, recipe.content_layers + recipe.style_layers)
 
     @functools.cache
     def kernels_of(number: int) -> Kernels:
         with jax.default_device(mesh.local_devices[0]):  # what is fastest depends on it
-            kernels = kernels_at(plan[number], params, recipe=recipe)
+            kernels = kernels_at(levels[number], params, recipe=recipe)
         return copy_to_all(kernels, mesh)
 
     return kernels_of
 
 
 def _begin_round(
-    batch: list[tuple[int, Setting]],
-    shop: Workshop,
+    batch: list[tuple[int, Variant]],
+    shared: Shared,
     mesh: Mesh,
     kernels_of: Callable[[int], Kernels],
 ) -> _Round:
-    """Gives every device a setting, the last one again where there are too few."""
+    """Gives every device a variant, the last one again where there are too few."""
     filled = batch + batch[-1:] * (mesh.size - len(batch))
     here = [
         i for i, each in enumerate(mesh.devices.flat) if each.process_index == jax.process_index()
     ]
-    places = [
-        _begin_place(*filled[i], shop, device, idle=i >= len(batch))
+    lanes = [
+        _begin_lane(*filled[i], shared, device, idle=i >= len(batch))
         for i, device in zip(here, mesh.local_devices, strict=True)
     ]
-    return _Round(mesh, kernels_of, [setting for _, setting in filled], len(batch), here, places)
+    return _Round(mesh, kernels_of, [variant for _, variant in filled], len(batch), here, lanes)
 
 
-def _begin_place(
-    index: int, setting: Setting, shop: Workshop, device: jax.Device, *, idle: bool
-) -> Place:
-    plan = shop.levels_of(setting)
-    resampling = setting.recipe.resampling
-    canvas = first_canvas(plan[0], init=setting.init, seed=setting.seed, resampling=resampling)
-    return Place(index, setting, plan, device, idle, canvas)
+def _begin_lane(
+    index: int, variant: Variant, shared: Shared, device: jax.Device, *, idle: bool
+) -> Lane:
+    levels = shared.levels_of(variant)
+    resampling = variant.recipe.resampling
+    canvas = first_canvas(levels[0], init=variant.init, seed=variant.seed, resampling=resampling)
+    return Lane(index, variant, levels, device, idle, canvas)
 
 
-def _paint_round(work: _Round, shop: Workshop) -> Iterator[Tick]:
-    plans = [shop.levels_of(setting) for setting in work.settings]
-    for number, _ in enumerate(plans[0]):
-        steps = [plan[number].steps for plan in plans]
+def _paint_round(work: _Round, shared: Shared) -> Iterator[Tick]:
+    all_levels = [shared.levels_of(variant) for variant in work.variants]
+    for number, _ in enumerate(all_levels[0]):
+        steps = [levels[number].steps for levels in all_levels]
         remaining = np.where(np.arange(work.mesh.size) < work.used, steps, 0)
-        yield from _paint_size(work, shop, number, remaining)
+        yield from _paint_level(work, shared, number, remaining)
 
 
-def _paint_size(
-    work: _Round, shop: Workshop, number: int, remaining: NDArray[np.int64]
+def _paint_level(
+    work: _Round, shared: Shared, number: int, remaining: NDArray[np.int64]
 ) -> Iterator[Tick]:
-    """Paints one size of a round; `remaining` has each place's number of steps."""
+    """Paints one level of a round; `remaining` has each lane's number of steps."""
     together = jax.process_count() > 1
-    problems = [shop.problem_of(place.setting, number) for place in work.places]
-    problem = dataclasses.replace(spread(problems, work.mesh), kernels=work.kernels_of(number))
-    states = [ready(place.begin(number), problem.program) for place in work.places]
-    state = spread(states, work.mesh)
+    problems = [shared.problem_of(lane.variant, number) for lane in work.lanes]
+    problem = dataclasses.replace(one_on_each(problems, work.mesh), kernels=work.kernels_of(number))
+    states = [
+        with_duals_and_average(lane.begin_level(number), problem.program) for lane in work.lanes
+    ]
+    state = one_on_each(states, work.mesh)
     unclosed = remaining > 0
     if not together:
-        remaining = remaining * [not place.over for place in work.places]
+        remaining = remaining * [not lane.over for lane in work.lanes]
     call = 0  # the first call only compiles
     while True:
         counts = np.minimum(call, remaining)
         started = time.perf_counter()
-        state, table = run_steps(state, _spread_counts(counts, work), problem, work.mesh)
+        state, table = run_steps_on_each(state, _counts_on_each(counts, work), problem, work.mesh)
         tables = local_parts(table)
         seconds = time.perf_counter() - started
         remaining = remaining - counts
         pixel_steps = _note(work, unclosed, state, tables, seconds if call else 0.0)
         if not together:
-            remaining = remaining * [not place.over for place in work.places]
+            remaining = remaining * [not lane.over for lane in work.lanes]
         ending = unclosed & (remaining == 0)
         if ending.any():
             state = _close(work, state, problem, ending)
         unclosed &= ~ending
-        last = number == len(work.places[0].plan) - 1
+        last = number == len(work.lanes[0].levels) - 1
         yield _tick(work, pixel_steps, seconds, unclosed | (not last))
         if not remaining.any():
             return
-        call = STEPS_A_CALL_TOGETHER if together else _steps_a_call(call, seconds)
+        call = STEPS_A_CALL_TOGETHER if together else steps_a_call(call, seconds)
         call = min(call, int(remaining.max()))
 
 
-def _spread_counts(counts: NDArray[np.int64], work: _Round) -> jax.Array:
-    return spread([np.int32(counts[i]) for i in work.here], work.mesh)  # type: ignore[return-value]
+def _counts_on_each(counts: NDArray[np.int64], work: _Round) -> jax.Array:
+    return one_on_each([np.int32(counts[i]) for i in work.here], work.mesh)  # type: ignore[return-value]
 
 
 def _note(
@@ -201,42 +202,42 @@ def _note(
     tables: list[NDArray[Any]],
     seconds: float,
 ) -> int:
-    """Notes a call's steps in the places still at this size; returns how many pixels changed."""
+    """Notes a call's steps in the lanes still at this level; returns how many pixels changed."""
     steps, failures = local_parts(state.step), local_parts(state.failed)
     pixels = 0
-    for i, place in enumerate(work.places):
-        if place.over or not unclosed[work.here[i]]:
+    for i, lane in enumerate(work.lanes):
+        if lane.over or not unclosed[work.here[i]]:
             continue
-        good_rows = int(steps[i]) - place.steps_done
+        good_rows = int(steps[i]) - lane.steps_done
         pixels += good_rows * int(np.prod(state.canvas.shape[-3:-1]))
-        place.take(tables[i][:good_rows], seconds)
+        lane.take(tables[i][:good_rows], seconds)
         if failures[i]:
-            place.fail(local_parts(state.good)[i], tables[i][good_rows])
+            lane.fail(local_parts(state.good)[i], tables[i][good_rows])
     return pixels
 
 
 def _close(work: _Round, state: State, problem: Problem, ending: NDArray[np.bool_]) -> State:
-    """Finds the losses after the last step of the places that end this size, by a further one."""
-    counts = _spread_counts(ending.astype(np.int64), work)
-    state, table = run_steps(state, counts, problem, work.mesh)
-    places = zip(work.here, work.places, local_trees(state), local_parts(table), strict=True)
-    for i, place, after, closing in places:
-        if ending[i] and not place.over:
-            place.close(closed(after, step=place.steps_done), closing[0, :4])
+    """Finds the losses after the last step of the lanes that end this level, by a further one."""
+    counts = _counts_on_each(ending.astype(np.int64), work)
+    state, table = run_steps_on_each(state, counts, problem, work.mesh)
+    lanes = zip(work.here, work.lanes, local_trees(state), local_parts(table), strict=True)
+    for i, lane, after, closing in lanes:
+        if ending[i] and not lane.over:
+            lane.end_level(finish_level(after, step=lane.steps_done), closing[0, :4])
     return state
 
 
 def _tick(work: _Round, pixel_steps: int, seconds: float, unfinished: NDArray[np.bool_]) -> Tick:
-    """Returns what a call brought; places that have just ended give their results."""
-    own = [(i, place) for i, place in zip(work.here, work.places, strict=True) if not place.idle]
+    """Returns what a call brought; lanes that have just ended give their results."""
+    own = [(i, lane) for i, lane in zip(work.here, work.lanes, strict=True) if not lane.idle]
     running = tuple(
-        (place.number, place.steps_done, float(place.rows[-1][3]) if place.rows else np.nan)
-        for _, place in own
+        (lane.number, lane.steps_done, float(lane.rows[-1][3]) if lane.rows else np.nan)
+        for _, lane in own
     )
     ended = [p for i, p in own if not p.reported and (p.failure is not None or not unfinished[i])]
-    for place in ended:
-        place.reported = True
-    return Tick(running, pixel_steps, seconds, tuple(place.result() for place in ended))
+    for lane in ended:
+        lane.reported = True
+    return Tick(running, pixel_steps, seconds, tuple(lane.result() for lane in ended))
 
 
 def sweep(
@@ -251,10 +252,10 @@ def sweep(
     devices: Sequence[jax.Device] | None = None,
     report: Callable[[Tick], None] | None = None,
 ) -> Iterator[Result]:
-    """Paints many settings and yields each result as soon as it is there.
+    """Paints many variants of a run and yields each result as soon as it is there.
 
-    Every argument up to `seeds` is one value for all settings, or a list with one for each; lists
-    are of equal length, so for a grid use `itertools.product`. Settings that differ in pictures of
+    Every argument up to `seeds` is one value for all variants, or a list with one for each; lists
+    are of equal length, so for a grid use `itertools.product`. Variants that differ in pictures of
     equal size, style pictures of any size, hyperparameters, steps or seed share one compilation.
 
         hypers = [jaxstyle.preset(style_weight=w)[1] for w in (1e3, 1e4, 1e5)]
@@ -273,24 +274,24 @@ def sweep(
       report: called after every few steps.
 
     Yields:
-      Results, in the order in which they end. A setting whose loss becomes NaN has a `failure`
+      Results, in the order in which they end. A variant whose loss becomes NaN has a `failure`
       and its last good picture; it does not disturb the others.
 
     Raises:
       InputError: parameters, a setting or a picture that cannot be used; before the first step.
     """
-    _check_params(params)
-    settings = _settings(content, styles, recipe, hypers, init, seeds)
-    for tick in paint_settings(params, settings, devices=devices or jax.local_devices()):
+    check_params(params)
+    variants = _variants(content, styles, recipe, hypers, init, seeds)
+    for tick in paint_variants(params, variants, devices=devices or jax.local_devices()):
         if report is not None:
             report(tick)
         yield from tick.finished
 
 
-def _settings(
+def _variants(
     content: Any, styles: Any, recipe: Any, hypers: Any, init: Any, seeds: Any
-) -> list[Setting]:
-    """Returns one setting per entry of the lists among the arguments."""
+) -> list[Variant]:
+    """Returns one variant per entry of the lists among the arguments."""
     given = {
         "content": content,
         "styles": styles,
@@ -314,14 +315,14 @@ def _settings(
     def converted(array: Any, name: str) -> Picture:
         return pictures.setdefault(id(array), as_picture(array, name=name))
 
-    settings = []
+    variants = []
     for one_content, one_style, one_recipe, one_hyper, one_init, seed in zip(*rows, strict=True):
         if one_hyper is None:
             one_recipe, one_hyper = _default_numbers(one_recipe)
         validate(one_recipe, one_hyper)
         pair = converted(one_content, "content"), converted(one_style, "style")
-        settings.append(Setting(*pair, one_recipe, one_hyper, one_init, seed))
-    return settings
+        variants.append(Variant(*pair, one_recipe, one_hyper, one_init, seed))
+    return variants
 
 
 def _default_numbers(recipe: Recipe) -> tuple[Recipe, Hyperparams]:
@@ -329,7 +330,7 @@ def _default_numbers(recipe: Recipe) -> tuple[Recipe, Hyperparams]:
     return change(recipe, preset()[1], **layers)
 
 
-def run_steps(
+def run_steps_on_each(
     state: State, counts: jax.Array, problem: Problem, mesh: Mesh
 ) -> tuple[State, jax.Array]:
     """Does on every device its own count of steps of its own problem, see `stepping`.
@@ -344,24 +345,24 @@ def run_steps(
       The states, and each device's table of losses.
     """
     if mesh.size == 1:
-        alone: tuple[State, jax.Array] = stepping._run_steps(state, int(counts), problem)
+        alone: tuple[State, jax.Array] = run_steps(state, int(counts), problem)
         return alone
     rest = dataclasses.replace(problem, kernels={})
-    result: tuple[State, jax.Array] = program(mesh)(state, counts, problem.kernels, rest)
+    result: tuple[State, jax.Array] = steps_on_each(mesh)(state, counts, problem.kernels, rest)
     return result
 
 
 @functools.cache
-def program(mesh: Mesh) -> Any:
-    """Returns the jitted function (state, counts, kernels, rest of the problem), see `run_steps`.
+def steps_on_each(mesh: Mesh) -> Any:
+    """Returns what `run_steps_on_each` calls: (state, counts, kernels, rest of the problem).
 
-    It compiles once for each program and size.
+    It is jitted, and compiles once for each program and size.
     """
 
     def one(state: State, counts: jax.Array, kernels: Kernels, rest: Problem) -> Any:
         state, count, rest = jax.tree.map(lambda leaf: leaf[0], (state, counts, rest))
         problem = dataclasses.replace(rest, kernels=kernels)
-        return jax.tree.map(lambda leaf: leaf[None], stepping._run_steps(state, count, problem))
+        return jax.tree.map(lambda leaf: leaf[None], run_steps(state, count, problem))
 
     inputs = (EACH, EACH, SAME, EACH)
     # what does not vary over the devices is not tracked: no value is ever combined across them

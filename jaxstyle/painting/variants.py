@@ -1,4 +1,4 @@
-"""The settings of a sweep: each on one device, with its result; which share a program, and what."""
+"""The variants of a sweep: each on one device, with its result; which share a program, and what."""
 
 import dataclasses
 import functools
@@ -11,19 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxstyle.errors import DivergedError
-from jaxstyle.images.canvas import Picture, denormalise
+from jaxstyle.images.canvas import Picture, denormalize
 from jaxstyle.losses.terms import Losses
-from jaxstyle.machine.memory import NO_LIMIT, Room, memory_left
+from jaxstyle.machine.memory import NO_LIMIT, Memory, memory_left
 from jaxstyle.network.convolution import Params
-from jaxstyle.network.vgg import needed
-from jaxstyle.optimization import stepping
-from jaxstyle.optimization.optimizer import State, enlarged
-from jaxstyle.optimization.problem import Problem, _as_arrays, resolve
-from jaxstyle.painting.level import Level, levels, problem_at, target_kernels_of
+from jaxstyle.network.vgg import params_up_to
+from jaxstyle.optimization.optimizer import State, next_level_state
+from jaxstyle.optimization.problem import Problem, as_arrays, resolve
+from jaxstyle.optimization.stepping import diverged_term
+from jaxstyle.painting.level import Level, problem_at, target_kernels_of
+from jaxstyle.painting.level import levels as make_levels
 from jaxstyle.settings.recipe import Hyperparams, Recipe
 
 
-class Setting(NamedTuple):
+class Variant(NamedTuple):
     """All that decides one result of a sweep."""
 
     content: Picture
@@ -35,12 +36,12 @@ class Setting(NamedTuple):
 
 
 class Result(NamedTuple):
-    """One setting's result."""
+    """One variant's result."""
 
     number: int
-    """Which of the settings, from 0."""
+    """Which of the variants, from 0."""
     picture: NDArray[np.float32]
-    """(H, W, 3) in [0, 1]; of a setting that failed, the last good one."""
+    """(H, W, 3) in [0, 1]; of a variant that failed, the last good one."""
     losses: Losses
     """The weighted losses of this picture."""
     history: Losses
@@ -54,15 +55,15 @@ class Result(NamedTuple):
 
 
 @dataclass
-class Place:
-    """One device's setting in a round, and what is known of it so far."""
+class Lane:
+    """One device's variant in a round, and what is known of it so far."""
 
     number: int
-    setting: Setting
-    plan: list[Level]
+    variant: Variant
+    levels: list[Level]
     device: jax.Device
     idle: bool
-    """Whether it only fills the round: the setting is another place's."""
+    """Whether this lane is padding: it repeats another lane's variant and is ignored."""
     canvas: Any
     """The last good one, once a size or the run has ended; before, the first."""
     losses: Any = (np.nan,) * 4
@@ -82,12 +83,12 @@ class Place:
         """Whether nothing is to be noted any more."""
         return self.idle or self.failure is not None
 
-    def begin(self, size: int) -> State:
+    def begin_level(self, number: int) -> State:
         """Returns the state before the first step of the size of that number, from 0."""
         self.level_began = len(self.rows)
-        level = self.plan[size]
-        shape, clip = level.content.shape, self.setting.recipe.clip
-        return enlarged(self.canvas, shape, step=level.first_step, clip=clip)
+        level = self.levels[number]
+        shape, clip = level.content.shape, self.variant.recipe.clip
+        return next_level_state(self.canvas, shape, step=level.first_step, clip=clip)
 
     def take(self, rows: NDArray[np.float32], seconds: float) -> None:
         """Takes note of a call's good steps, a row of losses and learning rate for each."""
@@ -95,7 +96,7 @@ class Place:
         self.steps_done += len(rows)
         self.seconds += seconds
 
-    def close(self, state: State, closing: NDArray[np.float32]) -> None:
+    def end_level(self, state: State, closing: NDArray[np.float32]) -> None:
         """Takes note of the state after a size's last step, and of its canvas's losses."""
         if np.isfinite(closing[3]):
             self.canvas, self.losses = state.canvas, closing
@@ -107,7 +108,7 @@ class Place:
 
         If this size has no step, the good one is that which the size before has left.
         """
-        self.failure = DivergedError(self.steps_done + 1, stepping._diverged_term(bad_row))
+        self.failure = DivergedError(self.steps_done + 1, diverged_term(bad_row))
         if len(self.rows) > self.level_began:
             self.canvas, self.losses = good, self.rows[-1][:4]
             self.steps_done -= 1
@@ -117,7 +118,7 @@ class Place:
         history = np.array(self.rows, np.float32).reshape(-1, 5).T[:4]
         return Result(
             number=self.number,
-            picture=denormalise(self.canvas),
+            picture=denormalize(self.canvas),
             losses=Losses(*self.losses),
             history=Losses(*history),
             steps_done=self.steps_done,
@@ -127,64 +128,65 @@ class Place:
         )
 
 
-class Workshop(NamedTuple):
-    """What the settings share."""
+class Shared(NamedTuple):
+    """What the variants share."""
 
-    levels_of: Callable[[Setting], list[Level]]
-    problem_of: Callable[[Setting, int], Problem]
-    """Of a setting and the number of a size; without kernels."""
+    levels_of: Callable[[Variant], list[Level]]
+    problem_of: Callable[[Variant, int], Problem]
+    """The problem of a variant at the level of a number, without kernels."""
 
 
 def groups(
-    params: Params, settings: Sequence[Setting], levels_of: Callable[[Setting], list[Level]]
+    params: Params, variants: Sequence[Variant], levels_of: Callable[[Variant], list[Level]]
 ) -> list[list[int]]:
-    """Returns the settings' indices by program: same layers, pooling, schedule, convolution, sizes.
+    """Returns the variants' indices by program: same layers, pooling, schedule, convolution, sizes.
 
     In a group those with fewer steps come first, so that the devices of a round end together.
     """
     found: dict[Any, list[int]] = {}
     known: dict[Any, Any] = {}
-    for index, each in enumerate(settings):
+    for index, each in enumerate(variants):
         what = id(each.content), id(each.style), each.recipe
         if what not in known:
             sizes = tuple(
-                (level.content.shape, level.memory, level.left_out) for level in levels_of(each)
+                (level.content.shape, level.memory_mode, level.left_out)
+                for level in levels_of(each)
             )
             known[what] = resolve(each.recipe, params), each.recipe.conv, sizes
         found.setdefault(known[what], []).append(index)
-    return [sorted(group, key=lambda i: settings[i].recipe.steps) for group in found.values()]
+    return [sorted(group, key=lambda i: variants[i].recipe.steps) for group in found.values()]
 
 
-def workshop(params: Params, settings: Sequence[Setting], *, keep: int) -> Workshop:
-    """Returns what makes levels and problems, each kept for a while, as settings share many."""
-    recipes = {each.recipe for each in settings}
+def make_shared(params: Params, variants: Sequence[Variant], *, keep: int) -> Shared:
+    """Returns what makes levels and problems, each kept for a while, as variants share many."""
+    recipes = {each.recipe for each in variants}
     taps = {tap for each in recipes for tap in each.content_layers + each.style_layers}
-    plain = target_kernels_of(needed(params, sorted(taps)))
-    pictures = {id(p): p for each in settings for p in (each.content, each.style)}
+    plain = target_kernels_of(params_up_to(params, sorted(taps)))
+    pictures = {id(p): p for each in variants for p in (each.content, each.style)}
 
-    # asked once: all settings of a program must decide alike, and all processes
-    room = memory_left() if jax.process_count() == 1 else Room(NO_LIMIT, "no known limit")
-    room = room._replace(bytes=room.bytes // keep)
+    # asked once: all variants of a program must decide alike, and all processes
+    memory = memory_left() if jax.process_count() == 1 else Memory(NO_LIMIT, "no known limit")
+    memory = memory._replace(bytes=memory.bytes // keep)
 
     @functools.lru_cache(maxsize=keep + 1)
-    def plan(content: int, style: int, recipe: Recipe) -> list[Level]:
-        return levels(pictures[content], pictures[style], recipe=recipe, room=room)
+    def levels_for(content: int, style: int, recipe: Recipe) -> list[Level]:
+        return make_levels(pictures[content], pictures[style], recipe=recipe, memory=memory)
 
-    def levels_of(setting: Setting) -> list[Level]:
-        return plan(id(setting.content), id(setting.style), setting.recipe)
+    def levels_of(variant: Variant) -> list[Level]:
+        return levels_for(id(variant.content), id(variant.style), variant.recipe)
 
     @functools.lru_cache(maxsize=keep + 1)
     def problem(content: int, style: int, recipe: Recipe, number: int) -> Problem:
-        level = plan(content, style, recipe)[number]
+        level = levels_for(content, style, recipe)[number]
         # as many weights as layers; they are replaced below
         layers = (1.0,) * len(recipe.content_layers), (1.0,) * len(recipe.style_layers)
         numbers = Hyperparams(content_layer_weights=layers[0], style_layer_weights=layers[1])
         made = problem_at(level, plain, recipe=recipe, hyper=numbers, target_kernels=plain)
         return dataclasses.replace(made, kernels={})
 
-    def problem_of(setting: Setting, number: int) -> Problem:
-        found = problem(id(setting.content), id(setting.style), setting.recipe, number)
-        numbers = levels_of(setting)[number].numbers(setting.hyper)
-        return dataclasses.replace(found, hyper=_as_arrays(numbers, np.float32))
+    def problem_of(variant: Variant, number: int) -> Problem:
+        found = problem(id(variant.content), id(variant.style), variant.recipe, number)
+        numbers = levels_of(variant)[number].numbers(variant.hyper)
+        return dataclasses.replace(found, hyper=as_arrays(numbers, np.float32))
 
-    return Workshop(levels_of, problem_of)
+    return Shared(levels_of, problem_of)

@@ -28,7 +28,7 @@ from jaxstyle.runs.request import Request
 
 FIRST_LINE = b"jaxstyle checkpoint 1\n"
 
-Arrays = dict[str, NDArray[Any]]
+NamedArrays = dict[str, NDArray[Any]]
 
 WAY_OUT = "to begin anew, leave --resume out and add --force"
 
@@ -116,15 +116,15 @@ def _open(file: BufferedReader) -> dict[str, Any]:
     if file.readline(len(FIRST_LINE)) != FIRST_LINE:
         raise DamagedError("is not a checkpoint of this version of jaxstyle")
     digest = file.readline(65)
-    start = file.tell()
+    resumption = file.tell()
     if hashlib.file_digest(file, "sha256").hexdigest().encode() + b"\n" != digest:
         raise DamagedError("is cut off or altered")
-    file.seek(start)
+    file.seek(resumption)
     header: dict[str, Any] = json.loads(file.readline())
     return header
 
 
-def read_arrays(path: Path) -> Arrays:
+def read_arrays(path: Path) -> NamedArrays:
     """Returns the arrays of a checkpoint, by name.
 
     Raises:
@@ -151,7 +151,7 @@ def remove(path: Path) -> None:
         each.unlink(missing_ok=True)
 
 
-class Start(NamedTuple):
+class Resumption(NamedTuple):
     """A checkpoint to go on from."""
 
     path: Path
@@ -160,7 +160,9 @@ class Start(NamedTuple):
     """Whether this is the one before, because the last one is damaged or missing."""
 
 
-def find_start(arguments: Request, output: Path, inputs: Inputs, *, say: Say) -> Start | None:
+def find_resumption(
+    arguments: Request, output: Path, inputs: Inputs, *, say: Say
+) -> Resumption | None:
     """Returns what a run goes on from; None if it begins with the first step.
 
     Raises:
@@ -171,17 +173,17 @@ def find_start(arguments: Request, output: Path, inputs: Inputs, *, say: Say) ->
     path, faults = arguments.checkpoints.beside(output), []
     for each in (path, files.previous(path)):
         try:
-            start = Start(each, read_header(each), each != path)
+            resumption = Resumption(each, read_header(each), each != path)
         except FileNotFoundError:
             continue
         except (DamagedError, OSError) as error:
             faults.append(f"{each} {_reason(error)}")
             continue
-        _check_is_same_run(each, start.header, inputs)
-        _check_log(arguments, start.header)
+        _check_is_same_run(each, resumption.header, inputs)
+        _check_log(arguments, resumption.header)
         for fault in faults:
             say(f"warning: {fault}; going on from the one before")
-        return start
+        return resumption
     if faults:
         raise InputError(f"{'; '.join(faults)}: {WAY_OUT}")
     say(f"there is no checkpoint {path}: beginning with the first step")

@@ -15,8 +15,9 @@ from jaxstyle.runs import record
 from jaxstyle.runs.request import Request, check_encodable, check_numbered
 from jaxstyle.settings.presets import change, preset
 from jaxstyle.settings.recipe import INITS, Hyperparams, Recipe, for_several_devices
+from jaxstyle.weights.activations import LayerArrays
 from jaxstyle.weights.pretrained import EMBEDDED, WeightFile, find_weights
-from jaxstyle.weights.weight_file import Arrays, read_weights
+from jaxstyle.weights.weight_file import read_weights
 
 
 class Settings(NamedTuple):
@@ -41,10 +42,10 @@ class Inputs(NamedTuple):
     style: Picture
     init: Picture | str
     weight_file: WeightFile
-    params: Arrays
+    params: LayerArrays
     facts: record.Record
     """Of the files: base names and sha256 of content, style, init if it is one, and weights."""
-    judge: Arrays | None = None
+    judge: LayerArrays | None = None
     """The parameters of the judge's network, where a single run's result shall be judged."""
 
 
@@ -149,7 +150,7 @@ def check_sizes(
         check_large_enough(name, size, least)
     check_encodable(sizes[0], output)
     if on_cpu_surely(device) and processes is not None:
-        check_fits(*sizes, recipe=recipe, room=memory_left()._replace(parts=processes))
+        check_fits(*sizes, recipe=recipe, memory=memory_left()._replace(parts=processes))
 
 
 def run_record(inputs: Inputs) -> record.Record:

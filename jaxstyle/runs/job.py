@@ -15,57 +15,58 @@ from jaxstyle.errors import DivergedError, InputError, Say
 from jaxstyle.images.picture_file import load_picture
 from jaxstyle.judging.verdict import judge_of
 from jaxstyle.machine.devices import (
-    agree,
-    all_have,
+    all_equal,
+    all_or_none,
+    any_process,
     choose_device,
     choose_devices,
-    device_room,
+    device_memory,
     is_first,
     join,
-    keep_programs,
+    keep_executables,
     kind_of,
     memories,
     of_the_system,
-    together,
 )
-from jaxstyle.machine.memory import Room, check_fits
+from jaxstyle.machine.memory import Memory, check_fits
 from jaxstyle.machine.placement import own_of
 from jaxstyle.machine.process import Interruption
 from jaxstyle.optimization.optimizer import State, shown
-from jaxstyle.painting.level import Level, levels
+from jaxstyle.painting.level import Level
+from jaxstyle.painting.level import levels as make_levels
 from jaxstyle.painting.painter import paint
 from jaxstyle.runs import record
-from jaxstyle.runs.checkpoint import Start
+from jaxstyle.runs.checkpoint import Resumption
+from jaxstyle.runs.checkpointer import Checkpointer, restored_state
 from jaxstyle.runs.inputs import Inputs, run_record
-from jaxstyle.runs.keeper import Keeper, restore
 from jaxstyle.runs.outputs import (
-    Good,
-    Painted,
-    encode,
+    Ending,
+    Snapshot,
+    data_sha256,
+    encode_result,
     is_due,
     is_sound,
-    last_good,
+    last_snapshot,
     make_record,
     save,
     save_numbered,
-    sha256,
 )
-from jaxstyle.runs.progress import Clock, Watch, size_text
+from jaxstyle.runs.progress import Clock, Reporter, size_text
 from jaxstyle.runs.request import Request
 from jaxstyle.settings.recipe import for_several_devices
 
 
-def sizes_of(
-    arguments: Request, inputs: Inputs, start: Start | None, devices: Sequence[jax.Device]
+def agreed_levels(
+    arguments: Request, inputs: Inputs, resumption: Resumption | None, devices: Sequence[jax.Device]
 ) -> list[Level]:
     """Returns the sizes of a run, once it is known that all processes can begin it.
 
     Raises:
       InputError: in every process, if one has too little memory or was given something else.
     """
-    plan = together(lambda: fitting_levels(inputs, device_room(own_of(devices)), devices))
-    _check_all_alike(arguments, inputs, start)
-    return plan if start is None or len(devices) > 1 else _as_begun(plan, start)
+    levels = all_or_none(lambda: fitting_levels(inputs, device_memory(own_of(devices)), devices))
+    _check_all_alike(arguments, inputs, resumption)
+    return levels if resumption is None or len(devices) > 1 else _as_begun(levels, resumption)
 
 
 def tell_refusal(arguments: Request) -> None:
@@ -73,37 +74,39 @@ def tell_refusal(arguments: Request) -> None:
     with contextlib.suppress(InputError):
         join(arguments.devices.distributed)
         choose_device(arguments.device, say=lambda _: None)
-        agree([True])
+        any_process([True])
 
 
-def fitting_levels(inputs: Inputs, room: Room, devices: Sequence[jax.Device] = ()) -> list[Level]:
+def fitting_levels(
+    inputs: Inputs, memory: Memory, devices: Sequence[jax.Device] = ()
+) -> list[Level]:
     """Returns a run's sizes; raises InputError if they need more memory than there is.
 
-    `devices` are those that share the picture, if there are several; the room is that of one.
+    `devices` are those that share the picture, if there are several; the memory is that of one.
     """
     recipe = inputs.settings.recipe
     if len(devices) > 1:
-        recipe, room = for_several_devices(recipe), room._replace(parts=memories(devices))
-    plan = levels(inputs.content, inputs.style, recipe=recipe, room=room)
-    sides = plan[-1].content.shape[:2], plan[-1].style.shape[:2]
-    check_fits(*sides, recipe=recipe, room=room, started=True)
-    return plan
+        recipe, memory = for_several_devices(recipe), memory._replace(parts=memories(devices))
+    levels = make_levels(inputs.content, inputs.style, recipe=recipe, memory=memory)
+    sides = levels[-1].content.shape[:2], levels[-1].style.shape[:2]
+    check_fits(*sides, recipe=recipe, memory=memory, started=True)
+    return levels
 
 
-def _check_all_alike(arguments: Request, inputs: Inputs, start: Start | None) -> None:
-    flags, header = arguments.checkpoints, None if start is None else start.header
+def _check_all_alike(arguments: Request, inputs: Inputs, resumption: Resumption | None) -> None:
+    flags, header = arguments.checkpoints, None if resumption is None else resumption.header
     given = [arguments.devices.most, arguments.save_every, flags.wanted, flags.every]
-    if not all_have(json.dumps([run_record(inputs), given, header])):
+    if not all_equal(json.dumps([run_record(inputs), given, header])):
         raise InputError(
             "the processes differ in pictures, settings, versions or checkpoints: give all of them"
             " the same command and files"
         )
 
 
-def _as_begun(plan: list[Level], start: Start) -> list[Level]:
+def _as_begun(levels: list[Level], resumption: Resumption) -> list[Level]:
     """Returns the sizes computed the way they were, which "auto" need not choose again."""
-    ways = start.header.run["memory"]
-    return [level._replace(memory=way) for level, way in zip(plan, ways, strict=True)]
+    modes = resumption.header.run["memory"]
+    return [level._replace(memory_mode=mode) for level, mode in zip(levels, modes, strict=True)]
 
 
 class Job(NamedTuple):
@@ -113,7 +116,7 @@ class Job(NamedTuple):
     inputs: Inputs
     output: Path
     """Where the picture goes."""
-    start: Start | None
+    resumption: Resumption | None
     """The checkpoint to go on from."""
     interruption: Interruption
     """Looked at after every few steps."""
@@ -151,15 +154,15 @@ def run_job(job: Job) -> Outcome:
     """
     name, wanted = job.arguments.device, job.arguments.devices
     devices = choose_devices(name, most=wanted.most, distributed=wanted.distributed, say=job.say)
-    keep_programs()
-    plan = sizes_of(job.arguments, job.inputs, job.start, devices)
+    keep_executables()
+    levels = agreed_levels(job.arguments, job.inputs, job.resumption, devices)
     if not is_first():
         job = _silent(job)
     if job.stream is not None:
-        job.say(_first_line(devices, job.inputs, plan))
+        job.say(_first_line(devices, job.inputs, levels))
     with jax.default_device(own_of(devices)), job.interruption.noted_only():
         try:
-            return _judged(job, _finish(job, *_paint(job, plan, devices), devices))
+            return _judged(job, _finish(job, *_paint(job, levels, devices), devices))
         except jax.errors.JaxRuntimeError as error:
             raise of_the_system(error) from None
 
@@ -181,17 +184,22 @@ def _silent(job: Job) -> Job:
     return job._replace(arguments=arguments, say=lambda _: None, stream=None, writes=False)
 
 
-def _paint(job: Job, plan: list[Level], devices: list[jax.Device]) -> tuple[Painted, Keeper]:
+def _paint(job: Job, levels: list[Level], devices: list[jax.Device]) -> tuple[Ending, Checkpointer]:
     """Runs the loop and does all that happens meanwhile."""
     arguments, settings, kind = job.arguments, job.inputs.settings, kind_of(devices)
-    state, finished = (None, None) if job.start is None else _restore(job, job.start, kind)
-    clock, failure = Clock(plan, seconds=job.start.header.seconds if job.start else 0.0), None
-    with _watch(job) as watch:
-        keeper = _keeper(job, plan, kind, clock, watch)
+    state, finished = (
+        (None, None) if job.resumption is None else _restore(job, job.resumption, kind)
+    )
+    clock, failure = (
+        Clock(levels, seconds=job.resumption.header.seconds if job.resumption else 0.0),
+        None,
+    )
+    with _reporter(job) as reporter:
+        checkpointer = _checkpointer(job, levels, kind, clock, reporter)
         try:
             for chunk in paint(
                 job.inputs.params,
-                plan,
+                levels,
                 recipe=settings.recipe,
                 hyper=settings.hyper,
                 init=job.inputs.init,
@@ -201,51 +209,52 @@ def _paint(job: Job, plan: list[Level], devices: list[jax.Device]) -> tuple[Pain
                 devices=devices,
             ):
                 clock.tick(chunk)
-                watch.see(chunk, clock)
+                reporter.see(chunk, clock)
                 done = int(chunk.state.step)
                 if chunk.closing is not None and np.isfinite(chunk.closing.total):
-                    finished = Good(np.array(chunk.state.canvas), chunk.closing, done)
+                    finished = Snapshot(np.array(chunk.state.canvas), chunk.closing, done)
                 if is_due(chunk, arguments.save_every):
-                    _save_numbered(job, plan, np.asarray(shown(chunk.state)), kind, done)
+                    _save_numbered(job, levels, np.asarray(shown(chunk.state)), kind, done)
                 if _is_interrupted(job) and is_sound(chunk):
                     break
-                keeper.see(chunk, finished)
+                checkpointer.see(chunk, finished)
         except DivergedError as error:
             failure = error
-    return Painted(chunk, finished, failure, watch.log_failed, clock.seconds), keeper
+    return Ending(chunk, finished, failure, reporter.log_failed, clock.seconds), checkpointer
 
 
 def _save_numbered(
-    job: Job, plan: list[Level], canvas: NDArray[np.float32], kind: str, done: int
+    job: Job, levels: list[Level], canvas: NDArray[np.float32], kind: str, done: int
 ) -> None:
     if job.writes:
         facts = make_record(job.inputs, kind, canvas, None, done)
-        size, force = plan[-1].content.shape[:2], job.arguments.force
+        size, force = levels[-1].content.shape[:2], job.arguments.force
         save_numbered(canvas, job.output, facts, size=size, force=force, say=job.say)
 
 
 def _is_interrupted(job: Job) -> bool:
     """Whether this process or one with which it works was told to stop."""
-    (stop,) = agree([bool(job.interruption.received)])
+    (stop,) = any_process([bool(job.interruption.received)])
     if stop:
         job.interruption.note_other()
     return stop
 
 
-def _restore(job: Job, start: Start, kind: str) -> tuple[State, Good | None]:
+def _restore(job: Job, resumption: Resumption, kind: str) -> tuple[State, Snapshot | None]:
     """Returns what a checkpoint holds, and says where the run goes on."""
-    header, steps = start.header, job.inputs.settings.recipe.steps
+    header, steps = resumption.header, job.inputs.settings.recipe.steps
     was = header.run["device"]
     if was != kind:
         job.say(f"warning: begun on {was}, going on on {kind}, which rounds otherwise")
     if job.stream is not None:
-        job.say(f"going on after step {header.steps_done} of {steps}, {header.size}: {start.path}")
-    return restore(start)
+        at = f"step {header.steps_done} of {steps}, {header.size}"
+        job.say(f"going on after {at}: {resumption.path}")
+    return restored_state(resumption)
 
 
-def _watch(job: Job) -> Watch:
-    arguments, steps, going_on = job.arguments, job.inputs.settings.recipe.steps, job.start
-    return Watch(
+def _reporter(job: Job) -> Reporter:
+    arguments, steps, going_on = job.arguments, job.inputs.settings.recipe.steps, job.resumption
+    return Reporter(
         arguments.log,
         steps,
         job.stream,
@@ -255,59 +264,65 @@ def _watch(job: Job) -> Watch:
     )
 
 
-def _keeper(job: Job, plan: list[Level], kind: str, clock: Clock, watch: Watch) -> Keeper:
-    flags, ways = job.arguments.checkpoints, [level.memory for level in plan]
-    run = {**run_record(job.inputs), "device": kind, "memory": ways}
-    return Keeper(
+def _checkpointer(
+    job: Job, levels: list[Level], kind: str, clock: Clock, reporter: Reporter
+) -> Checkpointer:
+    flags, modes = job.arguments.checkpoints, [level.memory_mode for level in levels]
+    run = {**run_record(job.inputs), "device": kind, "memory": modes}
+    return Checkpointer(
         path=flags.beside(job.output),
         flags=flags,
         run=run,
         steps=job.inputs.settings.recipe.steps,
-        start=job.start,
+        resumption=job.resumption,
         clock=clock,
-        watch=watch,
+        reporter=reporter,
         say=job.say,
         writes=job.writes,
     )
 
 
-def _finish(job: Job, painted: Painted, keeper: Keeper, devices: list[jax.Device]) -> Outcome:
+def _finish(
+    job: Job, ending: Ending, checkpointer: Checkpointer, devices: list[jax.Device]
+) -> Outcome:
     """Saves the last good canvas and says what there is to say."""
-    failure, steps = painted.failure, job.inputs.settings.recipe.steps
-    good = last_good(painted)
+    failure, steps = ending.failure, job.inputs.settings.recipe.steps
+    snapshot = last_snapshot(ending)
     if failure is not None:
         job.say(str(failure))
-    if good is None and (failure is not None or job.start is None):
-        keeper.remove()
-    if good is None and failure is None:
+    if snapshot is None and (failure is not None or job.resumption is None):
+        checkpointer.remove()
+    if snapshot is None and failure is None:
         raise KeyboardInterrupt
-    if good is None:
+    if snapshot is None:
         job.say("no step was finished, so no picture was saved")
-        return Outcome(None, {}, painted.seconds, 1)
-    facts = make_record(job.inputs, kind_of(devices), good.canvas, good.losses, good.steps_done)
-    data = encode(job.output, good.canvas, facts) if job.writes else b""
+        return Outcome(None, {}, ending.seconds, 1)
+    facts = make_record(
+        job.inputs, kind_of(devices), snapshot.canvas, snapshot.losses, snapshot.steps_done
+    )
+    data = encode_result(job.output, snapshot.canvas, facts) if job.writes else b""
     stopped = _is_interrupted(job)
-    to_go_on = stopped and failure is None and keeper.interrupted(painted, sha256(data))
+    to_go_on = stopped and failure is None and checkpointer.interrupted(ending, data_sha256(data))
     if not job.writes:
         code = job.interruption.exit_code if stopped else int(failure is not None)
-        return Outcome(None, {}, painted.seconds, code, is_told=False)
-    own = [*keeper.pictures, sha256(data)]
+        return Outcome(None, {}, ending.seconds, code, is_told=False)
+    own = [*checkpointer.pictures, data_sha256(data)]
     path, moved = save(job.output, data, force=job.arguments.force, own=own, say=job.say)
-    at = f"after step {good.steps_done} of {steps}, {facts['painted_size']}"
+    at = f"after step {snapshot.steps_done} of {steps}, {facts['painted_size']}"
     if failure is not None:
         job.say(f"the last good picture, {at}, was saved: {path}")
     elif stopped:
-        more = f"; --resume goes on from {keeper.path}" if to_go_on else ""
+        more = f"; --resume goes on from {checkpointer.path}" if to_go_on else ""
         job.say(f"stopped {at}; saved: {path}{more}")
     if not to_go_on:
-        keeper.remove()
-    failed = failure is not None or painted.log_failed or moved
+        checkpointer.remove()
+    failed = failure is not None or ending.log_failed or moved
     code = job.interruption.exit_code if stopped else int(failed)
-    return Outcome(path, facts, painted.seconds, code)
+    return Outcome(path, facts, ending.seconds, code)
 
 
-def _first_line(devices: list[jax.Device], inputs: Inputs, plan: list[Level]) -> str:
-    sizes = " then ".join(size_text(level.content.shape) for level in plan)
+def _first_line(devices: list[jax.Device], inputs: Inputs, levels: list[Level]) -> str:
+    sizes = " then ".join(size_text(level.content.shape) for level in levels)
     file = inputs.weight_file
     note = f" ({file.note})" if file.note else ""
     return f"on {kind_of(devices)}, weights {file.name}{note}, size {sizes}"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from jaxstyle import files
 from jaxstyle.errors import DivergedError, Say
 from jaxstyle.images import picture_file
-from jaxstyle.images.canvas import denormalise, resize_floats
+from jaxstyle.images.canvas import denormalize, resize_floats
 from jaxstyle.losses.terms import Losses
 from jaxstyle.machine.process import unbreakable
 from jaxstyle.optimization.optimizer import shown
@@ -25,7 +25,7 @@ from jaxstyle.runs.progress import size_text
 from jaxstyle.runs.request import numbered
 
 
-class Good(NamedTuple):
+class Snapshot(NamedTuple):
     """A canvas that can be saved: its losses are known and finite."""
 
     canvas: jax.Array | NDArray[np.float32]
@@ -33,12 +33,12 @@ class Good(NamedTuple):
     steps_done: int
 
 
-class Painted(NamedTuple):
+class Ending(NamedTuple):
     """What the loop left."""
 
     chunk: Chunk
     """The last one."""
-    finished: Good | None
+    finished: Snapshot | None
     """The end of the last size that was finished."""
     failure: DivergedError | None
     log_failed: bool
@@ -52,19 +52,19 @@ def is_sound(chunk: Chunk) -> bool:
     )
 
 
-def last_good(painted: Painted) -> Good | None:
+def last_snapshot(ending: Ending) -> Snapshot | None:
     """Returns the last canvas worth saving; None if no step was finished."""
-    state, problem = painted.chunk.state, painted.chunk.problem
+    state, problem = ending.chunk.state, ending.chunk.problem
     done = int(state.step)
     if done == problem.first_step:  # nothing was done at this size
-        return painted.finished
-    if painted.failure is not None:  # the last update led astray: the canvas before it
+        return ending.finished
+    if ending.failure is not None:  # the last update led astray: the canvas before it
         good = np.asarray(state.good)
-        return Good(good, losses_of(good, problem), done - 1)
-    if painted.chunk.closing is not None:
-        return painted.finished
+        return Snapshot(good, losses_of(good, problem), done - 1)
+    if ending.chunk.closing is not None:
+        return ending.finished
     canvas = np.asarray(shown(state))
-    return Good(canvas, losses_of(canvas, problem), done)
+    return Snapshot(canvas, losses_of(canvas, problem), done)
 
 
 def is_due(chunk: Chunk, every: int) -> bool:
@@ -88,10 +88,10 @@ def save_numbered(
     It is enlarged to `size`, (H, W), so that all numbered pictures of a run are of one size.
     """
     path = numbered(output, facts["steps_done"])
-    data = encode(path, canvas, facts, size=size)
+    data = encode_result(path, canvas, facts, size=size)
     try:
         with unbreakable():
-            files.write_whole(path, data, overwrite=force or _is_one_of(path, [sha256(data)]))
+            files.write_whole(path, data, overwrite=force or _is_one_of(path, [data_sha256(data)]))
     except OSError as error:
         say(f"warning: {path} could not be saved: {error.strerror or error}")
 
@@ -118,7 +118,7 @@ def make_record(
     return facts
 
 
-def encode(
+def encode_result(
     path: Path,
     canvas: jax.Array | NDArray[np.float32],
     facts: record.Record,
@@ -129,13 +129,13 @@ def encode(
 
     If `size`, (H, W), is given, the picture is resized to it.
     """
-    picture = denormalise(canvas)
+    picture = denormalize(canvas)
     if size is not None:
         picture = resize_floats(picture, size)
     return picture_file.encode(picture, path.suffix.lower(), record.to_text(facts))
 
 
-def sha256(data: bytes) -> str:
+def data_sha256(data: bytes) -> str:
     """Returns the hexadecimal sha256."""
     return hashlib.sha256(data).hexdigest()
 
@@ -147,7 +147,7 @@ def save(
 
     Args:
       path: where.
-      data: from `encode`.
+      data: from `encode_result`.
       force: whether a file that is there may be replaced.
       own: the sha256 of files that may be replaced without.
       say: is told if it goes elsewhere.

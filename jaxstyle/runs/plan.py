@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxstyle.errors import Say
-from jaxstyle.images.canvas import Picture, normalise, resize
-from jaxstyle.machine.devices import choose_device, device_room, keep_programs
+from jaxstyle.images.canvas import Picture, normalize, resize
+from jaxstyle.machine.devices import choose_device, device_memory, keep_executables
 from jaxstyle.machine.memory import (
-    WAYS,
-    Room,
+    MEMORY_MODES,
+    Memory,
     Sides,
     fits,
     gigabytes,
@@ -24,8 +24,8 @@ from jaxstyle.machine.memory import (
     memory_with,
 )
 from jaxstyle.network.convolution import Kernels
-from jaxstyle.network.vgg import needed
-from jaxstyle.optimization.optimizer import State, begin, ready
+from jaxstyle.network.vgg import params_up_to
+from jaxstyle.optimization.optimizer import State, initial_state, with_duals_and_average
 from jaxstyle.optimization.problem import Problem, make_problem
 from jaxstyle.optimization.stepping import MOST_STEPS_A_CALL, SECONDS_A_CALL, compile_steps
 from jaxstyle.painting.level import Level, kernels_at
@@ -42,21 +42,21 @@ MOST_PIXELS_TIMED = 250_000
 
 
 class Call(NamedTuple):
-    """A program and what it is called with."""
+    """An executable and what it is called with."""
 
-    program: Any
+    executable: Any
     state: State
     problem: Problem
 
 
 def compile_level(
-    way: str, level: Level, kernels: Kernels, settings: Settings
+    mode: str, level: Level, kernels: Kernels, settings: Settings
 ) -> tuple[Any, Problem]:
-    """Returns the program of a size, compiled, and its problem with shapes for arrays.
+    """Returns the executable of a level, and its problem with shapes for arrays.
 
-    It is the very program of the run, which finds it where programs are kept.
+    It is the very executable of the run, which finds it in the cache.
     """
-    level = level._replace(memory=way)
+    level = level._replace(memory_mode=mode)
     recipe, hyper = level.own_recipe(settings.recipe), level.numbers(settings.hyper)
     struct: Any = jax.ShapeDtypeStruct  # which has no types
     canvas = struct(level.content.shape, np.float32)
@@ -68,17 +68,17 @@ def compile_level(
     return compile_steps(problem, level.content.shape), problem
 
 
-def memory_beside_kernels(program: Any, kernels: Kernels) -> int:
+def memory_beside_kernels(executable: Any, kernels: Kernels) -> int:
     """Returns the bytes that a step needs, besides kernels."""
-    memory = program.memory_analysis()
+    memory = executable.memory_analysis()
     data = memory.argument_size_in_bytes - sum(each.nbytes for each in jax.tree.leaves(kernels))
     return int(memory.temp_size_in_bytes + data)
 
 
 def call_of(
-    program: Any, problem: Problem, kernels: Kernels, level: Level, settings: Settings
+    executable: Any, problem: Problem, kernels: Kernels, level: Level, settings: Settings
 ) -> Call:
-    """Returns what is needed to do steps of `program`, from `compile_level`, at a size.
+    """Returns what is needed to do steps of `executable`, from `compile_level`, at a size.
 
     Its targets are 1, which takes as long as any others.
     """
@@ -89,8 +89,8 @@ def call_of(
         problem.hyper,
     )
     problem = dataclasses.replace(problem, kernels=kernels, targets=targets, hyper=numbers)
-    state = begin(jnp.asarray(normalise(level.content)))
-    return Call(program, ready(state, problem.program), problem)
+    state = initial_state(jnp.asarray(normalize(level.content)))
+    return Call(executable, with_duals_and_average(state, problem.program), problem)
 
 
 def seconds_a_step(calls: Mapping[str, Call]) -> dict[str, float]:
@@ -101,11 +101,11 @@ def seconds_a_step(calls: Mapping[str, Call]) -> dict[str, float]:
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     states = {name: call.state for name, call in calls.items()}
     for _ in range(1 + CALLS_TIMED):
-        for name, (program, _, problem) in calls.items():
+        for name, (executable, _, problem) in calls.items():
             # the first only says how many steps a call shall do
             count = steps_of_a_second(seconds[name][0]) if seconds[name] else 1
             began = time.perf_counter()
-            states[name], table = program(states[name], count, problem)
+            states[name], table = executable(states[name], count, problem)
             np.asarray(table)  # calls return before they are done
             seconds[name].append((time.perf_counter() - began) / count)
     return {name: min(found[1:]) for name, found in seconds.items()}
@@ -116,8 +116,8 @@ def steps_of_a_second(seconds_a_step: float) -> int:
     return max(1, min(round(SECONDS_A_CALL / seconds_a_step), MOST_STEPS_A_CALL))
 
 
-class Way(NamedTuple):
-    """What a run takes, all its sizes in one way."""
+class ModeEstimate(NamedTuple):
+    """What a run takes with all its levels in one memory mode; the names are `--json`'s."""
 
     name: str
     peak_bytes: int
@@ -134,7 +134,7 @@ class Way(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """What was found."""
+    """What was found; the names are those that `--json` prints."""
 
     size: str
     steps: int
@@ -143,14 +143,14 @@ class Trial(NamedTuple):
     limit: str
     """What limits that."""
     chosen: str
-    """The way in which the largest size would be painted."""
+    """The memory mode in which the largest level would be painted."""
     seconds: float | None
-    """Of all steps, each size in the way in which it would be painted."""
+    """All steps take so long, each level in the memory mode in which it would be painted."""
     timed_size: str
     """Where steps were timed."""
     is_unenlarged: bool
     """Whether `--size` asks for more than the photo has, which it does not give."""
-    ways: list[Way]
+    ways: list[ModeEstimate]
 
 
 def trial(inputs: Inputs, device_name: str | None, *, say: Say, note: Say) -> Trial:
@@ -166,34 +166,34 @@ def trial(inputs: Inputs, device_name: str | None, *, say: Say, note: Say) -> Tr
       InputError: no such device, layers that the weights lack, or a size that does not fit.
     """
     device = choose_device(device_name, say=say)
-    keep_programs()
-    room = device_room(device)
-    plan = fitting_levels(inputs, room)
+    keep_executables()
+    memory = device_memory(device)
+    levels = fitting_levels(inputs, memory)
     with jax.default_device(device):
-        return _tried(inputs, plan, room, note)
+        return _tried(inputs, levels, memory, note)
 
 
-def _tried(inputs: Inputs, plan: list[Level], room: Room, note: Say) -> Trial:
-    settings, last = inputs.settings, plan[-1]
+def _tried(inputs: Inputs, levels: list[Level], memory: Memory, note: Say) -> Trial:
+    settings, last = inputs.settings, levels[-1]
     recipe = settings.recipe
-    params = needed(inputs.params, recipe.content_layers + recipe.style_layers)
+    params = params_up_to(inputs.params, recipe.content_layers + recipe.style_layers)
     kernels = kernels_at(last, params, recipe=recipe)
     timed = _timed_size(_sides(last.content))
-    programs: dict[str, int] = {}
+    step_bytes: dict[str, int] = {}
     calls: dict[str, Call] = {}
-    for name in WAYS:
-        program = None
-        if name == last.memory or timed == _sides(last.content):
+    for name in MEMORY_MODES:
+        executable = None
+        if name == last.memory_mode or timed == _sides(last.content):
             note(f"compiling {size_text(last.content.shape)}, {name}")
-            program, problem = compile_level(name, last, kernels, settings)
-            programs[name] = memory_beside_kernels(program, kernels)
-        if not fits(timed, timed, recipe=recipe, way=name, room=room, started=True):
+            executable, problem = compile_level(name, last, kernels, settings)
+            step_bytes[name] = memory_beside_kernels(executable, kernels)
+        if not fits(timed, timed, recipe=recipe, mode=name, memory=memory, started=True):
             continue
         small = _small(last, timed)
-        if program is None or small is not last:
+        if executable is None or small is not last:
             note(f"compiling {size_text(timed)}, {name}, to time it")
-            program, problem = compile_level(name, small, kernels, settings)
-        calls[name] = call_of(program, problem, kernels, small, settings)
+            executable, problem = compile_level(name, small, kernels, settings)
+        calls[name] = call_of(executable, problem, kernels, small, settings)
     note(f"timing steps of {size_text(timed)}")
     per_pixel = {
         name: seconds / math.prod(timed) for name, seconds in seconds_a_step(calls).items()
@@ -202,14 +202,15 @@ def _tried(inputs: Inputs, plan: list[Level], room: Room, note: Say) -> Trial:
     return Trial(
         size=size_text(last.content.shape),
         steps=recipe.steps,
-        room_bytes=room.bytes,
-        limit=room.limit,
-        chosen=last.memory,
-        seconds=_seconds([per_pixel.get(level.memory) for level in plan], plan),
+        room_bytes=memory.bytes,
+        limit=memory.limit,
+        chosen=last.memory_mode,
+        seconds=_seconds([per_pixel.get(level.memory_mode) for level in levels], levels),
         timed_size=size_text(timed),
         is_unenlarged=asked > max(inputs.content.shape),
         ways=[
-            _way(name, programs.get(name), per_pixel.get(name), plan, recipe, room) for name in WAYS
+            _mode_estimate(name, step_bytes.get(name), per_pixel.get(name), levels, recipe, memory)
+            for name in MEMORY_MODES
         ],
     )
 
@@ -230,43 +231,43 @@ def _small(level: Level, sides: Sides) -> Level:
     return level._replace(content=resize(level.content, sides, resampling="bilinear"))
 
 
-def _seconds(per_pixel: Sequence[float | None], plan: Sequence[Level]) -> float | None:
+def _seconds(per_pixel: Sequence[float | None], levels: Sequence[Level]) -> float | None:
     """Returns the seconds of all steps; the losses at the end of a size take a step more."""
-    pixels = [math.prod(level.content.shape[:2]) * (level.steps + 1) for level in plan]
+    pixels = [math.prod(level.content.shape[:2]) * (level.steps + 1) for level in levels]
     times = [each * count for each, count in zip(per_pixel, pixels, strict=True) if each]
-    return sum(times) if len(times) == len(plan) else None
+    return sum(times) if len(times) == len(levels) else None
 
 
-def _way(
+def _mode_estimate(
     name: str,
-    program: int | None,
+    step_bytes: int | None,
     per_pixel: float | None,
-    plan: list[Level],
+    levels: list[Level],
     recipe: Recipe,
-    room: Room,
-) -> Way:
-    """Returns what one way takes.
+    memory: Memory,
+) -> ModeEstimate:
+    """Returns what a run takes in one memory mode.
 
     Args:
-      name: the way.
-      program: the bytes of a step of the largest size, if it was compiled.
+      name: the memory mode.
+      step_bytes: the bytes of a step of the largest size, if it was compiled.
       per_pixel: the seconds of a step, if any was timed.
-      plan: the sizes of the run.
+      levels: the sizes of the run.
       recipe: of the run.
-      room: what may be used.
+      memory: what may be used.
     """
-    sides = _sides(plan[-1].content), _sides(plan[-1].style)
-    peak = memory_of(*sides, recipe=recipe, way=name)
-    if program is not None:
-        peak = memory_with(program, *sides, way=name)
-    return Way(
+    sides = _sides(levels[-1].content), _sides(levels[-1].style)
+    peak = memory_of(*sides, recipe=recipe, mode=name)
+    if step_bytes is not None:
+        peak = memory_with(step_bytes, *sides, mode=name)
+    return ModeEstimate(
         name=name,
         peak_bytes=peak,
-        is_compiled=program is not None,
-        fits=fits(*sides, recipe=recipe, way=name, room=room, started=True),
+        is_compiled=step_bytes is not None,
+        fits=fits(*sides, recipe=recipe, mode=name, memory=memory, started=True),
         seconds_a_step=None if per_pixel is None else per_pixel * math.prod(sides[0]),
-        seconds=_seconds([per_pixel] * len(plan), plan),
-        largest_size=largest_size(*sides, recipe=recipe, way=name, room=room, started=True),
+        seconds=_seconds([per_pixel] * len(levels), levels),
+        largest_size=largest_size(*sides, recipe=recipe, mode=name, memory=memory, started=True),
     )
 
 
@@ -275,24 +276,24 @@ def explained(found: Trial) -> list[str]:
     there = f"{gigabytes(found.room_bytes, up=False)} ({found.limit})"
     lines = [
         f"{found.size}, {found.steps} steps; memory that can be used: {there}",
-        "way      peak memory         s/step   all steps  largest --size that fits",
+        "mode     peak memory         s/step   all steps  largest --size that fits",
         *map(_row, found.ways),
         f"{found.chosen} would be taken; start and compiling take their time besides",
         f"timed: steps of {found.timed_size}; other sizes by their pixels",
     ]
-    if found.seconds not in [way.seconds for way in found.ways]:
-        lines.append(f"smaller sizes in another way: {_duration(found.seconds)} in all")
+    if found.seconds not in [mode.seconds for mode in found.ways]:
+        lines.append(f"smaller sizes in another mode: {_duration(found.seconds)} in all")
     if found.is_unenlarged:
         lines.append(f"the photo has no more pixels than {found.size}: --size HxW enlarges it")
     return lines
 
 
-def _row(way: Way) -> str:
-    source = "compiler" if way.is_compiled else "formula"
-    memory = f"{gigabytes(way.peak_bytes)} ({source})"
-    step = "?" if way.seconds_a_step is None else f"{way.seconds_a_step:.2f}"
-    last = f"{way.largest_size}" + ("" if way.fits else " (so this does not fit)")
-    return f"{way.name:8} {memory:19} {step:>6} {_duration(way.seconds):>11}  {last}"
+def _row(mode: ModeEstimate) -> str:
+    source = "compiler" if mode.is_compiled else "formula"
+    memory = f"{gigabytes(mode.peak_bytes)} ({source})"
+    step = "?" if mode.seconds_a_step is None else f"{mode.seconds_a_step:.2f}"
+    last = f"{mode.largest_size}" + ("" if mode.fits else " (so this does not fit)")
+    return f"{mode.name:8} {memory:19} {step:>6} {_duration(mode.seconds):>11}  {last}"
 
 
 def _duration(seconds: float | None) -> str:

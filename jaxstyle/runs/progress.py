@@ -8,7 +8,7 @@ from typing import IO, Never
 
 from tqdm import tqdm
 
-from jaxstyle.machine.devices import same
+from jaxstyle.machine.devices import from_first
 from jaxstyle.optimization.stepping import Chunk
 from jaxstyle.painting.level import Level
 from jaxstyle.painting.sweep_rounds import Tick
@@ -17,22 +17,22 @@ HEADER = "step,size,content,style,tv,total,learning_rate,seconds\r\n"
 SECONDS_BETWEEN_LINES = 10.0
 
 MOST_SHOWN = 4
-"""Of the settings that are being painted."""
+"""Of the variants that are being painted."""
 
 
 class Clock:
     """Seconds since the first step began, and until the last one ends."""
 
-    def __init__(self, plan: Sequence[Level], *, seconds: float = 0.0) -> None:
+    def __init__(self, levels: Sequence[Level], *, seconds: float = 0.0) -> None:
         """Takes the sizes of the run, and how long its steps took before it was interrupted."""
-        self._plan = plan
+        self._levels = levels
         self._began: float | None = None
         self._per_pixel = 0.0
         self.seconds = seconds
 
     def tick(self, chunk: Chunk) -> None:
         """Takes note of a chunk that has just ended."""
-        now = same(time.perf_counter())
+        now = from_first(time.perf_counter())
         count = len(chunk.learning_rate)
         if self._began is None and count:
             self._began = now - chunk.seconds - self.seconds
@@ -45,7 +45,7 @@ class Clock:
     def left(self, done: int) -> float:
         """Returns the seconds that the steps after the first `done` will take, by their sizes."""
         pixels = 0
-        for level in self._plan:
+        for level in self._levels:
             height, width = level.content.shape[:2]
             steps = level.first_step + level.steps - max(done, level.first_step)
             pixels += max(steps, 0) * height * width
@@ -116,7 +116,7 @@ class Display:
             self._bar.close()
 
 
-class Watch:
+class Reporter:
     """All that looks on: the display and the log, whichever were asked for.
 
     Nothing that goes wrong here stops the run. The log's file is begun with the first step, so that
@@ -144,7 +144,7 @@ class Watch:
         self._say = say
         self.log_failed = False
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> "Reporter":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -229,7 +229,7 @@ class SweepDisplay:
     def __init__(
         self, names: Sequence[str], steps: Sequence[int], work: int, stream: IO[str] | None
     ) -> None:
-        """Takes the names and steps of all settings, and the pixel-steps that this process does."""
+        """Takes the names and steps of all variants, and the pixel-steps that this process does."""
         self._names, self._steps, self._work, self._stream = names, steps, work, stream
         self._done, self._worked, self._seconds = 0, 0, 0.0
         self._last_line = time.monotonic()

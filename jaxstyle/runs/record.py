@@ -17,7 +17,7 @@ from jaxstyle.errors import InputError
 from jaxstyle.images import picture_file
 from jaxstyle.settings.presets import change, preset
 from jaxstyle.settings.recipe import Hyperparams, Recipe, field_names
-from jaxstyle.settings.text import shown
+from jaxstyle.settings.text import as_text
 
 KEYWORD = "jaxstyle"
 """Of the PNG text that holds the record."""
@@ -92,7 +92,7 @@ def changes(then: Record, now: Record) -> list[str]:
 
 
 def _said(value: Any) -> str:
-    return shown(tuple(value)) if isinstance(value, list) else shown(value)
+    return as_text(tuple(value)) if isinstance(value, list) else as_text(value)
 
 
 def to_text(record: Record) -> dict[str, str]:

@@ -28,7 +28,7 @@ SECONDS_BETWEEN = 60.0
 SUFFIX = ".checkpoint"
 """Behind the name of an output, that of its checkpoint."""
 
-LONGEST_NAME = 220
+LONGEST_OUTPUT_NAME = 220
 """In bytes, of an output that its checkpoints are named after: file systems allow 255."""
 
 MOST_RUNS = 10_000
@@ -62,7 +62,7 @@ class CheckpointFlags:
         """Returns where the checkpoints of a run with this output are."""
         if self.path is not None:
             return self.path
-        return output.parent / f"{files.short(output.name, LONGEST_NAME)}{SUFFIX}"
+        return output.parent / f"{files.short(output.name, LONGEST_OUTPUT_NAME)}{SUFFIX}"
 
 
 @dataclass(frozen=True, kw_only=True)

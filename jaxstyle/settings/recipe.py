@@ -25,7 +25,7 @@ INITS = ("content", "style", "noise")
 
 SCHEDULES = ("step", "cosine", "hold-cosine")
 TV_STEPS = ("gradient", "proximal")
-STYLE_LOSSES = ("gram", "covariance", "wasserstein", "mean-std", "gram+mean-std")
+STYLE_LOSS_NAMES = ("gram", "covariance", "wasserstein", "mean-std", "gram+mean-std")
 BALANCES = ("book", "relative")
 BETA2S = ("constant", "increasing")
 MOST_AVERAGE = 0.9999
@@ -158,7 +158,7 @@ class Recipe:
             " about the mean, and the mean; wasserstein, the distance between the normal"
             " distributions that have both; mean-std, each channel's mean and deviation;"
             " gram+mean-std",
-            choices=STYLE_LOSSES,
+            choices=STYLE_LOSS_NAMES,
         ),
     )
     balance: str = field(

@@ -11,11 +11,11 @@ from jaxstyle.errors import InputError, did_you_mean
 from jaxstyle.settings.recipe import Size
 
 
-def shown(value: Any) -> str:
+def as_text(value: Any) -> str:
     """Returns a setting's value as it would be written on the command line."""
     if isinstance(value, tuple):
         separator = "x" if all(isinstance(each, int) for each in value) else ","
-        return separator.join(map(shown, value))
+        return separator.join(map(as_text, value))
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)

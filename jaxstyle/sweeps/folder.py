@@ -27,7 +27,7 @@ JUDGED = ("style_distance", "content_distance")
 Entry = dict[str, Any]
 """What a run's record says."""
 
-KEYS = (
+ENTRY_KEYS = (
     *("name", "number", "labels", "on_axes", "fingerprint", "picture_sha256"),
     *("failure", "failed_step", "seconds", "device", "curves", "run"),
 )
@@ -82,7 +82,7 @@ def read_entry(folder: Path, name: str) -> Entry | None:
         entry = json.loads(record_path(folder, name).read_text("utf-8"))
         picture = picture_path(folder, name)
         whole = entry["picture_sha256"] == files.sha256(picture)
-        known = all(key in entry for key in KEYS)
+        known = all(key in entry for key in ENTRY_KEYS)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return entry if whole and known and entry.get("name") == name else None

@@ -15,11 +15,11 @@ from jaxstyle.errors import InputError, did_you_mean
 from jaxstyle.runs.request import MOST_RUNS, Request, SweepFlags, check_is_file
 from jaxstyle.settings.presets import preset
 from jaxstyle.settings.recipe import INITS, Hyperparams, Recipe
-from jaxstyle.settings.text import converter, layer_settings, read_seed, shown
+from jaxstyle.settings.text import as_text, converter, layer_settings, read_seed
 
 RANGE = re.compile(r"(log|lin):([^:]+):([^:]+):([^:]+)")
 
-SETTINGS = {
+SETTING_FIELDS = {
     each.name: each
     for kind in (Recipe, Hyperparams)
     for each in dataclasses.fields(kind)
@@ -34,7 +34,7 @@ OTHERS: dict[str, Callable[[str], Any]] = {
 }
 """What else can be swept: flags that are no settings, and what reads them."""
 
-LONGEST_NAME = 120
+LONGEST_RUN_NAME = 120
 """In characters, of a run's name; longer ones are cut and end with a hash."""
 
 
@@ -58,7 +58,7 @@ def plain_name(text: str, where: str) -> str:
       InputError: nothing of this name can be swept.
     """
     name = text.strip().removeprefix("--").replace("-", "_")
-    names = [*SETTINGS, *OTHERS]
+    names = [*SETTING_FIELDS, *OTHERS]
     if name not in names:
         near = did_you_mean(name, names).replace("_", "-")
         raise InputError(f"{where}: {text!r} cannot be swept{near or ' (see --help)'}")
@@ -67,10 +67,10 @@ def plain_name(text: str, where: str) -> str:
 
 def read_value(name: str, text: str, arguments: Request, where: str) -> Value:
     """Reads one value and checks it by itself; errors begin with `where`."""
-    reader = converter(SETTINGS[name]) if name in SETTINGS else OTHERS[name]
+    reader = converter(SETTING_FIELDS[name]) if name in SETTING_FIELDS else OTHERS[name]
     try:
         value = reader(text.strip())
-        if name in SETTINGS:
+        if name in SETTING_FIELDS:
             changes = {**arguments.settings, **layer_settings(name, value)}
             preset(arguments.preset or "default", **changes)
         elif name == "preset":
@@ -87,14 +87,14 @@ def _label(name: str, text: str, value: Any) -> str:
         return ",".join(part.strip() for part in text.split(","))
     if name in ("content", "style"):
         return str(value.stem)
-    return shown(value)
+    return as_text(value)
 
 
 def changed(arguments: Request, values: Sequence[Value]) -> Request:
     """Returns the command line of one run of the sweep: with these values as if given as flags."""
     settings, others = dict(arguments.settings), {}
     for name, _, value in values:
-        if name in SETTINGS:
+        if name in SETTING_FIELDS:
             settings |= layer_settings(name, value)
         else:
             others[name] = value
@@ -121,8 +121,10 @@ def _range(name: str, text: str, kind: str, first: str, last: str, many: str, *,
         start, stop, count = float(first), float(last), int(many)
     except ValueError:
         raise InputError(f"{where}: a range is {kind}:FIRST:LAST:COUNT, three numbers") from None
-    whole = name in ("seed", "size") or (name in SETTINGS and SETTINGS[name].type is int)
-    if not whole and not (name in SETTINGS and SETTINGS[name].type is float):
+    whole = name in ("seed", "size") or (
+        name in SETTING_FIELDS and SETTING_FIELDS[name].type is int
+    )
+    if not whole and not (name in SETTING_FIELDS and SETTING_FIELDS[name].type is float):
         raise InputError(f"{where}: only numbers have ranges")
     if count < 1 or not (math.isfinite(start) and math.isfinite(stop)):
         raise InputError(f"{where}: the count must be 1 or more, and both ends finite")
@@ -269,7 +271,7 @@ def _check_count(count: int, *, yes: bool) -> None:
 def _check_given_once(arguments: Request, swept: set[str]) -> None:
     """Raises InputError for a flag that is also swept, or a picture that is not given at all."""
     for name in sorted(swept):
-        if name in SETTINGS:
+        if name in SETTING_FIELDS:
             given = name in arguments.settings
         else:
             given = getattr(arguments, name) not in (None, Path())
@@ -309,7 +311,7 @@ def _names(rows: Sequence[Sequence[Value]]) -> list[str]:
 def _name(row: Sequence[Value]) -> str:
     parts = [f"{_flag(each.name)}={each.label.replace(',', '+')}" for each in row]
     name = re.sub(r"[^\w.+=,-]", "-", ",".join(parts))
-    return name if len(name.encode()) <= LONGEST_NAME else f"{name[:60]}-{_hash(row)}"
+    return name if len(name.encode()) <= LONGEST_RUN_NAME else f"{name[:60]}-{_hash(row)}"
 
 
 def _hash(row: Sequence[Value]) -> str:

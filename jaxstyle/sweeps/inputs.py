@@ -17,8 +17,9 @@ from jaxstyle.runs.request import Request, SweepFlags, check_inputs, inputs_of
 from jaxstyle.settings.recipe import INITS
 from jaxstyle.sweeps.folder import SUMMARIES, check_folder, picture_path, read_entry, record_path
 from jaxstyle.sweeps.grid import Run, expand, place_of
+from jaxstyle.weights.activations import LayerArrays
 from jaxstyle.weights.pretrained import WeightFile, find_weights
-from jaxstyle.weights.weight_file import Arrays, read_weights
+from jaxstyle.weights.weight_file import read_weights
 
 
 class Planned(NamedTuple):
@@ -37,7 +38,7 @@ class Sweep(NamedTuple):
     force: bool
     runs: list[Planned]
     """All of the grid, not only this process's share."""
-    judge: Arrays | None
+    judge: LayerArrays | None
     """The parameters of the judge's network, if the results shall be judged."""
 
 
@@ -109,7 +110,7 @@ def _check_sizes(runs: Sequence[Run], settings: Sequence[Settings], pictures: An
             raise InputError(f"{place_of(run.number, len(runs), run.labels)}: {error}") from None
 
 
-def _check_layers(runs: Sequence[Run], settings: Sequence[Settings], params: Arrays) -> None:
+def _check_layers(runs: Sequence[Run], settings: Sequence[Settings], params: LayerArrays) -> None:
     for run, each in zip(runs, settings, strict=True):
         try:
             for layers in (each.recipe.content_layers, each.recipe.style_layers):
@@ -123,7 +124,7 @@ def _plan(
     settings: Sequence[Settings],
     pictures: Any,
     weight_file: WeightFile,
-    params: Arrays,
+    params: LayerArrays,
 ) -> list[Planned]:
     facts_of = functools.cache(record.file_facts)
     weights = {"name": weight_file.name, "sha256": files.sha256(weight_file.path)}
@@ -147,7 +148,7 @@ def _plan(
     return found
 
 
-def _read_judge(planned: Sequence[Planned], say: Say) -> Arrays:
+def _read_judge(planned: Sequence[Planned], say: Say) -> LayerArrays:
     inputs = [each.inputs for each in planned]
     pictures = {
         "content": list({id(each.content): each.content for each in inputs}.values()),

@@ -13,20 +13,20 @@ from jaxstyle.images import picture_file
 from jaxstyle.images.canvas import as_picture, fitted_size, resize
 from jaxstyle.judging.verdict import Judge, judge_of
 from jaxstyle.machine.devices import (
-    agree,
+    any_process,
     call_in_this_thread,
     choose_device,
     cpu_is_divided,
     devices_for,
     is_first,
     join,
-    keep_programs,
+    keep_executables,
     of_the_system,
 )
 from jaxstyle.machine.process import Interruption, unbreakable
-from jaxstyle.painting.level import levels
-from jaxstyle.painting.sweep_rounds import paint_settings
-from jaxstyle.painting.variants import Result, Setting
+from jaxstyle.painting.level import levels as make_levels
+from jaxstyle.painting.sweep_rounds import paint_variants
+from jaxstyle.painting.variants import Result, Variant
 from jaxstyle.runs import record
 from jaxstyle.runs.outputs import make_record
 from jaxstyle.runs.progress import SweepDisplay
@@ -77,12 +77,12 @@ def run_sweep(job: SweepJob) -> None:
     if not job.devices.several and (job.devices.most == 1 or not cpu_is_divided()):
         call_in_this_thread()
     device = choose_device(job.device, say=job.say)
-    keep_programs()
+    keep_executables()
     devices = devices_for(device.platform, job.devices.most)
     make_folder(sweep.folder)
     mine = share(sweep.runs, sweep.flags.shard)
     done = [not sweep.force and is_done(sweep, each) for each in mine]
-    todo = [each for each, skip in zip(mine, agree(done), strict=True) if not skip]
+    todo = [each for each, skip in zip(mine, any_process(done), strict=True) if not skip]
     _save_samples(sweep)
     if job.stream is not None:
         job.say(_first_line(devices, mine, todo))
@@ -133,14 +133,14 @@ def _judge_those_there(job: SweepJob, mine: Sequence[Planned], todo: Sequence[Pl
 
 
 def _paint(job: SweepJob, todo: Sequence[Planned], devices: Sequence[jax.Device]) -> None:
-    settings = [_setting(each) for each in todo]
+    variants = [_variant(each) for each in todo]
     names = [each.run.name for each in todo]
-    steps = [each.recipe.steps for each in settings]
-    work = sum(_pixel_steps(settings)) // jax.process_count()
+    steps = [each.recipe.steps for each in variants]
+    work = sum(_pixel_steps(variants)) // jax.process_count()
     display = SweepDisplay(names, steps, work, job.stream)
     params = todo[0].inputs.params
     try:
-        for tick in paint_settings(params, settings, devices=devices):
+        for tick in paint_variants(params, variants, devices=devices):
             for result in tick.finished:
                 _save(job, todo[result.number], result)
             display.see(tick)
@@ -150,23 +150,23 @@ def _paint(job: SweepJob, todo: Sequence[Planned], devices: Sequence[jax.Device]
         display.close()
 
 
-def _setting(planned: Planned) -> Setting:
+def _variant(planned: Planned) -> Variant:
     inputs = planned.inputs
     chosen = inputs.settings
-    return Setting(
+    return Variant(
         inputs.content, inputs.style, chosen.recipe, chosen.hyper, inputs.init, chosen.seed
     )
 
 
-def _pixel_steps(settings: Sequence[Setting]) -> list[int]:
-    """Returns for each setting its steps, each times the pixels of its canvas."""
+def _pixel_steps(variants: Sequence[Variant]) -> list[int]:
+    """Returns for each variant its steps, each times the pixels of its canvas."""
     known: dict[Any, int] = {}
-    for each in settings:
+    for each in variants:
         what = id(each.content), id(each.style), each.recipe
         if what not in known:
-            plan = levels(each.content, each.style, recipe=each.recipe)
-            known[what] = sum(level.steps * math.prod(level.content.shape[:2]) for level in plan)
-    return [known[id(each.content), id(each.style), each.recipe] for each in settings]
+            levels = make_levels(each.content, each.style, recipe=each.recipe)
+            known[what] = sum(level.steps * math.prod(level.content.shape[:2]) for level in levels)
+    return [known[id(each.content), id(each.style), each.recipe] for each in variants]
 
 
 def _save(job: SweepJob, planned: Planned, result: Result) -> None:

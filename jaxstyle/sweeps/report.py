@@ -18,7 +18,7 @@ from jaxstyle import files
 from jaxstyle.errors import InputError
 from jaxstyle.machine.process import unbreakable
 from jaxstyle.settings.recipe import Hyperparams, Recipe, field_names
-from jaxstyle.settings.text import shown
+from jaxstyle.settings.text import as_text
 from jaxstyle.sweeps.folder import (
     JUDGED,
     TERMS,
@@ -38,13 +38,13 @@ LEFT, BOTTOM, TOP = 56, 30, 10
 MOST_POINTS = 60_000
 """In all curves together; a page of many runs draws each with fewer."""
 
-MOST_SAMPLES = 4
+MOST_PAGE_SAMPLES = 4
 """Of contents, and of styles, at the page's head."""
 
-SETTINGS = ("preset", "init", "seed", *field_names(Recipe), *field_names(Hyperparams))
+SETTING_COLUMNS = ("preset", "init", "seed", *field_names(Recipe), *field_names(Hyperparams))
 COLUMNS = (
     *("number", "file", "status", "content", "style", "weights"),
-    *SETTINGS,
+    *SETTING_COLUMNS,
     *(f"{term}_loss" for term in TERMS),
 )
 ENDING = ("painted_size", "steps_done", "seconds", "device")
@@ -163,7 +163,7 @@ def _samples(folder: Path, entries: Sequence[Entry]) -> str:
     """Returns the contents and styles as figures; the first few, if there are many."""
     figures = []
     for kind in ("content", "style"):
-        found = list(samples_of(folder, entries, kind).items())[:MOST_SAMPLES]
+        found = list(samples_of(folder, entries, kind).items())[:MOST_PAGE_SAMPLES]
         figures += [_sample(f"{kind}: {name}", path, folder) for name, path in found]
     return "\n".join(figures)
 
@@ -239,7 +239,7 @@ def gather(folder: Path, names: Iterable[str] | None = None) -> list[Entry]:
     return entries
 
 
-def summarise(folder: Path, entries: Sequence[Entry]) -> None:
+def summarize(folder: Path, entries: Sequence[Entry]) -> None:
     """Writes the summaries of these runs, `SUMMARIES`, into their folder."""
     made = {
         "sweep.csv": table(entries),
@@ -251,17 +251,17 @@ def summarise(folder: Path, entries: Sequence[Entry]) -> None:
             files.write_whole(folder / name, data, overwrite=True)
 
 
-def gather_and_summarise(folder: Path, names: Sequence[str] | None = None) -> list[Entry]:
+def gather_and_summarize(folder: Path, names: Sequence[str] | None = None) -> list[Entry]:
     """Writes the summaries of what is in a sweep's folder and returns its records, see `gather`.
 
     Another process that has just finished a run may have written newer summaries meanwhile, which
     these have replaced: so until nothing is new, they are made again.
     """
     entries = gather(folder, names)
-    summarise(folder, entries)
+    summarize(folder, entries)
     while (now := gather(folder, names)) != entries:
         entries = now
-        summarise(folder, entries)
+        summarize(folder, entries)
     return entries
 
 
@@ -291,7 +291,7 @@ def table(entries: Sequence[Entry]) -> bytes:
 
 def _row(entry: Entry) -> dict[str, Any]:
     run = entry["run"]
-    settings = {name: _text(run["settings"].get(name)) for name in SETTINGS}
+    settings = {name: _text(run["settings"].get(name)) for name in SETTING_COLUMNS}
     losses = {f"{term}_loss": run["losses"][term] for term in TERMS}
     return {
         "number": entry["number"],
@@ -310,4 +310,4 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 def _text(value: Any) -> str:
     """Returns a setting as it would be typed; JSON has lists for tuples."""
-    return shown(tuple(value) if isinstance(value, list) else value)
+    return as_text(tuple(value) if isinstance(value, list) else value)

@@ -26,17 +26,17 @@ from jaxstyle.sweeps.sheet_layout import (
     font,
     line_height,
     wrapped,
-    write,
+    write_lines,
 )
 
 KINDS = ("content", "style")
-SAMPLE_HEIGHT, MOST_SAMPLES = 130, 4
+SAMPLE_HEIGHT, MOST_CORNER_SAMPLES = 130, 4
 """Of the content and style pictures in the corner; and how many of each, if a table has many."""
 
 MARGIN = 28
 """Around the sheet and between its blocks, in pixels."""
 
-WIDEST, LARGEST_CELL, SMALLEST_CELL, MOST_PIXELS = 2200, 300, 72, 60_000_000
+WIDEST, LARGEST_CELL, SMALLEST_CELL, MOST_SHEET_PIXELS = 2200, 300, 72, 60_000_000
 """The width a sheet aims at; the long side of its pictures; how much they are in all, about."""
 
 ICON_WIDTH, ICON_HEIGHT = 120, 80
@@ -53,12 +53,12 @@ def corner(folder: Path, entries: Sequence[Entry], width: int) -> Image.Image:
     pictures = {}
     for kind in KINDS:
         if all(kind != name for name, _ in entries[0]["labels"]):
-            for name, path in list(samples_of(folder, entries, kind).items())[:MOST_SAMPLES]:
+            for name, path in list(samples_of(folder, entries, kind).items())[:MOST_CORNER_SAMPLES]:
                 pictures[f"{kind}: {name}"] = fitted(path, None, SAMPLE_HEIGHT)
     left = sum(each.width + GAP for each in pictures.values())
     left += GAP if left else 0
     room = max(width - left, 380)
-    text = [(wrapped(line, size, room), size, colour) for line, size, colour in _title(entries)]
+    text = [(wrapped(line, size, room), size, color) for line, size, color in _title(entries)]
     text_height = sum(len(lines) * line_height(size) + 4 for lines, size, _ in text)
     height = max(SAMPLE_HEIGHT + line_height(SMALL) + 6 if pictures else 0, text_height)
     header = Image.new("RGB", (max(width, left + room), height), PAPER)
@@ -67,16 +67,16 @@ def corner(folder: Path, entries: Sequence[Entry], width: int) -> Image.Image:
     for caption, picture in pictures.items():
         header.paste(picture, (x, 0))
         said = wrapped(caption, SMALL, picture.width, most=1)
-        write(draw, said, (x, SAMPLE_HEIGHT + 6), size=SMALL, colour=PALE)
+        write_lines(draw, said, (x, SAMPLE_HEIGHT + 6), size=SMALL, color=PALE)
         x += picture.width + GAP
-    for lines, size, colour in text:
-        write(draw, lines, (left, y), size=size, colour=colour)
+    for lines, size, color in text:
+        write_lines(draw, lines, (left, y), size=size, color=color)
         y += len(lines) * line_height(size) + 4
     return header
 
 
 def _title(entries: Sequence[Entry]) -> list[tuple[str, int, str]]:
-    """Returns lines with their size and colour."""
+    """Returns lines with their size and color."""
     axes = axes_of(entries)
     varies = " by ".join(f"{axis.name} ({len(axis.values)})" for axis in axes or [])
     settings = [each["run"]["settings"] for each in entries]
@@ -154,7 +154,9 @@ def _look(blocks: Sequence[Block], entries: Sequence[Entry]) -> _Look:
     row_label = max(min(ROW_LABEL, round(font(LABEL).getlength(label))) for label in rows)
     if blocks[0].down in KINDS:
         row_label = max(row_label, ICON_WIDTH)
-    side = min((WIDEST - row_label) // columns - GAP, LARGEST_CELL, (MOST_PIXELS / count) ** 0.5)
+    side = min(
+        (WIDEST - row_label) // columns - GAP, LARGEST_CELL, (MOST_SHEET_PIXELS / count) ** 0.5
+    )
     scale = max(side, SMALLEST_CELL) / max(height, width)
     cell = max(round(width * scale), 1), max(round(height * scale), 1)
     captions = [cell.caption for block in blocks for row in block.cells for cell in row]
@@ -186,10 +188,10 @@ def _block(block: Block, look: _Look, folder: Path, icons: Icons) -> Image.Image
     wide = max(width, round(font(LABEL).getlength(block.title)))
     picture = Image.new("RGB", (wide, top + len(block.rows) * row_height - GAP), PAPER)
     draw = ImageDraw.Draw(picture)
-    write(draw, [block.title], (0, 0), size=LABEL, colour=INK)
-    write(draw, [block.across], (look.row_label, title), size=SMALL, colour=PALE)
+    write_lines(draw, [block.title], (0, 0), size=LABEL, color=INK)
+    write_lines(draw, [block.across], (look.row_label, title), size=SMALL, color=PALE)
     down = wrapped(block.down, SMALL, max(look.row_label - GAP, 1), most=2)
-    write(draw, down, (0, top - GAP - len(down) * line_height(SMALL)), size=SMALL, colour=PALE)
+    write_lines(draw, down, (0, top - GAP - len(down) * line_height(SMALL)), size=SMALL, color=PALE)
     for j, label in enumerate(block.columns):
         place = (look.row_label + j * (look.width + GAP), title + axis)
         _label(picture, label, icons.get((block.across, label)), place, look.width)
@@ -211,7 +213,7 @@ def _label(
         sheet.paste(icon, (x, y))
         y += icon.height + GAP // 2
     lines = wrapped(text, LABEL, width, most=6)
-    write(ImageDraw.Draw(sheet), lines, (x, y), size=LABEL, colour=INK)
+    write_lines(ImageDraw.Draw(sheet), lines, (x, y), size=LABEL, color=INK)
 
 
 def _put(
@@ -226,12 +228,12 @@ def _put(
     x, y = place
     lines = wrapped(cell.caption, SMALL, look.width) if cell.caption else []
     below = y + look.height + 5
-    write(draw, lines, (x, below), size=SMALL, colour=INK)
+    write_lines(draw, lines, (x, below), size=SMALL, color=INK)
     below += len(lines) * line_height(SMALL)
     frame = (x, y, x + look.width - 1, y + look.height - 1)
     if cell.entry is None:
         draw.rectangle(frame, fill=FAINT)
-        write(draw, ["not there"], (x, below), size=SMALL, colour=PALE)
+        write_lines(draw, ["not there"], (x, below), size=SMALL, color=PALE)
         return
     picture = fitted(picture_path(folder, cell.entry["name"]), look.width, look.height)
     offset = (look.width - picture.width) // 2, (look.height - picture.height) // 2
@@ -241,4 +243,4 @@ def _put(
     if failed is not None:
         draw.rectangle(frame, outline=ALARM, width=5)
         text = f"NaN at step {failed}"
-    write(draw, [text], (x, below), size=SMALL, colour=PALE if failed is None else ALARM)
+    write_lines(draw, [text], (x, below), size=SMALL, color=PALE if failed is None else ALARM)

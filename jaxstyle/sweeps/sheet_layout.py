@@ -1,4 +1,4 @@
-"""What lies where on the contact sheet of a sweep, and its colours, sizes and text."""
+"""What lies where on the contact sheet of a sweep, and its colors, sizes and text."""
 
 import functools
 import itertools
@@ -149,19 +149,19 @@ def line_height(size: int) -> int:
     return round(size * 1.3)
 
 
-def write(
+def write_lines(
     draw: ImageDraw.ImageDraw,
     lines: Sequence[str],
     place: tuple[int, int],
     *,
     size: int,
-    colour: str,
+    color: str,
 ) -> None:
     """Writes lines below each other; `place` is their top left."""
     left, top = place
     for i, line in enumerate(lines):
         position = (left, top + i * line_height(size))
-        draw.text(position, line, fill=colour, font=font(size), anchor="la")
+        draw.text(position, line, fill=color, font=font(size), anchor="la")
 
 
 def fitted(path: Path, width: int | None, height: int) -> Image.Image:

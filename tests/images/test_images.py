@@ -14,7 +14,7 @@ from PIL import Image, ImageCms
 
 from jaxstyle.errors import InputError
 from jaxstyle.images import picture_file
-from jaxstyle.images.canvas import Picture, as_picture, denormalise, fitted_size, normalise, resize
+from jaxstyle.images.canvas import Picture, as_picture, denormalize, fitted_size, normalize, resize
 from jaxstyle.runs import request
 from jaxstyle.settings.recipe import MOST_PIXELS
 
@@ -47,9 +47,9 @@ def fixed(*values: float) -> bytes:
     return b"".join(struct.pack(">i", round(value * 65536)) for value in values)
 
 
-def icc_profile(kind: bytes, colours: bytes, pcs: bytes, tags: dict[bytes, bytes]) -> bytes:
+def icc_profile(kind: bytes, colors: bytes, pcs: bytes, tags: dict[bytes, bytes]) -> bytes:
     """Returns an ICC profile, version 2.1 (ICC.1:2001-04, section 6)."""
-    header = b"none" + struct.pack(">I", 0x02100000) + kind + colours + pcs + bytes(12) + b"acsp"
+    header = b"none" + struct.pack(">I", 0x02100000) + kind + colors + pcs + bytes(12) + b"acsp"
     header += bytes(28) + fixed(0.9642, 1, 0.8249) + bytes(48)
     tags = {b"wtpt": b"XYZ \0\0\0\0" + fixed(0.9642, 1, 0.8249), **tags}
     table, data = struct.pack(">I", len(tags)), b""
@@ -131,11 +131,11 @@ def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path: Path, mode: str, order
 def test_sixteen_bit_png_from_its_bytes(tmp_path: Path) -> None:
     """Grey and RGB, written here byte by byte, as Pillow writes no 16-bit RGB."""
 
-    def png(colour_type: int, samples: NDArray[np.uint16]) -> bytes:
+    def png(color_type: int, samples: NDArray[np.uint16]) -> bytes:
         rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
         chunks = {
             b"IHDR": struct.pack(
-                ">IIBBBBB", samples.shape[1], len(samples), 16, colour_type, 0, 0, 0
+                ">IIBBBBB", samples.shape[1], len(samples), 16, color_type, 0, 0, 0
             ),
             b"IDAT": zlib.compress(rows),
             b"IEND": b"",
@@ -147,11 +147,11 @@ def test_sixteen_bit_png_from_its_bytes(tmp_path: Path) -> None:
 
     values = np.array([[0, 32896], [51400, 65535]], np.uint16)  # 257 times 0, 128, 200, 255
     (tmp_path / "grey.png").write_bytes(png(0, values))
-    colours = np.stack([values, values[::-1], values[:, ::-1]], axis=-1)
-    (tmp_path / "rgb.png").write_bytes(png(2, colours))
+    colors = np.stack([values, values[::-1], values[:, ::-1]], axis=-1)
+    (tmp_path / "rgb.png").write_bytes(png(2, colors))
     grey = np.array([[0, 128], [200, 255]])
     assert np.array_equal(picture_file.load_picture(tmp_path / "grey.png")[..., 0], grey)
-    assert np.array_equal(picture_file.load_picture(tmp_path / "rgb.png"), colours // 257)
+    assert np.array_equal(picture_file.load_picture(tmp_path / "rgb.png"), colors // 257)
 
 
 @pytest.mark.parametrize("top", [1.0, 255.0, 65535.0, 1e6])
@@ -185,10 +185,10 @@ def test_palette_with_and_without_transparency(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("mode", "colour"), [("L", 51), ("RGB", (51, 60, 70))])
-def test_a_transparent_colour_becomes_white(tmp_path: Path, mode: str, colour: object) -> None:
-    image = Image.new(mode, (2, 1), colour)
+def test_a_transparent_color_becomes_white(tmp_path: Path, mode: str, color: object) -> None:
+    image = Image.new(mode, (2, 1), color)
     image.putpixel((1, 0), 9 if mode == "L" else (9, 9, 9))
-    loaded = saved(tmp_path / "a.png", image, transparency=colour)
+    loaded = saved(tmp_path / "a.png", image, transparency=color)
     assert loaded[0].tolist() == [[255, 255, 255], [9, 9, 9]]
 
 
@@ -247,7 +247,7 @@ def test_a_profile_that_cannot_be_used_is_ignored(tmp_path: Path, profile: bytes
 
 @pytest.mark.parametrize("suffix", [".gif", ".tif", ".png", ".webp"])
 def test_the_first_of_several_frames_is_read(tmp_path: Path, suffix: str) -> None:
-    frames = [Image.new("RGB", (7, 5), colour) for colour in ("red", "lime", "blue")]
+    frames = [Image.new("RGB", (7, 5), color) for color in ("red", "lime", "blue")]
     options = {"lossless": True} if suffix == ".webp" else {}
     loaded = saved(
         tmp_path / f"a{suffix}", frames[0], save_all=True, append_images=frames[1:], **options
@@ -267,8 +267,8 @@ CUT_OFF = pytest.mark.skipif(
         ("LAB", (0, 128, 128), 0),
     ],
 )
-def test_other_colour_spaces(tmp_path: Path, mode: str, colour: object, wanted: int) -> None:
-    loaded = saved(tmp_path / "a.tif", Image.new(mode, (2, 2), colour))
+def test_other_color_spaces(tmp_path: Path, mode: str, color: object, wanted: int) -> None:
+    loaded = saved(tmp_path / "a.tif", Image.new(mode, (2, 2), color))
     assert loaded.shape == (2, 2, 3)
     assert np.abs(loaded.astype(int) - wanted).max() <= 1
 
@@ -414,23 +414,23 @@ def all_levels() -> Picture:
     return np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
 
 
-def test_normalise_is_the_formula() -> None:
+def test_normalize_is_the_formula() -> None:
     levels = all_levels()
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     wanted = (levels / 255 - mean) / std
-    canvas = normalise(levels)
+    canvas = normalize(levels)
     assert canvas.dtype == np.float32
     # of the terms of the difference, up to 1 / 0.224: where they cancel, more is not to be had
     assert np.abs(canvas - wanted).max() <= np.spacing(np.float32(4))
 
 
-def test_denormalise_gives_every_level_back() -> None:
-    back = denormalise(normalise(all_levels()))
+def test_denormalize_gives_every_level_back() -> None:
+    back = denormalize(normalize(all_levels()))
     assert back.dtype == np.float32
     assert np.array_equal(np.rint(back * 255), all_levels())
     assert np.abs(back * 255 - all_levels()).max() < 1e-4
-    assert denormalise(np.full((1, 1, 3), 99)).tolist() == [[[1, 1, 1]]]
-    assert denormalise(np.full((1, 1, 3), -99)).tolist() == [[[0, 0, 0]]]
+    assert denormalize(np.full((1, 1, 3), 99)).tolist() == [[[1, 1, 1]]]
+    assert denormalize(np.full((1, 1, 3), -99)).tolist() == [[[0, 0, 0]]]
 
 
 # writing
@@ -444,7 +444,7 @@ def test_encode_rounds_half_to_even() -> None:
 
 
 def test_the_float32_picture_of_every_level_is_saved_as_that_level() -> None:
-    picture = denormalise(normalise(all_levels()))
+    picture = denormalize(normalize(all_levels()))
     image = Image.open(io.BytesIO(picture_file.encode(picture, ".png", {})))
     assert np.array_equal(np.asarray(image), all_levels())
 

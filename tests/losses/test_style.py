@@ -11,7 +11,7 @@ from conftest import relative_rms
 
 from jaxstyle.losses.roots import root_trace
 from jaxstyle.losses.statistics import moments
-from jaxstyle.losses.style import STYLE_LOSSES, gram, style_distance, style_loss
+from jaxstyle.losses.style import STYLE_LOSSES, gram, layer_style_distance, style_loss
 
 BALANCES = ("book", "relative")
 
@@ -91,7 +91,7 @@ def distance(
 ) -> jax.Array:
     """Returns the distance of two feature maps."""
     target = STYLE_LOSSES[name].target_of(moments(style))
-    return style_distance(moments(canvas), target, style_loss=name, balance=balance)
+    return layer_style_distance(moments(canvas), target, style_loss=name, balance=balance)
 
 
 value_and_gradient = jax.jit(jax.value_and_grad(distance), static_argnames=("name",))
@@ -122,7 +122,7 @@ def test_losses_equal_numpy_in_float64(make, name: str) -> None:
 def test_the_book_keeps_its_bits() -> None:
     canvas, style = (moments(jnp.asarray(some_features(s), jnp.float32)) for s in (0, 1))
     target = STYLE_LOSSES["gram"].target_of(style)
-    found = style_distance(canvas, target, style_loss="gram", balance="book")
+    found = layer_style_distance(canvas, target, style_loss="gram", balance="book")
     assert float(found) == float(style_loss(gram(canvas), gram(style)))
 
 

@@ -96,7 +96,7 @@ def test_nobody_waits_for_a_thread_that_works_ahead() -> None:
         "import time\n"
         "from jaxstyle.cli import main\n"
         "from jaxstyle.painting import painter\n"
-        "painter.begun(lambda: time.sleep(300))\n"
+        "painter.in_background(lambda: time.sleep(300))\n"
         "print('done')\n"
         "main.main = lambda: 7\n"
         "main.command()"

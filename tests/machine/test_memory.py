@@ -11,7 +11,7 @@ from conftest import EXAMPLES
 
 from jaxstyle.errors import InputError
 from jaxstyle.machine import memory
-from jaxstyle.machine.memory import Room
+from jaxstyle.machine.memory import Memory
 from jaxstyle.machine.process import LEAN_FLAG, compile_leanly, compiles_leanly
 from jaxstyle.optimization import strips
 from jaxstyle.settings.presets import preset
@@ -25,10 +25,10 @@ def test_a_cgroup_says_what_is_left(tmp_path: Path) -> None:
     (tmp_path / "memory.max").write_text("2000000000\n")
     (tmp_path / "memory.current").write_text("700000000\n")
     (tmp_path / "memory.stat").write_text("anon 500000000\ninactive_file 200000000\n")
-    (found,) = memory.cgroup_room(tmp_path)
-    assert found == Room(1_500_000_000, "the limit 2.0 GB of its cgroup")
+    (found,) = memory.cgroup_memory(tmp_path)
+    assert found == Memory(1_500_000_000, "the limit 2.0 GB of its cgroup")
     (tmp_path / "memory.max").write_text("max\n")
-    assert list(memory.cgroup_room(tmp_path)) == []
+    assert list(memory.cgroup_memory(tmp_path)) == []
 
 
 def test_memory_is_by_the_pixel_and_column(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,19 +38,19 @@ def test_memory_is_by_the_pixel_and_column(monkeypatch: pytest.MonkeyPatch) -> N
     256 channels at 1/4 and 512 at 1/8.
     """
     monkeypatch.setenv("XLA_FLAGS", "")
-    for way in memory.WAYS:
+    for mode in memory.MEMORY_MODES:
         one, two = (
-            memory.memory_of((height, 1000), SQUARE[1], recipe=RECIPE, way=way)
+            memory.memory_of((height, 1000), SQUARE[1], recipe=RECIPE, mode=mode)
             for height in (6144, 7168)
         )
         a_pixel = (
-            memory.COSTS[way, False].per_pixel
+            memory.COSTS[mode, False].per_pixel
             + 4 * 12
             + memory.DUALS
             + memory.PICTURES
             + 4 * 256 // 16
             + 4 * 512 // 64
-            + (memory.L2_POOLS if way == "plain" else 0)
+            + (memory.L2_POOLS if mode == "plain" else 0)
         )
         assert two - one == 1_024_000 * a_pixel
 
@@ -67,61 +67,63 @@ def test_more_and_larger_taps_need_more(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("XLA_FLAGS", "")
     layers = ("relu1_1", "relu1_2", "conv1_2", "relu2_1", "relu3_1", "relu4_1", "conv5_1")
     book, more = preset("book")[0], preset("book", style_layers=layers)[0]
-    for way, rows in (("plain", 1000), ("strips", 72)):
-        few, many = (
-            memory.program_memory(SQUARE[0], recipe=each, way=way) for each in (book, more)
-        )
+    for mode, rows in (("plain", 1000), ("strips", 72)):
+        few, many = (memory.step_memory(SQUARE[0], recipe=each, mode=mode) for each in (book, more))
         assert many - few == 2 * 256 * rows * 1000
 
 
-def test_needs_are_rounded_up_and_rooms_down() -> None:
+def test_needs_are_rounded_up_and_free_memory_down() -> None:
     assert memory.gigabytes(2_300_000_001) == "2.4 GB"
     assert memory.gigabytes(2_399_999_999, up=False) == "2.3 GB"
 
 
 def test_auto_is_plain_where_that_fits() -> None:
     needs = {
-        way: memory.memory_of(*SQUARE, recipe=RECIPE, way=way, started=True)
-        for way in ("plain", "strips")
+        mode: memory.memory_of(*SQUARE, recipe=RECIPE, mode=mode, started=True)
+        for mode in ("plain", "strips")
     }
-    assert memory.way_of(RECIPE, *SQUARE, Room(needs["plain"], "")) == "plain"
-    assert memory.way_of(RECIPE, *SQUARE, Room(needs["plain"] - 1, "")) == "strips"
-    for way in ("plain", "strips"):
-        recipe, _ = preset(memory=way)
-        assert memory.way_of(recipe, *SQUARE, Room(0, "")) == way
+    assert memory.memory_mode_of(RECIPE, *SQUARE, Memory(needs["plain"], "")) == "plain"
+    assert memory.memory_mode_of(RECIPE, *SQUARE, Memory(needs["plain"] - 1, "")) == "strips"
+    for mode in ("plain", "strips"):
+        recipe, _ = preset(memory=mode)
+        assert memory.memory_mode_of(recipe, *SQUARE, Memory(0, "")) == mode
 
 
 def test_of_address_space_nothing_is_given_back() -> None:
     """So the compiler's and the steps' add up, and what is never used counts too."""
     small = (16, 16), (16, 16)
-    how = {"recipe": RECIPE, "way": "plain"}
-    used, asked = (memory.need_of(*small, **how, room=Room(0, "", kind)) for kind in (False, True))
+    how = {"recipe": RECIPE, "mode": "plain"}
+    used, asked = (
+        memory.bytes_needed(*small, **how, memory=Memory(0, "", kind)) for kind in (False, True)
+    )
     assert asked > used + memory.ADDRESSES
-    steps = memory.program_memory(small[0], **how)
-    started = memory.need_of(*small, **how, room=Room(0, "", True), started=True)
+    steps = memory.step_memory(small[0], **how)
+    started = memory.bytes_needed(*small, **how, memory=Memory(0, "", True), started=True)
     assert memory.COMPILING + steps < started < asked
 
 
-@pytest.mark.parametrize("way", ["plain", "strips"])
-def test_the_largest_size_fits_and_the_next_does_not(way: str) -> None:
-    recipe, _ = preset(memory=way)
+@pytest.mark.parametrize("mode", ["plain", "strips"])
+def test_the_largest_size_fits_and_the_next_does_not(mode: str) -> None:
+    recipe, _ = preset(memory=mode)
     sides = (800, 1000), (700, 900)
-    size = memory.largest_size(*sides, recipe=recipe, way=way, room=Room(4 * 10**9, ""))
+    size = memory.largest_size(*sides, recipe=recipe, mode=mode, memory=Memory(4 * 10**9, ""))
 
     def check(long_side: int) -> None:
         canvas = round(0.8 * long_side), long_side
         style = round(7 / 9 * long_side), long_side
-        memory.check_fits(canvas, style, recipe=recipe, room=Room(4 * 10**9, "a test"))
+        memory.check_fits(canvas, style, recipe=recipe, memory=Memory(4 * 10**9, "a test"))
 
     check(size)
     with pytest.raises(InputError, match=r"can be used \(a test\): choose --size"):
         check(size + 1)
 
 
-def test_a_way_that_does_not_fit_names_the_one_that_does() -> None:
+def test_a_memory_mode_that_does_not_fit_names_the_one_that_does() -> None:
     recipe, _ = preset(memory="plain")
     with pytest.raises(InputError, match=r"or --memory strips, which needs \d"):
-        memory.check_fits((2000, 2000), (2000, 2000), recipe=recipe, room=Room(4 * 10**9, "a test"))
+        memory.check_fits(
+            (2000, 2000), (2000, 2000), recipe=recipe, memory=Memory(4 * 10**9, "a test")
+        )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs RLIMIT_AS and /proc")

@@ -27,15 +27,15 @@ from jaxstyle.runs import plan
 from jaxstyle.runs.inputs import Settings
 from jaxstyle.settings.presets import preset
 import numpy as np
-name, architecture, conv, way, height, width = sys.argv[1:]
+name, architecture, conv, mode, height, width = sys.argv[1:]
 size = int(height), int(width)
 recipe, hyper = preset(name, conv=conv)
 kernels = prepare(slim_params(architecture, widths=FULL_WIDTHS), conv=conv, size=size)
 picture = np.broadcast_to(np.uint8(0), (*size, 3))
 level = Level(picture, picture, 0, 1)
-program, _ = plan.compile_level(way, level, kernels, Settings(recipe, hyper, *[None] * 5))
-said = plan.memory_beside_kernels(program, kernels)
-print(json.dumps([said, memory.program_memory(size, recipe=recipe, way=way)]))
+executable, _ = plan.compile_level(mode, level, kernels, Settings(recipe, hyper, *[None] * 5))
+said = plan.memory_beside_kernels(executable, kernels)
+print(json.dumps([said, memory.step_memory(size, recipe=recipe, mode=mode)]))
 """
 
 RUN = """
@@ -47,8 +47,8 @@ from jaxstyle.settings.presets import preset
 from pathlib import Path
 beside, flags = int(sys.argv[1]), sys.argv[2:]
 process.compile_leanly()
-sides, how = (64, 64), {"recipe": preset()[0], "way": "plain"}
-asked = memory.need_of(sides, sides, **how, room=memory.Room(0, "", True))
+sides, how = (64, 64), {"recipe": preset()[0], "mode": "plain"}
+asked = memory.bytes_needed(sides, sides, **how, memory=memory.Memory(0, "", True))
 def limited():
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + asked + beside

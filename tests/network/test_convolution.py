@@ -7,7 +7,7 @@ import pytest
 from conftest import relative_rms
 from numpy_network import numpy_convolve
 
-from jaxstyle.network.convolution import Kernel, convolve, prepare
+from jaxstyle.network.convolution import Kernel, apply_kernel, prepare
 
 
 def example(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -22,14 +22,14 @@ def test_by_hand() -> None:
     kernel[1, 0] = 1
     layer = prepare({"conv": {"kernel": kernel, "bias": np.array([10.0], np.float32)}})["conv"]
     row = jnp.array([1.0, 2.0, 3.0]).reshape(1, 1, 3, 1)
-    assert convolve(row, layer).ravel().tolist() == [10, 11, 12]
+    assert apply_kernel(row, layer).ravel().tolist() == [10, 11, 12]
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 3), (7, 5), (16, 33)])
 def test_equals_numpy(height: int, width: int) -> None:
     image, kernel, bias = example(height, width)
     layer = prepare({"conv": {"kernel": kernel, "bias": bias}})["conv"]
-    result = convolve(image[None], layer)[0]
+    result = apply_kernel(image[None], layer)[0]
     assert relative_rms(result, numpy_convolve(image, kernel, bias)) < 1e-6
 
 
@@ -39,7 +39,7 @@ def test_gradient_is_the_adjoint(height: int, width: int) -> None:
     image, kernel, bias = example(height, width)
     layer = prepare({"conv": {"kernel": kernel, "bias": bias}})["conv"]
     cotangent = np.random.default_rng(1).normal(size=(height, width, 5)).astype(np.float32)
-    _, pull = jax.vjp(lambda x: convolve(x, layer), image[None])
+    _, pull = jax.vjp(lambda x: apply_kernel(x, layer), image[None])
     gradient = pull(jnp.asarray(cotangent[None]))[0][0]
     expected = np.zeros_like(image, np.float64)
     for index in np.ndindex(image.shape):
@@ -52,7 +52,7 @@ def test_gradient_is_the_adjoint(height: int, width: int) -> None:
 def test_kernels_are_frozen() -> None:
     image, kernel, bias = example(4, 4)
     layer = prepare({"conv": {"kernel": kernel, "bias": bias}})["conv"]
-    gradient = jax.grad(lambda k: convolve(image[None], k).sum())(layer)
+    gradient = jax.grad(lambda k: apply_kernel(image[None], k).sum())(layer)
     assert isinstance(gradient, Kernel)
     assert all(not np.any(each) for each in gradient)
 
@@ -61,7 +61,9 @@ def test_without_gradients_the_result_is_the_same_and_a_gradient_is_refused() ->
     image, kernel, bias = example(4, 4)
     params = {"conv": {"kernel": kernel, "bias": bias}}
     full, forward = (prepare(params, gradients=each)["conv"] for each in (True, False))
-    np.testing.assert_array_equal(convolve(image[None], forward), convolve(image[None], full))
+    np.testing.assert_array_equal(
+        apply_kernel(image[None], forward), apply_kernel(image[None], full)
+    )
     assert len(jax.tree.leaves(forward)) == len(jax.tree.leaves(full)) - 1
     with pytest.raises(ValueError, match="without gradients"):
-        jax.grad(lambda x: convolve(x, forward).sum())(image[None])
+        jax.grad(lambda x: apply_kernel(x, forward).sum())(image[None])

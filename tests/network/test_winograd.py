@@ -8,9 +8,9 @@ from conftest import relative_rms
 from numpy_network import numpy_convolve
 
 from jaxstyle.network import winograd
-from jaxstyle.network.convolution import Direct, Kernel, Winograd, convolve, prepare
+from jaxstyle.network.convolution import Direct, Kernel, Winograd, apply_kernel, prepare
 from jaxstyle.network.layers import required_conv_names
-from jaxstyle.network.vgg import features, needed
+from jaxstyle.network.vgg import features, params_up_to
 
 TILES = [4, 6]
 
@@ -26,7 +26,7 @@ def example(height: int, width: int, channels: int, outputs: int):
 @jax.jit
 def there_and_back(image, layer: Kernel, cotangent):
     """Returns the convolution of an image (H, W, in), and its gradient's way back."""
-    result, pull = jax.vjp(lambda x: convolve(x, layer), image[None])
+    result, pull = jax.vjp(lambda x: apply_kernel(x, layer), image[None])
     return result[0], pull(cotangent[None].astype(result.dtype))[0][0]
 
 
@@ -108,7 +108,7 @@ def test_several_layers(params) -> None:
 
     found = []
     for conv, kind in (("direct", Direct), ("winograd", Winograd)):
-        kernels = prepare(needed(params, ("relu2_1",)), conv=conv)
+        kernels = prepare(params_up_to(params, ("relu2_1",)), conv=conv)
         assert {type(each) for each in kernels.values()} == {kind}
         found.append(run(image, kernels))
     for plain, ours, bound in zip(*found, (5e-6, 5e-6, 1e-5), strict=True):
@@ -116,9 +116,9 @@ def test_several_layers(params) -> None:
 
 
 def test_vmap_is_a_loop(params) -> None:
-    layer = prepare(needed(params, ("conv1_2",)), conv="winograd")["conv1_2"]
+    layer = prepare(params_up_to(params, ("conv1_2",)), conv="winograd")["conv1_2"]
     images = np.random.default_rng(4).normal(size=(2, 20, 24, 4)).astype(np.float32)
-    run = jax.jit(lambda x: convolve(x[None], layer)[0])
+    run = jax.jit(lambda x: apply_kernel(x[None], layer)[0])
     for one, image in zip(jax.vmap(run)(images), images, strict=True):
         assert relative_rms(one, run(image)) < 1e-6
 

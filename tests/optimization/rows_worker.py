@@ -103,7 +103,7 @@ def differences(size, architecture, devices: int, changes) -> dict:
 def painted(params, size, devices: int, **changes):
     """Returns the picture and every loss of a run, in float32."""
     recipe, hyper = preset(steps=6, size=size, conv="direct", **changes)
-    pictures = [jaxstyle.denormalise(canvas_of(name, size)) for name in ("coffee", "strokes")]
+    pictures = [jaxstyle.denormalize(canvas_of(name, size)) for name in ("coffee", "strokes")]
     rows, shapes = [], set()
 
     def see(chunk) -> None:
@@ -141,7 +141,7 @@ def exact_steps(devices: int) -> float:
     for count in (1, devices):
         problem = problem_of(params, size, count, steps=6, **SHALLOW)
         *_, last = stepping.steps(
-            problem, optimizer.begin(canvas_of("strokes", size).astype(float))
+            problem, optimizer.initial_state(canvas_of("strokes", size).astype(float))
         )
         found.append(np.array(last.state.canvas))
     assert {each.dtype for each in found} == {np.dtype(np.float64)}
@@ -151,7 +151,9 @@ def exact_steps(devices: int) -> float:
 def goes_on(devices: int) -> bool:
     """Whether a run that goes on from the host's copy of a state ends with the same bits."""
     problem = problem_of(slim_params("vgg19"), (75, 50), devices, steps=4, **SHALLOW)
-    chunks = stepping.steps(problem, optimizer.begin(canvas_of("strokes", (75, 50))), pause_every=2)
+    chunks = stepping.steps(
+        problem, optimizer.initial_state(canvas_of("strokes", (75, 50))), pause_every=2
+    )
     for chunk in chunks:
         if int(chunk.state.step) == 2:
             kept = jax.tree.map(lambda leaf: jnp.asarray(np.array(leaf)), chunk.state)
@@ -185,7 +187,9 @@ def compiled(devices: int) -> dict:
     hyper = jax.tree.map(np.float32, preset("default")[1])
     data = {"kernels": kernels, "targets": targets, "hyper": hyper}
     problem = Problem(**on_devices(data), program=program, steps=1)
-    begun = jax.eval_shape(lambda c: optimizer.ready(optimizer.begin(c), program), canvas)
+    begun = jax.eval_shape(
+        lambda c: optimizer.with_duals_and_average(optimizer.initial_state(c), program), canvas
+    )
     lowered = stepping._run_steps.lower(on_devices(begun), 1, problem).compile()
     return {
         "collectives": sorted(set(re.findall(COLLECTIVE, lowered.as_text()))),

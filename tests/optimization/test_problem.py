@@ -10,7 +10,7 @@ from conftest import QUICK, SHALLOW, relative_rms, slim_params
 from numpy_network import numpy_features
 
 from jaxstyle.errors import InputError
-from jaxstyle.images.canvas import normalise, resize
+from jaxstyle.images.canvas import normalize, resize
 from jaxstyle.network.convolution import prepare
 from jaxstyle.optimization.optimizer import learning_rate
 from jaxstyle.optimization.problem import Problem, Program, canvas_losses, make_problem, resolve
@@ -21,7 +21,7 @@ from jaxstyle.settings.recipe import Hyperparams
 def problem_of(params, content, style, name: str = "book", **changes) -> Problem:
     """Returns the problem of a preset, at the pictures' own sizes."""
     recipe, hyper = preset(name, **changes)
-    canvases = [normalise(picture) for picture in (content, style)]
+    canvases = [normalize(picture) for picture in (content, style)]
     return make_problem(prepare(params), *canvases, recipe=recipe, hyper=hyper)
 
 
@@ -40,7 +40,7 @@ def evaluated(kernels, content, style, canvas, hyper, *, recipe):
 
 def numpy_losses(params, content, style, canvas, *, content_layer, style_layers, pool=np.max):
     """The book's weighted content, style and total variation, in float64."""
-    maps = [numpy_features(params, normalise(picture), pool) for picture in (content, style)]
+    maps = [numpy_features(params, normalize(picture), pool) for picture in (content, style)]
     painted = numpy_features(params, canvas, pool)
 
     def gram(feature_map):
@@ -65,7 +65,7 @@ def numpy_losses(params, content, style, canvas, *, content_layer, style_layers,
 )
 def test_losses_equal_numpy(params, content, style, name, content_layer, style_layers) -> None:
     problem = problem_of(params, content, style, name)
-    canvas = normalise(content[::-1])
+    canvas = normalize(content[::-1])
     expected = numpy_losses(
         params, content, style, canvas, content_layer=content_layer, style_layers=style_layers
     )
@@ -76,7 +76,7 @@ def test_losses_equal_numpy(params, content, style, name, content_layer, style_l
 
 def test_layer_weights_multiply(params, content, style) -> None:
     """Style is linear in its layers' weights: alone with weight 2, twice alone with weight 1."""
-    canvas = normalise(content[::-1])
+    canvas = normalize(content[::-1])
     losses = jax.jit(canvas_losses)
     changes = SHALLOW | {"style_layers": ("relu2_1",)}
     one = losses(canvas, problem_of(params, content, style, **changes))
@@ -89,7 +89,7 @@ def test_layer_weights_multiply(params, content, style) -> None:
 def test_gradient_points_downhill_under_jit_and_vmap(params, content, style) -> None:
     problem = problem_of(params, content, style, **SHALLOW)
     total = jax.jit(lambda canvas: canvas_losses(canvas, problem).total)
-    canvases = jnp.stack([normalise(each) for each in (content[::-1], content[:, ::-1])])
+    canvases = jnp.stack([normalize(each) for each in (content[::-1], content[:, ::-1])])
     gradients = jax.jit(jax.vmap(jax.grad(total)))(canvases)
     for canvas, gradient in zip(canvases, gradients, strict=True):
         assert relative_rms(gradient, jax.jit(jax.grad(total))(canvas)) < 1e-5
@@ -108,11 +108,11 @@ def test_relative_losses_equal_numpy(params, content, style) -> None:
     changes |= {"style_layers": ("relu1_1", "relu2_2"), "style_layer_weights": (1.0, 2.0)}
     changes |= {"balance": "relative", "content_weight": 2.0, "style_weight": 5.0}
     problem = problem_of(params, content, style, tv_weight=0.0, **changes)
-    canvas = normalise(resize(style, content.shape[:2], resampling="lanczos"))
+    canvas = normalize(resize(style, content.shape[:2], resampling="lanczos"))
     found = canvas_losses(canvas, problem)
     photo, painting, painted = (
         numpy_features(params, each, np.max)
-        for each in (normalise(content), normalise(style), canvas)
+        for each in (normalize(content), normalize(style), canvas)
     )
 
     def second_moment(feature_map):
@@ -140,8 +140,8 @@ def test_relative_losses_do_not_depend_on_the_scale_of_the_network(params, conte
         }
         for name, layer in params.items()
     }
-    canvas = normalise(resize(style, content.shape[:2], resampling="lanczos"))
-    pictures = normalise(content), normalise(style)
+    canvas = normalize(resize(style, content.shape[:2], resampling="lanczos"))
+    pictures = normalize(content), normalize(style)
     for style_loss in ("gram", "covariance", "wasserstein", "mean-std", "gram+mean-std"):
         recipe, hyper = preset("book", balance="relative", style_loss=style_loss, **SHALLOW)
         losses = [
@@ -153,10 +153,10 @@ def test_relative_losses_do_not_depend_on_the_scale_of_the_network(params, conte
 
 @pytest.mark.parametrize("colour", [0, 128, 255])
 @pytest.mark.parametrize("style_loss", ["covariance", "wasserstein", "mean-std", "gram+mean-std"])
-def test_a_flat_photo_and_a_flat_style_have_finite_gradients(params, colour, style_loss) -> None:
+def test_a_flat_photo_and_a_flat_style_have_finite_gradients(params, color, style_loss) -> None:
     recipe, hyper = preset("book", balance="relative", style_loss=style_loss)
-    flat = normalise(np.full((40, 36, 3), colour, np.uint8))
-    other = normalise(np.full((40, 36, 3), 255 - colour, np.uint8))
+    flat = normalize(np.full((40, 36, 3), color, np.uint8))
+    other = normalize(np.full((40, 36, 3), 255 - color, np.uint8))
     for style in (flat, other):
         kernels = prepare(params, conv="direct")
         losses, gradient = evaluated(kernels, flat, style, flat, hyper, recipe=recipe)
@@ -235,7 +235,7 @@ def test_content_power_multiplies_by_the_energies_ratio(content, brightness, fac
     kernel = np.zeros((3, 3, 3, 4), np.float32)
     kernel[1, 1, 0] = 1
     params = {"conv1_1": {"kernel": kernel, "bias": np.zeros(4, np.float32)}}
-    painting = np.abs(normalise(content))
+    painting = np.abs(normalize(content))
     changes = {"content_layers": ("relu1_1",), "style_layers": ("relu1_1",), "balance": "relative"}
     values = []
     for power in (0.0, 2.0):

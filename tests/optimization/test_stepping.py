@@ -10,11 +10,17 @@ import test_problem
 from conftest import SHALLOW, relative_rms
 
 from jaxstyle.errors import DivergedError
-from jaxstyle.images.canvas import normalise
+from jaxstyle.images.canvas import normalize
 from jaxstyle.losses.variation import no_duals, proximal_step
 from jaxstyle.network.convolution import Direct
 from jaxstyle.optimization import stepping
-from jaxstyle.optimization.optimizer import adam, begin, enlarged, learning_rate, shown
+from jaxstyle.optimization.optimizer import (
+    adam,
+    initial_state,
+    learning_rate,
+    next_level_state,
+    shown,
+)
 from jaxstyle.optimization.problem import canvas_losses
 from jaxstyle.optimization.stepping import losses_of, steps
 
@@ -26,7 +32,7 @@ def problem_of(*given, **changes):
 def run(problem, canvas, **settings):
     """Returns the losses of every step, as rows, and the last chunk."""
     rows = []
-    for chunk in steps(problem, begin(canvas), **settings):
+    for chunk in steps(problem, initial_state(canvas), **settings):
         rows += list(np.stack(chunk.losses, axis=1))
     return np.array(rows), chunk
 
@@ -45,7 +51,7 @@ def test_adam_equals_float64_to_rounding(beta2, bound) -> None:
     """
     random = np.random.default_rng(0)
     start = jnp.zeros((5, 4, 3))
-    state = begin(start).optimizer
+    state = initial_state(start).optimizer
     mean, square = np.zeros(start.shape), np.zeros(start.shape)
     for step in range(1, 30):
         gradient = random.normal(size=start.shape).astype(np.float32)
@@ -71,9 +77,9 @@ def test_steps_apply_adam_and_the_schedule(problem, content) -> None:
         return terms.content + terms.style if proximal else terms.total
 
     gradient_of = jax.jit(jax.grad(objective))
-    canvas = normalise(content)
-    state, duals = begin(canvas).optimizer, no_duals(canvas)
-    for chunk in steps(problem, begin(canvas), pause_every=1):
+    canvas = normalize(content)
+    state, duals = initial_state(canvas).optimizer, no_duals(canvas)
+    for chunk in steps(problem, initial_state(canvas), pause_every=1):
         if not len(chunk.learning_rate):
             continue
         mean, root, state = adam(gradient_of(canvas), state)
@@ -89,11 +95,11 @@ def test_steps_apply_adam_and_the_schedule(problem, content) -> None:
 
 def test_clipped_steps_stay_between_black_and_white(params, content, style) -> None:
     """At a learning rate that leads far outside, which without clipping it does."""
-    low, high = normalise(np.array([[[0] * 3], [[255] * 3]], np.uint8))
+    low, high = normalize(np.array([[[0] * 3], [[255] * 3]], np.uint8))
     outside = []
     for clip in (False, True):
         problem = problem_of(params, content, style, steps=3, learning_rate=0.5, clip=clip)
-        _, chunk = run(problem, normalise(content))
+        _, chunk = run(problem, normalize(content))
         canvas = np.asarray(chunk.state.canvas)
         outside.append(float(np.mean((canvas < low - 1e-6) | (canvas > high + 1e-6))))
     assert outside[0] > 0.05
@@ -102,10 +108,11 @@ def test_clipped_steps_stay_between_black_and_white(params, content, style) -> N
 
 def test_a_size_enlarged_beyond_white_is_clipped() -> None:
     """A cubic overshoots at the edge of black and white; enough that it does without clipping."""
-    canvas = np.repeat(normalise(np.uint8([[[0] * 3, [255] * 3]])), 4, axis=1)
-    high = normalise(np.uint8([[[255] * 3]])).max()
+    canvas = np.repeat(normalize(np.uint8([[[0] * 3, [255] * 3]])), 4, axis=1)
+    high = normalize(np.uint8([[[255] * 3]])).max()
     free, clipped = (
-        np.asarray(enlarged(canvas, (2, 32, 3), step=0, clip=clip).canvas) for clip in (False, True)
+        np.asarray(next_level_state(canvas, (2, 32, 3), step=0, clip=clip).canvas)
+        for clip in (False, True)
     )
     assert free.max() > high + 0.01
     assert clipped.max() <= high + 1e-6
@@ -116,15 +123,15 @@ def test_an_average_is_shown_and_left_at_the_end(params, content, style, pause_e
     """Each canvas weighs 0.8 times as much as the next; in float64, of the steps' own canvases."""
     given = {"steps": 6, "learning_rate": 0.05}
     plain = problem_of(params, content, style, **given)
-    start = normalise(content)
+    start = normalize(content)
     canvases = [start.astype(np.float64)]
-    for chunk in steps(plain, begin(start), pause_every=1):
+    for chunk in steps(plain, initial_state(start), pause_every=1):
         if len(chunk.learning_rate):
             canvases.append(np.array(chunk.state.canvas, np.float64))
     weights = 0.8 ** np.arange(6, -1, -1)
     expected = np.tensordot(weights / weights.sum(), canvases, 1)
     problem = problem_of(params, content, style, average=0.8, **given)
-    for chunk in steps(problem, begin(start), pause_every=pause_every):
+    for chunk in steps(problem, initial_state(start), pause_every=pause_every):
         done = int(chunk.state.step)
         if done in (1, 3) and len(chunk.learning_rate):
             weights = 0.8 ** np.arange(done, -1, -1)
@@ -138,7 +145,7 @@ def test_an_average_is_shown_and_left_at_the_end(params, content, style, pause_e
 
 def test_a_larger_size_goes_on_from_the_canvas_with_a_new_adam() -> None:
     """A constant canvas stays constant when resized; the steps done are kept."""
-    larger = enlarged(jnp.full((67, 93, 3), -0.5), (99, 131, 3), step=3)
+    larger = next_level_state(jnp.full((67, 93, 3), -0.5), (99, 131, 3), step=3)
     np.testing.assert_allclose(larger.canvas, np.full((99, 131, 3), -0.5), rtol=1e-5)
     np.testing.assert_array_equal(larger.good, larger.canvas)
     assert larger.optimizer.nu.shape == (99, 131, 3)
@@ -148,7 +155,7 @@ def test_a_larger_size_goes_on_from_the_canvas_with_a_new_adam() -> None:
 
 def test_chunks_report_what_happened(problem, content) -> None:
     chunks = []
-    for chunk in steps(problem, begin(normalise(content))):
+    for chunk in steps(problem, initial_state(normalize(content))):
         chunks.append((chunk.first_step, len(chunk.learning_rate), int(chunk.state.step)))
     assert chunks[0] == (1, 0, 0)
     assert [first for first, _, _ in chunks[1:]] == [1 + done for _, _, done in chunks[:-1]]
@@ -157,7 +164,7 @@ def test_chunks_report_what_happened(problem, content) -> None:
 
 
 def test_losses_are_those_before_the_update(problem, content) -> None:
-    canvas = normalise(content)
+    canvas = normalize(content)
     rows, chunk = run(problem, canvas)
     np.testing.assert_allclose(rows[0], jax.jit(canvas_losses)(canvas, problem), rtol=1e-6)
     np.testing.assert_array_equal(chunk.closing, losses_of(chunk.state.canvas, problem))
@@ -165,7 +172,7 @@ def test_losses_are_those_before_the_update(problem, content) -> None:
 
 def test_no_second_state_lies_beside_the_first(problem, content, monkeypatch) -> None:
     """A state is four arrays of the canvas's shape, or six, to the end of the last step."""
-    canvas, original, seen = normalise(content), stepping._run_steps, []
+    canvas, original, seen = normalize(content), stepping._run_steps, []
 
     def counting(*given):
         seen.append(sum(each.shape == canvas.shape for each in jax.live_arrays()))
@@ -181,20 +188,20 @@ def test_no_second_state_lies_beside_the_first(problem, content, monkeypatch) ->
 
 @pytest.mark.parametrize("most", [1, 5, 64])
 def test_any_chunks_give_the_same_bits(problem, content, monkeypatch, most) -> None:
-    canvas = normalise(content)
-    monkeypatch.setattr(stepping, "_steps_a_call", lambda count, seconds: 12)
+    canvas = normalize(content)
+    monkeypatch.setattr(stepping, "steps_a_call", lambda count, seconds: 12)
     expected, chunk = run(problem, canvas)
     expected_canvas = np.asarray(chunk.state.canvas)
-    monkeypatch.setattr(stepping, "_steps_a_call", lambda count, seconds: most)
+    monkeypatch.setattr(stepping, "steps_a_call", lambda count, seconds: most)
     rows, chunk = run(problem, canvas)
     np.testing.assert_array_equal(rows, expected)
     np.testing.assert_array_equal(chunk.state.canvas, expected_canvas)
 
 
 def test_going_on_from_a_chunk_gives_the_same_bits(problem, content) -> None:
-    canvas = normalise(content)
+    canvas = normalize(content)
     expected, _ = run(problem, canvas)
-    first = steps(problem, begin(canvas), pause_every=4)
+    first = steps(problem, initial_state(canvas), pause_every=4)
     while int((chunk := next(first)).state.step) < 4:
         pass
     rows = [row for part in steps(problem, chunk.state) for row in np.stack(part.losses, axis=1)]
@@ -203,14 +210,15 @@ def test_going_on_from_a_chunk_gives_the_same_bits(problem, content) -> None:
 
 def test_pauses_at_multiples(problem, content) -> None:
     ends = [
-        int(chunk.state.step) for chunk in steps(problem, begin(normalise(content)), pause_every=5)
+        int(chunk.state.step)
+        for chunk in steps(problem, initial_state(normalize(content)), pause_every=5)
     ]
     assert {5, 10, 12} <= set(ends)
 
 
 def test_numbers_change_without_a_new_trace(params, content, style) -> None:
     """Weights, learning rate, decay, layer weights, another style, fewer steps: all data."""
-    canvas = normalise(content)
+    canvas = normalize(content)
     run(problem_of(params, content, style, steps=2), canvas)
     before = stepping._run_steps._cache_size()
     for changes in (
@@ -224,10 +232,10 @@ def test_numbers_change_without_a_new_trace(params, content, style) -> None:
 
 def test_a_huge_learning_rate_stops_and_keeps_the_last_good_canvas(params, content, style) -> None:
     problem = problem_of(params, content, style, steps=9, learning_rate=1e30)
-    canvas = normalise(content)
+    canvas = normalize(content)
     chunks = []
     with pytest.raises(DivergedError, match="at step 2") as caught:
-        chunks.extend(steps(problem, begin(canvas)))
+        chunks.extend(steps(problem, initial_state(canvas)))
     assert caught.value.step == 2
     last = chunks[-1]
     np.testing.assert_array_equal(last.state.good, canvas)
@@ -246,7 +254,7 @@ def test_the_term_that_failed_is_named(params, content, style, spoil, term) -> N
     problem = problem_of(params, content[::-1], style, steps=3)
     hyper = dataclasses.replace(problem.hyper, **spoil)
     with pytest.raises(DivergedError, match=f"the {term} loss became NaN or infinite at step 1"):
-        run(dataclasses.replace(problem, hyper=hyper), normalise(content))
+        run(dataclasses.replace(problem, hyper=hyper), normalize(content))
 
 
 def test_a_gradient_alone_that_fails_is_named(problem, content) -> None:
@@ -256,11 +264,13 @@ def test_a_gradient_alone_that_fails_is_named(problem, content) -> None:
         for name, each in problem.kernels.items()
     }
     with pytest.raises(DivergedError, match="the gradient became NaN or infinite at step 1"):
-        run(dataclasses.replace(problem, kernels=broken), normalise(content))
+        run(dataclasses.replace(problem, kernels=broken), normalize(content))
 
 
 def test_reported_learning_rate_is_the_schedule(problem, content) -> None:
     found = [
-        rate for chunk in steps(problem, begin(normalise(content))) for rate in chunk.learning_rate
+        rate
+        for chunk in steps(problem, initial_state(normalize(content)))
+        for rate in chunk.learning_rate
     ]
     np.testing.assert_allclose(found, [learning_rate(k, problem) for k in range(12)], rtol=1e-6)

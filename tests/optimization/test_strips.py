@@ -8,7 +8,7 @@ import pytest
 from conftest import EXAMPLES, QUICK, slim_params
 
 from jaxstyle.images import picture_file
-from jaxstyle.images.canvas import normalise, resize
+from jaxstyle.images.canvas import normalize, resize
 from jaxstyle.network.convolution import prepare
 from jaxstyle.optimization import strips
 from jaxstyle.optimization.problem import canvas_losses, make_problem
@@ -24,7 +24,7 @@ FIRST = {"content_layers": ("relu1_1",), "style_layers": ("conv1_2",)}
 def canvas_of(name: str, size: tuple[int, int]) -> np.ndarray:
     picture = picture_file.load_picture(EXAMPLES / f"{name}.png")
     resized = resize(picture, size, resampling="bilinear")
-    return normalise(resized).astype(np.float64)
+    return normalize(resized).astype(np.float64)
 
 
 def losses_and_gradient(params, size, **changes):

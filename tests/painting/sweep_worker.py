@@ -29,10 +29,10 @@ WINOGRAD |= {"content_layers": ("relu1_1",), "style_layers": ("relu1_1",)}
 COLLECTIVE = r"(all-reduce|all-gather|all-to-all|reduce-scatter|collective-\w+)"
 
 
-def settings_of(count: int) -> dict:
+def variants_of(count: int) -> dict:
     """Returns lists for `sweep`: other numbers, steps, seeds and styles, all of one program.
 
-    Three settings are painted at two sizes, with Winograd's convolution, other numbers of them at
+    Three variants are painted at two sizes, with Winograd's convolution, other numbers of them at
     one with the plain one, to save time.
     """
     program = WINOGRAD if count == 3 else {"size": 48, "scales": (1.0,), "clip": False, **SHALLOW}
@@ -88,7 +88,7 @@ def same(result, other) -> bool:
 
 
 def equal_to_single_runs(count: int) -> bool:
-    given = settings_of(count)
+    given = variants_of(count)
     results = swept(given)
     good = [result.number for result in results] == list(range(count))
     for i, result in enumerate(results):
@@ -101,8 +101,8 @@ def equal_to_single_runs(count: int) -> bool:
 
 
 def nan_harms_no_other() -> list[int]:
-    """Returns which settings fail, of eight with two that must; [-1] if another one changed."""
-    given = settings_of(8)
+    """Returns which variants fail, of eight with two that must; [-1] if another one changed."""
+    given = variants_of(8)
     before = swept(given)
     for i in (2, 7):
         given["hypers"][i] = dataclasses.replace(given["hypers"][i], learning_rate=1e30)
@@ -114,7 +114,7 @@ def nan_harms_no_other() -> list[int]:
 def compiled() -> tuple[str, int, int]:
     """Returns the program's text, its temporary memory and that of a single run's, in bytes."""
     seen = []
-    original = sweep_rounds.run_steps
+    original = sweep_rounds.run_steps_on_each
 
     def spy(state, counts, problem, mesh):
         shapes = jax.tree.map(
@@ -124,11 +124,11 @@ def compiled() -> tuple[str, int, int]:
         seen.append((mesh, shapes))
         return original(state, counts, problem, mesh)
 
-    sweep_rounds.run_steps = spy
-    swept(settings_of(8))
-    sweep_rounds.run_steps = original
+    sweep_rounds.run_steps_on_each = spy
+    swept(variants_of(8))
+    sweep_rounds.run_steps_on_each = original
     mesh, shapes = seen[-1]
-    program = sweep_rounds.program(mesh).lower(*shapes).compile()
+    program = sweep_rounds.steps_on_each(mesh).lower(*shapes).compile()
     state, count, rest = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), (*shapes[:2], shapes[3])
     )
@@ -143,7 +143,9 @@ def main() -> None:
     found = {"devices": len(jax.devices())}
     for count in (1, 3, 8, 11):
         found[f"equal {count}"] = equal_to_single_runs(count)
-    meshes = {n: sweep_rounds.program(placement.sweep_mesh(jax.devices()[:n])) for n in (3, 8)}
+    meshes = {
+        n: sweep_rounds.steps_on_each(placement.sweep_mesh(jax.devices()[:n])) for n in (3, 8)
+    }
     found["programs"] = {n: each._cache_size() for n, each in meshes.items()}
     found["failures"] = nan_harms_no_other()
     text, *sizes = compiled()

@@ -9,11 +9,11 @@ import pytest
 from conftest import SHALLOW
 
 from jaxstyle.errors import DivergedError, InputError
-from jaxstyle.images.canvas import denormalise, normalise, resize
+from jaxstyle.images.canvas import denormalize, normalize, resize
 from jaxstyle.machine.process import THREADS_AHEAD
 from jaxstyle.painting import painter
 from jaxstyle.painting.level import Level, levels
-from jaxstyle.painting.painter import begun, first_canvas, paint, stylize
+from jaxstyle.painting.painter import first_canvas, in_background, paint, stylize
 from jaxstyle.settings.presets import preset
 
 SHALLOW_CONTENT = {"content_layers": SHALLOW["content_layers"]}
@@ -21,7 +21,7 @@ PHOTO = np.zeros((400, 600, 3), np.uint8)
 PAINTING = np.zeros((480, 360, 3), np.uint8)
 
 
-def plan(photo=PHOTO, painting=PAINTING, name="default", **changes):
+def told(photo=PHOTO, painting=PAINTING, name="default", **changes):
     """Returns (content HxW, style HxW, first step, steps) of every size."""
     recipe, _ = preset(name, **{"steps_power": 1.0} | changes)
     return [
@@ -31,11 +31,11 @@ def plan(photo=PHOTO, painting=PAINTING, name="default", **changes):
 
 
 def test_both_long_sides_become_the_size_and_steps_are_shared_by_it() -> None:
-    assert plan(size=300, scales=(0.5, 1.0), steps=11) == [
+    assert told(size=300, scales=(0.5, 1.0), steps=11) == [
         ((100, 150), (150, 113), 0, 4),
         ((200, 300), (300, 225), 4, 7),
     ]
-    starts_and_steps = [level[2:] for level in plan(size=400, scales=(0.25, 0.5, 1.0), steps=700)]
+    starts_and_steps = [level[2:] for level in told(size=400, scales=(0.25, 0.5, 1.0), steps=700)]
     assert starts_and_steps == [(0, 100), (100, 200), (300, 400)]
 
 
@@ -44,7 +44,7 @@ def test_both_long_sides_become_the_size_and_steps_are_shared_by_it() -> None:
     [(127, [127]), (128, [64, 128]), (448, [112, 224, 448]), ((100, 600), [75, 150, 300, 600])],
 )
 def test_auto_scales_halve_down_to_64_pixels_or_more(size, long_sides) -> None:
-    found = plan(size=size, scales="auto", steps=1000, style_layers=("relu1_1",), **SHALLOW_CONTENT)
+    found = told(size=size, scales="auto", steps=1000, style_layers=("relu1_1",), **SHALLOW_CONTENT)
     assert [max(content) for content, *_ in found] == long_sides
 
 
@@ -53,13 +53,13 @@ def test_auto_scales_halve_down_to_64_pixels_or_more(size, long_sides) -> None:
 )
 def test_steps_are_shared_by_a_power_of_the_scale(power, steps) -> None:
     """At -0.5: 300 times the root of 2, by that and 1, is 175.7."""
-    found = plan(size=300, scales=(0.5, 1.0), steps=300, steps_power=power)
+    found = told(size=300, scales=(0.5, 1.0), steps=300, steps_power=power)
     assert [each[3] for each in found] == steps
 
 
 def test_auto_scales_keep_the_relation_of_photo_and_painting() -> None:
     """A photo of 600 pixels is not enlarged to 900, the painting of 480 is, to the photo's 600."""
-    found = plan(size=900, scales="auto", steps=100)
+    found = told(size=900, scales="auto", steps=100)
     assert [each[:2] for each in found] == [
         ((50, 75), (75, 56)),
         ((100, 150), (150, 113)),
@@ -93,21 +93,21 @@ def test_content_weighs_more_at_coarse_sizes_alone() -> None:
 
 
 def test_nothing_is_enlarged_unless_both_sides_are_given() -> None:
-    assert plan(size=9999, scales=(1.0,), steps=2) == [((400, 600), (480, 360), 0, 2)]
-    assert plan(name="book", size=(500, 700), steps=2) == [((500, 700), (500, 700), 0, 2)]
+    assert told(size=9999, scales=(1.0,), steps=2) == [((400, 600), (480, 360), 0, 2)]
+    assert told(name="book", size=(500, 700), steps=2) == [((500, 700), (500, 700), 0, 2)]
 
 
 def test_sizes_too_small_for_the_layers_are_left_out() -> None:
     """conv5_1 needs 16 pixels; the photo's short side is 2/3 of the long one."""
-    assert plan(size=60, scales=(0.25, 0.5, 1.0), steps=4) == [
+    assert told(size=60, scales=(0.25, 0.5, 1.0), steps=4) == [
         ((20, 30), (30, 23), 0, 1),
         ((40, 60), (60, 45), 1, 3),
     ]
 
 
 def test_fewer_steps_than_sizes() -> None:
-    assert plan(size=300, scales=(0.5, 1.0), steps=1) == [((200, 300), (300, 225), 0, 1)]
-    three = plan(size=300, scales=(0.8, 0.9, 1.0), steps=2)
+    assert told(size=300, scales=(0.5, 1.0), steps=1) == [((200, 300), (300, 225), 0, 1)]
+    three = told(size=300, scales=(0.8, 0.9, 1.0), steps=2)
     assert [(level[0], level[3]) for level in three] == [((160, 240), 1), ((200, 300), 1)]
 
 
@@ -115,7 +115,7 @@ def test_fewer_steps_than_sizes() -> None:
 def test_too_small_is_said_with_the_picture_and_the_least_side(which) -> None:
     pictures = {"content": PHOTO, "style": PAINTING} | {which: PHOTO[:15]}
     with pytest.raises(InputError, match=f"the {which} picture.*need 16 pixels"):
-        plan(pictures["content"], pictures["style"])
+        told(pictures["content"], pictures["style"])
 
 
 def level(content, style) -> Level:
@@ -125,11 +125,11 @@ def level(content, style) -> Level:
 def test_first_canvases(content, style) -> None:
     start = level(content, style)
     make = lambda **given: first_canvas(start, **{"seed": 0, "resampling": "lanczos"} | given)  # noqa: E731
-    np.testing.assert_array_equal(make(init="content"), normalise(content))
+    np.testing.assert_array_equal(make(init="content"), normalize(content))
     resized = resize(style, content.shape[:2], resampling="lanczos")
-    np.testing.assert_array_equal(make(init="style"), normalise(resized))
-    np.testing.assert_array_equal(make(init=content[::-1]), normalise(content[::-1]))
-    noise = [denormalise(make(init="noise", seed=seed)) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(make(init="style"), normalize(resized))
+    np.testing.assert_array_equal(make(init=content[::-1]), normalize(content[::-1]))
+    noise = [denormalize(make(init="noise", seed=seed)) for seed in (0, 0, 1)]
     np.testing.assert_array_equal(noise[0], noise[1])
     assert np.abs(noise[0] - noise[2]).mean() > 0.2
     assert abs(noise[0].mean() - 0.5) < 0.02
@@ -178,8 +178,8 @@ def test_stylize_refuses_settings_made_by_hand(params, content, style) -> None:
 def test_each_size_goes_on_from_the_one_before(params, content, style) -> None:
     """With no steps to speak of at full size, the result is the coarse one, enlarged."""
     recipe, hyper = preset("default", size=64, scales=(0.5, 1.0), steps=8, clip=False, **SHALLOW)
-    plan = levels(content, style, recipe=recipe)
-    coarse, fine = plan[0], plan[1]._replace(steps=0)
+    all_levels = levels(content, style, recipe=recipe)
+    coarse, fine = all_levels[0], all_levels[1]._replace(steps=0)
     chunks = []
     for chunk in paint(params, [coarse, fine], recipe=recipe, hyper=hyper):
         chunks.append((chunk.state.canvas.shape, np.array(chunk.state.canvas)))
@@ -187,7 +187,7 @@ def test_each_size_goes_on_from_the_one_before(params, content, style) -> None:
     shape, large = chunks[-1]
     assert shape == (46, 64, 3)
     np.testing.assert_allclose(large, jax.image.resize(small, shape, "cubic"), atol=1e-5)
-    assert np.abs(small - normalise(coarse.content)).mean() > 0.1  # it had been painted
+    assert np.abs(small - normalize(coarse.content)).mean() > 0.1  # it had been painted
 
 
 def test_the_next_size_is_compiled_meanwhile_and_once(
@@ -195,14 +195,14 @@ def test_the_next_size_is_compiled_meanwhile_and_once(
 ) -> None:
     """Each size once, the second in a thread; the picture is the one without a thread."""
     recipe, hyper = preset("default", size=61, scales=(0.5, 1.0), steps=6, **SHALLOW)
-    plan = levels(content, style, recipe=recipe)
+    all_levels = levels(content, style, recipe=recipe)
     pictures, threads = [], []
     for times in (1, 100):
         monkeypatch.setattr(painter, "TIMES_THE_PIXELS", times)
         jax.clear_caches()
         caplog.clear()
         with caplog.at_level(logging.DEBUG, "jax._src.interpreters.pxla"):
-            *_, chunk = paint(params, plan, recipe=recipe, hyper=hyper)
+            *_, chunk = paint(params, all_levels, recipe=recipe, hyper=hyper)
         pictures.append(np.array(chunk.state.canvas))
         lines = [each for each in caplog.records if "Compiling jit(_run_steps)" in each.message]
         threads.append([str(each.threadName).startswith(THREADS_AHEAD) for each in lines])
@@ -215,7 +215,7 @@ def test_an_error_in_the_thread_reaches_the_caller() -> None:
         raise InputError("no such layer")
 
     with pytest.raises(InputError, match="no such layer"):
-        begun(fail)()
+        in_background(fail)()
 
 
 def test_stylize_takes_other_layers_without_numbers(params, content, style) -> None:

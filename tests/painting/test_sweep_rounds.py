@@ -54,7 +54,7 @@ def sweep(params, content, style, pairs, **given):
     return list(jaxstyle.sweep(params, content, style, recipe=recipes, hypers=hypers, **given))
 
 
-def test_settings_are_grouped_by_program(params, content, style) -> None:
+def test_variants_are_grouped_by_program(params, content, style) -> None:
     """Pooling and layers decide the program, numbers do not: two groups of two."""
     program = stepping._run_steps  # on one device
     before = program._cache_size()

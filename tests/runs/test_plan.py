@@ -33,7 +33,7 @@ def ask(tmp_path: Path, slim_file: Path, monkeypatch: pytest.MonkeyPatch, capfd)
 def timed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Compiles nothing, and has a step take 2 seconds, in strips 3.
 
-    The list holds the ways of which steps would have been done.
+    The list holds the memory modes of which steps would have been done.
     """
     asked: list[str] = []
 
@@ -48,7 +48,7 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-def test_both_ways_are_compiled_and_run_with_kernels_prepared_once(
+def test_both_memory_modes_are_compiled_and_run_with_kernels_prepared_once(
     ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepared = []
@@ -60,8 +60,8 @@ def test_both_ways_are_compiled_and_run_with_kernels_prepared_once(
     lines = out.splitlines()
     assert code == 0
     assert lines[0].startswith("32x48, 120 steps; memory that can be used: ")
-    for line, way in zip(lines[2:], memory.WAYS, strict=False):
-        assert line.startswith(way)
+    for line, mode in zip(lines[2:], memory.MEMORY_MODES, strict=False):
+        assert line.startswith(mode)
         assert "(compiler)" in line
     assert lines[4].startswith("plain would be taken")
     assert "compiling 32x48, strips" in err
@@ -77,24 +77,24 @@ def test_all_steps_of_all_sizes_are_reckoned_by_pixels(ask, timed: list[str]) ->
     assert (code, err) == (0, "")
     found = json.loads(out)
     assert found["seconds"] == pytest.approx(2 * (3 / 4 + 5))
-    for way, step in zip(found["ways"], (2.0, 3.0), strict=True):
-        assert way["seconds_a_step"] == pytest.approx(step)
-        assert way["seconds"] == pytest.approx(step * (3 / 4 + 5))
+    for mode, step in zip(found["ways"], (2.0, 3.0), strict=True):
+        assert mode["seconds_a_step"] == pytest.approx(step)
+        assert mode["seconds"] == pytest.approx(step * (3 / 4 + 5))
 
 
 def test_a_large_size_is_timed_small(ask, timed: list[str], monkeypatch) -> None:
-    """32x48 by steps of 16x24; the other way is not compiled at 32x48."""
+    """32x48 by steps of 16x24; the other mode is not compiled at 32x48."""
     monkeypatch.setattr(plan, "MOST_PIXELS_TIMED", 16 * 24)
     code, out, err = ask("--size", "48", "--memory", "strips", "--json")
     found = json.loads(out)
     assert (code, found["timed_size"], timed) == (0, "16x24", ["plain", "strips"])
-    assert [way["seconds_a_step"] for way in found["ways"]] == pytest.approx([8.0, 12.0])
-    assert [way["is_compiled"] for way in found["ways"]] == [False, True]
+    assert [mode["seconds_a_step"] for mode in found["ways"]] == pytest.approx([8.0, 12.0])
+    assert [mode["is_compiled"] for mode in found["ways"]] == [False, True]
     assert "32x48, plain" not in err
 
 
 def test_what_does_not_fit_is_not_run(ask, timed: list[str], monkeypatch) -> None:
-    monkeypatch.setattr(plan, "fits", lambda *_, way, **__: way == "strips")
+    monkeypatch.setattr(plan, "fits", lambda *_, mode, **__: mode == "strips")
     code, out, _ = ask("--size", "48", "--memory", "strips")
     assert (code, timed) == (0, ["strips"])
     (plain,) = [line for line in out.splitlines() if line.startswith("plain")]

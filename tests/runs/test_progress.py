@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxstyle.losses.terms import Losses
-from jaxstyle.optimization.optimizer import begin
+from jaxstyle.optimization.optimizer import initial_state
 from jaxstyle.optimization.stepping import Chunk
 from jaxstyle.painting.level import Level
 from jaxstyle.runs.progress import Clock, Display, progress_text
@@ -14,7 +14,7 @@ from jaxstyle.runs.progress import Clock, Display, progress_text
 
 def chunk_of(shape: tuple[int, int], *, done: int, count: int, seconds: float) -> Chunk:
     terms = Losses(*(np.full(count, value) for value in (1.5, 2.5, 3.5, 7.5)))
-    state = begin(np.zeros((*shape, 3), np.float32), step=done)
+    state = initial_state(np.zeros((*shape, 3), np.float32), step=done)
     return Chunk(state, None, done - count + 1, terms, np.full(count, 0.3), seconds, None)
 
 

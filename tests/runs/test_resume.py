@@ -12,7 +12,7 @@ from conftest import EXAMPLES, slim_params
 
 from jaxstyle.cli.main import main
 from jaxstyle.optimization import stepping
-from jaxstyle.runs import checkpoint, job, keeper, record
+from jaxstyle.runs import checkpoint, checkpointer, job, record
 from jaxstyle.weights import weight_file
 
 SMALL = ["--size", "48", "--steps", "9", "--checkpoint-every", "1e-9"]
@@ -292,10 +292,10 @@ def test_long_runs_keep_checkpoints_unasked(paint, killed, monkeypatch) -> None:
     _, _, err = killed(2, *FLAGS, number=signal.SIGINT)
     assert "--resume" not in err
     assert names() == ["out.png"]
-    monkeypatch.setattr(keeper, "SECONDS_BETWEEN", 1e-9)
+    monkeypatch.setattr(checkpointer, "SECONDS_BETWEEN", 1e-9)
     _, _, err = killed(2, *FLAGS, "--force", number=signal.SIGINT)
     assert "--resume goes on from out.png.checkpoint" in err
-    monkeypatch.setattr(keeper, "SECONDS_BETWEEN", 60)
+    monkeypatch.setattr(checkpointer, "SECONDS_BETWEEN", 60)
     _, _, err = killed(0, *FLAGS, "--resume", number=signal.SIGINT)  # one that is there is kept
     assert "--resume goes on from out.png.checkpoint" in err
 
@@ -312,7 +312,7 @@ def test_another_device_is_warned_of(paint, killed) -> None:
 
 
 def test_memory_is_used_as_before(paint, killed, monkeypatch) -> None:
-    """What "auto" chooses depends on how much is free, and the two ways round otherwise."""
+    """What "auto" chooses depends on how much is free, and the two memory modes round otherwise."""
     killed(1, *FLAGS)
     path, seen = Path("out.png.checkpoint"), []
     header = checkpoint.read_header(path)
@@ -320,8 +320,8 @@ def test_memory_is_used_as_before(paint, killed, monkeypatch) -> None:
     header.run["memory"] = ["strips", "plain"]
     checkpoint.write(path, header, checkpoint.read_arrays(path))
 
-    def look(params, plan, **settings):
-        seen.extend(level.memory for level in plan)
+    def look(params, levels, **settings):
+        seen.extend(level.memory_mode for level in levels)
         raise KilledError
 
     monkeypatch.setattr(job, "paint", look)

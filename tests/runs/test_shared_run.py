@@ -19,8 +19,8 @@ from jaxstyle.cli.main import main
 from jaxstyle.errors import InputError
 from jaxstyle.images import picture_file
 from jaxstyle.machine import memory
-from jaxstyle.machine.devices import all_have, is_first, kind_of, memories, same, together
-from jaxstyle.machine.memory import Room
+from jaxstyle.machine.devices import all_equal, all_or_none, from_first, is_first, kind_of, memories
+from jaxstyle.machine.memory import Memory
 from jaxstyle.runs.request import DeviceFlags
 from jaxstyle.settings.presets import preset
 
@@ -75,14 +75,16 @@ def test_of_several_memories_each_needs_its_part() -> None:
     recipe, _ = preset(memory="plain")
     sides = (3000, 3000), (2000, 2000)
     alone, shared = (
-        memory.need_of(*sides, recipe=recipe, way="plain", room=Room(0, "a test", parts=parts))
+        memory.bytes_needed(
+            *sides, recipe=recipe, mode="plain", memory=Memory(0, "a test", parts=parts)
+        )
         for parts in (1, 4)
     )
     fixed = memory.STARTED + memory.KERNELS
     assert shared - fixed == (alone - fixed) // 4
-    memory.check_fits(*sides, recipe=recipe, room=Room(shared, "a test", parts=4))
+    memory.check_fits(*sides, recipe=recipe, memory=Memory(shared, "a test", parts=4))
     with pytest.raises(InputError, match=r"GB \(plain\) of memory in each of 4 parts, but"):
-        memory.check_fits(*sides, recipe=recipe, room=Room(shared - 1, "a test", parts=4))
+        memory.check_fits(*sides, recipe=recipe, memory=Memory(shared - 1, "a test", parts=4))
 
 
 def test_a_process_has_one_memory_for_its_cpu_devices() -> None:
@@ -97,11 +99,11 @@ def test_one_process_is_of_its_own_opinion() -> None:
         raise InputError("no")
 
     assert is_first()
-    assert same(0.1) == 0.1
-    assert all_have("anything")
-    assert together(lambda: 3) == 3
+    assert from_first(0.1) == 0.1
+    assert all_equal("anything")
+    assert all_or_none(lambda: 3) == 3
     with pytest.raises(InputError, match=r"^no$"):
-        together(refuse)
+        all_or_none(refuse)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from PIL import Image
 
 from jaxstyle.sweeps import folder as sweep_folder
 from jaxstyle.sweeps import report
-from jaxstyle.sweeps.report import gather, gather_and_summarise, summarise
+from jaxstyle.sweeps.report import gather, gather_and_summarize, summarize
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 TOTALS = {"b": 100.0, "a": 9.0, "c&<i>": 20.0, "nan": None}
@@ -66,7 +66,7 @@ def folder(tmp_path: Path) -> Path:
         Image.new("RGB", (30, 20), "red").save(path)
     entries = gather(tmp_path)
     assert [each["number"] for each in entries] == [1, 2, 3, 4]
-    summarise(tmp_path, entries)
+    summarize(tmp_path, entries)
     return tmp_path
 
 
@@ -115,7 +115,7 @@ def test_what_the_judge_found_has_columns_to_sort_by(folder) -> None:
         each["judged"] = dict(zip(sweep_folder.JUDGED, values, strict=True))
         path.write_text(json.dumps(each))
     entries = gather(folder)
-    summarise(folder, entries)
+    summarize(folder, entries)
     text = (folder / "index.html").read_text()
     heads = re.findall("<th><button>([^<]*)</button></th>", text)
     place = heads.index("style_distance")
@@ -142,7 +142,7 @@ def test_what_another_process_finishes_meanwhile_is_in_the_summaries(folder, mon
         return contact_sheet(*given)
 
     monkeypatch.setattr(report, "contact_sheet", meanwhile)
-    assert len(gather_and_summarise(folder)) == len(TOTALS)
+    assert len(gather_and_summarize(folder)) == len(TOTALS)
     assert len((folder / "sweep.csv").read_text().splitlines()) == 1 + len(TOTALS)
 
 

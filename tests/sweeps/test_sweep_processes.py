@@ -12,7 +12,7 @@ import pytest
 from conftest import EXAMPLES, SHALLOW_FLAGS, two_places
 
 from jaxstyle.errors import InputError
-from jaxstyle.machine.devices import HEARTBEAT_SECONDS, agree, devices_for, join
+from jaxstyle.machine.devices import HEARTBEAT_SECONDS, any_process, devices_for, join
 
 FLAGS = ["--size", "48", "--sweep", "style-weight", "1e3", "1e4", "1e5"]
 FLAGS += ["--sweep", "seed", "1", "2", "--init", "noise", *SHALLOW_FLAGS]
@@ -123,7 +123,7 @@ def test_how_the_others_are_found_and_what_is_said_if_not(monkeypatch, where, gi
 
 
 def test_one_process_agrees_with_itself_and_limits_its_devices() -> None:
-    assert agree([True, False]) == [True, False]
-    assert agree([]) == []
+    assert any_process([True, False]) == [True, False]
+    assert any_process([]) == []
     assert len(devices_for("cpu", 1)) == 1
     assert devices_for("cpu", 99) == devices_for("cpu", None)

