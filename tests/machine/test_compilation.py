@@ -8,6 +8,8 @@ from pathlib import Path
 
 from conftest import EXAMPLES, SHALLOW_FLAGS
 
+from jaxstyle.machine import devices
+
 COUNT = """
 import json, sys
 from jax import monitoring
@@ -83,3 +85,27 @@ def test_a_folder_that_cannot_be_made_is_no_error(tmp_path, slim_file) -> None:
     counts, _, said = run(tmp_path, slim_file, JAXSTYLE_CACHE=str(tmp_path / "file"))
     assert counts["hits"] == 0
     assert said == ""
+
+
+def test_what_a_killed_process_left_unfinished_is_deleted(tmp_path, monkeypatch) -> None:
+    """Jax would keep no further program beside it; what may still be written is left."""
+    import jax  # after conftest has named the tests' cache
+
+    monkeypatch.setattr(devices.files, "cache_folder", lambda: tmp_path)
+    folder = tmp_path / f"compiled-{devices._processor()}"
+    folder.mkdir()
+    for name in ("whole-cache", "whole-atime", "cut-cache", "young-cache"):
+        (folder / name).write_bytes(b"12345678")
+    os.utime(folder / "cut-cache", (0, 0))
+    os.utime(folder / "whole-cache", (0, 0))
+    names = ["jax_compilation_cache_dir", "jax_compilation_cache_max_size"]
+    names += ["jax_persistent_cache_min_compile_time_secs"]
+    kept = {name: getattr(jax.config, name) for name in names}
+    jax.config.update("jax_compilation_cache_dir", None)
+    try:
+        devices.keep_programs()
+    finally:
+        for name, value in kept.items():
+            jax.config.update(name, value)
+    left = {path.name for path in folder.iterdir()}
+    assert left == {"whole-cache", "whole-atime", "young-cache"}
