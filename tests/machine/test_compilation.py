@@ -103,7 +103,7 @@ def test_what_a_killed_process_left_unfinished_is_deleted(tmp_path, monkeypatch)
     kept = {name: getattr(jax.config, name) for name in names}
     jax.config.update("jax_compilation_cache_dir", None)
     try:
-        devices.keep_programs()
+        devices.keep_executables()
     finally:
         for name, value in kept.items():
             jax.config.update(name, value)
