@@ -187,13 +187,9 @@ def _silent(job: Job) -> Job:
 def _paint(job: Job, levels: list[Level], devices: list[jax.Device]) -> tuple[Ending, Checkpointer]:
     """Runs the loop: clock, report, numbered pictures, checkpoints."""
     arguments, settings, kind = job.arguments, job.inputs.settings, kind_of(devices)
-    state, finished = (
-        (None, None) if job.resumption is None else _restore(job, job.resumption, kind)
-    )
-    clock, failure = (
-        Clock(levels, seconds=job.resumption.header.seconds if job.resumption else 0.0),
-        None,
-    )
+    resumption, failure = job.resumption, None
+    state, finished = (None, None) if resumption is None else _restore(job, resumption, kind)
+    clock = Clock(levels, seconds=0.0 if resumption is None else resumption.header.seconds)
     with _reporter(job) as reporter:
         checkpointer = _checkpointer(job, levels, kind, clock, reporter)
         try:
