@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 Say = Callable[[str], None]
-"""Is given lines for the person."""
+"""A function that shows the person a line."""
 
 
 class InputError(ValueError):

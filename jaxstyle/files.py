@@ -11,14 +11,14 @@ from pathlib import Path
 from jaxstyle.errors import InputError
 
 LONGEST_STEM = 200
-"""In bytes, of a new name: file systems allow 255, some of which go to numbers and suffixes."""
+"""Longest new name, in bytes: file systems allow 255, of which numbers and suffixes take some."""
 
 PREVIOUS = ".previous"
-"""Behind a name, that of the file before, where that is kept."""
+"""Suffix of the file that was there before, where that is kept."""
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
 TORCH_SUFFIXES = (".pth", ".pt")
-"""Of weight files."""
+"""Suffixes of weight files."""
 
 
 def write_whole(path: Path, data: bytes, *, overwrite: bool) -> None:

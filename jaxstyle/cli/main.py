@@ -142,7 +142,7 @@ def _plan(inputs: Any, arguments: request.Request) -> int:
 
 
 def _sweep(arguments: request.Request, interruption: Interruption) -> int:
-    """Paints a sweep, or what is missing of it, and gathers what is there."""
+    """Paints a sweep, or what is missing of it, and gathers the results."""
     stream = None if arguments.quiet else sys.stderr
     from jaxstyle.sweeps.inputs import is_done, read_sweep
 

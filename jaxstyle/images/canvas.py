@@ -16,7 +16,7 @@ from jaxstyle.settings.recipe import Recipe, Size
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
-"""Of ImageNet's pictures, per channel; what torchvision's weights were trained on."""
+"""Mean and deviation of ImageNet's pictures, per channel, on which torchvision trained."""
 
 LEAST_ENLARGED = 16
 """Pixels of the short side of a style picture that is enlarged: a smaller one has no style."""

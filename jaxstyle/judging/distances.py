@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 from jaxstyle.images.canvas import Picture, check_large_enough, resize
 
 SIZE = 320
-"""In pixels, of the long side of all that is compared, unless told otherwise."""
+"""Long side of all that is compared, in pixels, unless told otherwise."""
 
 LEAST_SIDE = 16
-"""In pixels: one position at conv5_1, and one window of SSIM."""
+"""Least side in pixels: one position at conv5_1, and one window of SSIM."""
 
 STYLE_TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "conv5_1")
 CONTENT_TAPS = ("relu3_1", "relu4_1")
 SIMILARITY_TAP = "relu4_1"
 MOST_AXES = (32, 48, 128, 256, 256)
-"""Of the E statistic, by style tap."""
+"""Number of axes of the E statistic, by style tap."""
 
 REGULAR = 1e-4
-"""Of its covariances' mean diagonal, added to their diagonals."""
+"""Fraction of a covariance's mean diagonal that the E statistic adds to its diagonal."""
 
 LUMA = (0.299, 0.587, 0.114)
 """Rec. 601's."""

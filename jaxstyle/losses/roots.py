@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 product = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
-"""Of matrices in full float32, on accelerators too."""
+"""Multiplies matrices in full float32, on accelerators too."""
 
 
 def strongest(matrix: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:

@@ -17,9 +17,9 @@ class Moments(NamedTuple):
     """Sums over the positions of a feature map with C channels."""
 
     outer_sum: jax.Array
-    """(C, C): of each position's outer product with itself."""
+    """(C, C): the sum of each position's outer product with itself."""
     sum: jax.Array
-    """(C,): of the features."""
+    """(C,): the sum of the features."""
     positions: jax.Array | int
     """How many positions."""
 
@@ -35,9 +35,9 @@ class Sums(NamedTuple):
     """All that the losses need to know of a picture's features; parts of a picture add up."""
 
     content: dict[str, SquaredError]
-    """By content layer."""
+    """Squared errors by content layer."""
     style: dict[str, Moments]
-    """By style layer."""
+    """Moments by style layer."""
 
 
 def moments(feature_map: jax.Array) -> Moments:

@@ -1,4 +1,4 @@
-"""Style losses: by what numbers a canvas's features are compared with those of the style picture.
+"""Style losses: by which statistics the features of a canvas are compared with those of the style.
 
 Each is a function of the moments of a layer alone, so that strips, several devices and sweeps carry
 every one of them unchanged. Throughout, for C channels, S is the second moment (C, C), m the mean
@@ -51,9 +51,9 @@ class StyleLoss(NamedTuple):
     """How styles are compared at one layer."""
 
     target_of: Callable[[Moments], Any]
-    """From the style's moments all that is ever needed of them, a pytree of arrays."""
+    """Returns, from the style's moments, all that is needed of them: a pytree of arrays."""
     parts: Callable[[Moments, Any], tuple[Part, ...]]
-    """From the canvas's moments and a target."""
+    """Returns the parts of the loss, from the canvas's moments and a target."""
 
 
 class GramTarget(NamedTuple):

@@ -50,6 +50,6 @@ def weighted_losses(
     style_terms = [weight * style[tap] for tap, weight in style_weights.items()]
     content_sum = jnp.sum(jnp.stack(content_terms))
     style_sum = jnp.sum(jnp.stack(style_terms))
-    # its differences are found anew on the way back: kept, they took 24 bytes a pixel meanwhile
+    # its differences are computed again on the way back: kept, they would take 24 bytes a pixel
     tv = tv_weight * jax.checkpoint(partial(total_variation, height=height))(canvas)
     return Losses(content_sum, style_sum, tv, style_sum + content_sum + tv)

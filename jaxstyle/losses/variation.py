@@ -21,13 +21,13 @@ import jax.numpy as jnp
 from jax import lax
 
 ITERATIONS = 8
-"""Of the dual, a step: it begins where the last one left it. Runs with 4 to 20 of them end at the
-same loss, to the 1 % by which rounding makes runs differ."""
+"""Iterations of the dual in each step, which begin where the last step left it. Runs with 4 to 20
+of them end at the same loss, to the 1 % by which rounding makes runs differ."""
 
 Duals = tuple[jax.Array, jax.Array]
-"""By pair of neighbours how they push each other, vertically and horizontally: (H, W, 3) each, at
-the place of the upper and the left one, as parts of the most they can, from -1 to 1. Of half
-precision, since the next step corrects them anyway and every byte a pixel counts."""
+"""Dual variables, one per pair of vertical and of horizontal neighbours: (H, W, 3) each, stored at
+the upper or left pixel, scaled to [-1, 1]. They have half precision, since the next step corrects
+them and every byte per pixel counts."""
 
 
 def total_variation(canvas: jax.Array, *, height: int | None = None) -> jax.Array:

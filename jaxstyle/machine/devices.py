@@ -31,7 +31,7 @@ HEARTBEAT_SECONDS = 30
 _T = TypeVar("_T")
 
 MOST_BYTES = 2**30
-"""Of all programs kept; those not used for longest are deleted first."""
+"""Size of the cache of executables; those not used for longest are deleted first."""
 
 SECONDS_TO_WRITE = 60
 """Longer than writing a program takes: until then another process may be about to finish it."""
@@ -203,10 +203,10 @@ def all_equal(text: str) -> bool:
 
 
 def all_or_none(check: Callable[[], _T]) -> _T:
-    """Returns what a check does, unless any process's check refuses to go on.
+    """Returns the result of a check, unless it fails in any process.
 
     Raises:
-      InputError: this one's, or that another one refused.
+      InputError: the check's own error, or that another process refused.
     """
     try:
         result = check()
@@ -219,7 +219,7 @@ def all_or_none(check: Callable[[], _T]) -> _T:
 
 
 def any_process(flags: Sequence[bool]) -> list[bool]:
-    """Returns for each flag whether any process has it set: all see the same, whatever they see."""
+    """Returns the flags, each true if it is set in any process; all processes get the same."""
     if jax.process_count() == 1 or not flags:
         return list(flags)
     everyone = np.asarray(multihost_utils.process_allgather(np.array(flags)))
@@ -227,12 +227,12 @@ def any_process(flags: Sequence[bool]) -> list[bool]:
 
 
 def keep_executables() -> None:
-    """Has jax keep every compiled program, and take it from there, from now on in this process.
+    """Has jax keep every executable in the cache folder, and look there before it compiles.
 
     Where the environment or the caller has chosen a folder (JAX_COMPILATION_CACHE_DIR) or has
     switched jax's cache off (JAX_ENABLE_COMPILATION_CACHE), that is respected. A folder that
-    cannot be written means no cache; a file in it that cannot be read is compiled anew, and jax
-    warns.
+    cannot be written means no cache; a file in it that cannot be read is compiled again, and
+    jax warns.
     """
     # in an application that makes errors of warnings, a damaged cache is still none
     warnings.filterwarnings("default", message=".*persistent compilation cache.*")

@@ -1,8 +1,8 @@
 """Memory: how much there is, how much a run needs by a formula, and what fits.
 
 The formula is calibrated by what XLA's compiler says of VGG-19 to conv5_1 in float32, the deepest
-that presets use, and by the peaks of whole processes; a process is meant to need that or up to a
-quarter less. `runs.plan` asks the compiler itself.
+that presets use, and by the peaks of whole processes. It is an upper bound: real processes use up
+to a quarter less. `runs.plan` asks the compiler itself.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from jaxstyle.network.layers import block_of
 from jaxstyle.settings.recipe import MOST_PIXELS, Recipe
 
 NO_LIMIT = 2**62
-"""cgroups write their absence as a number about as large."""
+"""cgroup v1 reports "no limit" as a number about this large."""
 
 Sides = tuple[int, int]
 """Height and width."""
@@ -30,7 +30,7 @@ class Memory(NamedTuple):
     bytes: int
     limit: str
     is_address_space: bool = False
-    """Whether what counts is memory asked for, not used."""
+    """Whether reserved memory counts, not only used memory."""
     parts: int = 1
     """How many memories like this share a picture."""
 
@@ -56,7 +56,7 @@ def _free_memory() -> Iterator[Memory]:
         line = next(each for each in lines if each.startswith("MemAvailable:"))
         yield Memory(int(line.split()[1]) * 1024, "free memory")
         return
-    with contextlib.suppress(AttributeError, ValueError, OSError):  # not Linux: all there is
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # not Linux: all memory
         yield Memory(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), "memory in all")
 
 
@@ -74,7 +74,10 @@ def _cgroups() -> Iterator[Memory]:
 
 
 def cgroup_memory(folder: Path) -> Iterator[Memory]:
-    """Yields what a cgroup's folder says, if it sets a limit; its file cache can be given back."""
+    """Yields what a cgroup leaves, by its folder, if it sets a limit.
+
+    Reclaimable file cache counts as free.
+    """
     names = ("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")
     for limit_name, usage_name in names:
         with contextlib.suppress(OSError, ValueError):  # "max" is no number: no limit
@@ -99,11 +102,11 @@ def _address_space() -> Iterator[Memory]:
 
 
 class Cost(NamedTuple):
-    """Bytes that the steps of a canvas need, by what they grow with."""
+    """Bytes that steps need, per pixel and per column of the canvas."""
 
     per_pixel: int
     per_column: int
-    """Of the working memory of a strip, whose rows are as wide as the canvas."""
+    """Working memory of a strip: its rows are as wide as the canvas."""
 
 
 MEMORY_MODES = ("plain", "strips")
@@ -132,14 +135,13 @@ TARGET_COSTS = {
     ("strips", False): Cost(310, 50_000),
     ("strips", True): Cost(230, 50_000),
 }
-"""Likewise, for finding the targets, of the larger picture; no gradient is needed."""
+"""The same for making the targets, per pixel of the larger picture; no gradient is needed."""
 
 READ_BY_PRESETS = 520
-"""Bytes a pixel of the maps that presets read, each a tap of every block; those of more and larger
-taps come on top."""
+"""Bytes per pixel of the maps at the presets' taps, one in each block. Other taps are added."""
 
 ROWS_AT_WORK = 72
-"""Of the picture, in a strip with its halo."""
+"""Rows of the picture in a strip with its halo."""
 
 STATE = 4 * 12
 """Bytes a pixel of the canvas, the last good one, and Adam's two moments."""
@@ -148,7 +150,7 @@ AVERAGE = 4 * 3
 """Bytes a pixel of an average of canvases."""
 
 DUALS = 2 * 6 + 8
-"""Bytes a pixel of what proximal steps hand on besides, and of what they need meanwhile."""
+"""Bytes a pixel of the duals that proximal steps keep, plus their working memory."""
 
 PICTURES = 20
 """Bytes a pixel of the canvas in 8 bits and on its way there, and of the file's picture."""
@@ -160,16 +162,16 @@ KERNELS = 620_000_000
 """Bytes of all kernels made of VGG-19's weights, and of what the compiler leaves."""
 
 COMPILING = 1_800_000_000
-"""Bytes of the same and of the compiler at work on two sizes, which gives most of it back; the
-state and the pictures are there meanwhile. Measured: 1.41 to 1.80 GB at 448x336."""
+"""Peak while two levels are compiled: kernels plus the compiler's memory, most of it freed later.
+State and pictures, already allocated, are added. Measured: 1.41 to 1.80 GB at 448x336."""
 
 ADDRESSES, ADDRESSES_A_CORE = 1_050_000_000, 30_000_000
-"""Bytes of address space that a process asks for and never uses, mostly before its first step.
+"""Bytes of address space that a process reserves and never uses, mostly before its first step.
 Measured: its peak is 1.2 GB above that of used memory on two cores, 1.3 GB with 8 threads, 1.8 GB
-with 32; before any step the threads of jax have asked for 1.2, 1.4 and 1.8 GB."""
+with 32; before any step the threads of jax have reserved 1.2, 1.4 and 1.8 GB."""
 
 CHANNELS = (64, 128, 256, 512, 512)
-"""Of VGG's blocks."""
+"""Channels of VGG's blocks."""
 
 
 def memory_of(
@@ -182,7 +184,7 @@ def memory_of(
       style: the style picture's, as it is resized.
       recipe: its layers count.
       mode: "plain" or "strips".
-      started: whether jax is imported already, so that this part is no longer asked for.
+      started: whether jax is imported already; its memory is then not counted again.
     """
     used = Memory(0, "", is_address_space=False)
     return bytes_needed(content, style, recipe=recipe, mode=mode, memory=used, started=started)
@@ -203,23 +205,23 @@ def bytes_needed(
     memory: Memory,
     started: bool = False,
 ) -> int:
-    """Returns the bytes that count where `memory` is what there is; see `memory_of`.
+    """Returns the bytes that a process needs of this kind of memory; see `memory_of`.
 
-    Of address space nothing is given back, and much is asked for that is never used. Of several
-    memories that share the picture each needs its part.
+    Address space is never given back, and much of it is reserved but unused. Of several memories
+    that share the picture each needs its part.
     """
     step_bytes = step_memory(content, recipe=recipe, mode=mode)
     working = _working_memory(step_bytes, content, style, mode=mode) // memory.parts
     if not memory.is_address_space:
         return _used(working, content, memory.parts) + (0 if started else STARTED)
-    beside = 0 if started else STARTED + ADDRESSES + ADDRESSES_A_CORE * (os.cpu_count() or 1)
-    return COMPILING + working + beside
+    reserved = 0 if started else STARTED + ADDRESSES + ADDRESSES_A_CORE * (os.cpu_count() or 1)
+    return COMPILING + working + reserved
 
 
 def _used(working: int, content: Sides, parts: int = 1) -> int:
-    """Returns the bytes of what is used at most at one time, besides what is imported."""
-    meanwhile = (STATE + DUALS + AVERAGE + PICTURES) * math.prod(content) // parts
-    return max(COMPILING + meanwhile, KERNELS + working)
+    """Returns the peak of used bytes, without what is imported."""
+    kept = (STATE + DUALS + AVERAGE + PICTURES) * math.prod(content) // parts
+    return max(COMPILING + kept, KERNELS + working)
 
 
 def _working_memory(step_bytes: int, content: Sides, style: Sides, *, mode: str) -> int:
@@ -261,7 +263,7 @@ def _bytes(cost: Cost, sides: Sides) -> int:
 def memory_mode_of(recipe: Recipe, content: Sides, style: Sides, memory: Memory) -> str:
     """Returns "plain" or "strips": what is asked for, or of "auto" plain where it fits in `memory`.
 
-    To be asked when jax is imported.
+    For use once jax is imported.
     """
     if recipe.memory != "auto":
         return recipe.memory
@@ -285,7 +287,7 @@ def memory_modes_allowed(recipe: Recipe) -> tuple[str, ...]:
 def check_fits(
     content: Sides, style: Sides, *, recipe: Recipe, memory: Memory, started: bool = False
 ) -> None:
-    """Raises InputError, with all numbers, if a run of this size has not enough memory."""
+    """Raises InputError if a run of this size needs too much memory; it says what would fit."""
     modes = memory_modes_allowed(recipe)
     needs = {
         mode: bytes_needed(content, style, recipe=recipe, mode=mode, memory=memory, started=started)
@@ -340,6 +342,6 @@ def _scaled(sides: Sides, size: int) -> Sides:
 
 
 def gigabytes(count: int, *, up: bool = True) -> str:
-    """Returns a number of bytes for a person: of a need rounded up, of what there is down."""
+    """Returns a number of bytes for a person: rounded up for a need, down for what is free."""
     tenths = -(-count // 10**8) if up else count // 10**8
     return f"{tenths / 10:.1f} GB"

@@ -5,8 +5,7 @@ maps divide; each device has a part of every map. XLA's partitioner does the res
 at the edges to the neighbour before every convolution, and adds up the sums over the devices.
 
 In a sweep each process puts and takes what is on its own devices; nothing here communicates. On a
-mesh of one device all is as in a single run, to the program itself, which is then compiled only
-once for both.
+mesh of one device a sweep uses the very program of a single run, so it is compiled once for both.
 """
 
 import math
@@ -44,7 +43,7 @@ class Rows(NamedTuple):
 
     mesh: Mesh
     height: int
-    """Of the picture; the rows below it are padding."""
+    """Rows of the picture; the rows below are padding."""
 
 
 class SharedPicture:
@@ -64,7 +63,7 @@ class SharedPicture:
 
     @property
     def dtype(self) -> Any:
-        """Of its values."""
+        """The type of its values."""
         return self._padded.dtype
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
@@ -108,7 +107,7 @@ def copy_to_all(tree: _T, mesh: Mesh) -> _T:
 def put_on_one(tree: _T, mesh: Mesh) -> _T:
     """Puts a tree on the only device of a mesh.
 
-    What is there anyway is left alone: told where to be, it would make another program.
+    Arrays on the default device stay uncommitted: committing them would compile another program.
     """
     device = mesh.local_devices[0]
     if jnp.zeros(()).devices() == {device}:
@@ -124,7 +123,7 @@ def share_out(picture: ArrayLike, mesh: Mesh) -> jax.Array:
     height = math.ceil(whole.shape[0] / multiple) * multiple
 
     def part(index: Any) -> NDArray[Any]:
-        rows = whole[index]  # of those that are not there, none
+        rows = whole[index]  # fewer at the end of the picture
         start, stop, _ = index[0].indices(height)
         return np.pad(rows, ((0, stop - start - len(rows)), (0, 0), (0, 0)))
 
@@ -133,7 +132,7 @@ def share_out(picture: ArrayLike, mesh: Mesh) -> jax.Array:
 
 
 def share_out_all(tree: _T, rows: Rows | None) -> _T:
-    """Shares out every picture of a tree, and gives each device a copy of all numbers."""
+    """Shares out every picture of a tree, and gives each device a copy of everything else."""
     if rows is None:
         return tree
     mesh = rows.mesh
@@ -146,7 +145,7 @@ def share_out_all(tree: _T, rows: Rows | None) -> _T:
 
 
 def as_seen(tree: _T, rows: Rows | None) -> _T:
-    """Returns a tree that was shared out as it is to be seen: each a `SharedPicture`."""
+    """Returns a tree that was shared out with a `SharedPicture` for every picture."""
     if rows is None:
         return tree
     height = rows.height
@@ -192,7 +191,7 @@ def _with_axis(tree: Any) -> Any:
 def local_parts(array: jax.Array) -> list[NDArray[Any]]:
     """Returns what `one_on_each` put, now from the devices, in the same order, as copies.
 
-    On CPUs what is no copy would look at memory that the next steps take over.
+    On CPUs a view would alias a donated buffer, which the next call overwrites.
     """
     if isinstance(array.sharding, SingleDeviceSharding):
         return [np.array(array)]

@@ -21,7 +21,7 @@ THREADS_AHEAD = "jaxstyle-ahead"
 _WRITING = threading.Lock()
 
 LEAN_FLAG = "--xla_cpu_enable_concurrency_optimized_scheduler"
-"""Switched off, XLA orders a CPU program's work to need less memory: about half in strips."""
+"""With this flag off, XLA schedules CPU programs for low memory; in strips that halves it."""
 
 TESTED_JAXLIBS = ("0.10.2",)
 """A flag that a jaxlib does not know aborts the process."""
@@ -53,7 +53,7 @@ class Interruption:
         self._before = {
             each: signal.signal(each, self._note)
             for each in SIGNALS
-            if signal.getsignal(each) != signal.SIG_IGN  # as under nohup: it shall stay ignored
+            if signal.getsignal(each) != signal.SIG_IGN  # as under nohup: it stays ignored
         }
         return self
 

@@ -18,7 +18,7 @@ from jaxstyle.network import winograd
 from jaxstyle.network.layers import CONVS, block_of
 
 Params = Mapping[str, Mapping[str, ArrayLike]]
-"""By layer: {"conv1_1": {"kernel": (3, 3, in, out), "bias": (out,)}, ...}."""
+"""Parameters by layer: {"conv1_1": {"kernel": (3, 3, in, out), "bias": (out,)}, ...}."""
 
 FEWEST_CHANNELS = 16
 """Below this Winograd's sums cost more than its products save."""

@@ -31,7 +31,7 @@ POINTS: dict[int, tuple[Point, ...]] = {
     4: ((0, 1), (1, 1), (-1, 1), (1, 2), (-1, 2), (1, 0)),
     6: ((0, 1), (1, 1), (-1, 1), (2, 1), (-2, 1), (1, 2), (-1, 2), (1, 0)),
 }
-"""By m. Zero, infinity and small numbers of both signs: others amplify rounding more."""
+"""Points by m: zero, infinity and small numbers of both signs. Others amplify rounding more."""
 
 
 class Matrices(NamedTuple):
@@ -136,7 +136,7 @@ def _matmul(values: jax.Array, kernel: jax.Array, *, turned: bool) -> jax.Array:
 
 
 def _barred(arrays: list[jax.Array]) -> list[jax.Array]:
-    """Has these computed once, not anew in every fused loop that reads them."""
+    """Has these computed once, not again in every fused loop that reads them."""
     barred: list[jax.Array] = lax.optimization_barrier(arrays)  # type: ignore[no-untyped-call]
     return barred
 

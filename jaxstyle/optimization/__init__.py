@@ -1,1 +1,1 @@
-"""One size: its sums and its problem, the optimizer, the jitted steps."""
+"""One level: its sums and its problem, the optimizer, the jitted steps."""

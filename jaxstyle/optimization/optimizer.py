@@ -1,4 +1,4 @@
-"""Where the optimizer stands: how it begins, moves and how far, goes on to a larger size, ends."""
+"""The optimizer: its state, Adam's step, the learning rate, the change to the next level."""
 
 import math
 from typing import NamedTuple
@@ -16,17 +16,17 @@ BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 """Adam's constants: the book's, which are PyTorch's defaults."""
 
 BETA2_POWER = 0.8
-"""Of the beta2 that increases, 1 - n ** -power: Shazeer & Stern 2018, "Adafactor", section 7.2."""
+"""The increasing beta2 is 1 - n ** -power: Shazeer & Stern 2018, "Adafactor", section 7.2."""
 
 _ADAM = optax.scale_by_adam(b1=BETA1, b2=BETA2, eps=EPSILON)
 
 HELD = 2 / 3
-"""The part of a size's steps that "hold-cosine" does at full learning rate, where content and style
-settle soonest; the cosine then takes out the noise of large steps."""
+"""Fraction of a level's steps that "hold-cosine" does at the full learning rate, at which content
+and style settle soonest. The cosine that follows removes the noise of large steps."""
 
 
 class State(NamedTuple):
-    """Where the optimizer stands; it is donated: a state that was passed on is used up."""
+    """The optimizer's state. It is donated: a state that was passed to a step is used up."""
 
     canvas: jax.Array
     """(H, W, 3), normalized."""
@@ -38,9 +38,9 @@ class State(NamedTuple):
     failed: jax.Array
     """Whether a loss or the gradient was not finite; from then on nothing changes."""
     duals: Duals | tuple[()] = ()
-    """Of proximal steps, see `with_duals_and_average`."""
+    """Dual variables of proximal steps; empty without them."""
     average: jax.Array | tuple[()] = ()
-    """Of this size's canvases, if the program shows that, see `averaged`."""
+    """Average of this level's canvases, see `averaged`; empty if the program shows the last one."""
 
 
 def initial_state(canvas: ArrayLike, *, step: int | jax.Array = 0) -> State:
@@ -52,7 +52,7 @@ def initial_state(canvas: ArrayLike, *, step: int | jax.Array = 0) -> State:
 
 
 def with_duals_and_average(state: State, program: Program) -> State:
-    """Returns the state with all that this program's steps hand on: duals, an average."""
+    """Returns the state with the duals and the average that this program's steps need."""
     if program.tv_step == "proximal" and not state.duals:
         state = state._replace(duals=no_duals(state.canvas))
     if program.average and isinstance(state.average, tuple):
@@ -66,7 +66,7 @@ def shown(state: State) -> jax.Array:
 
 
 def averaged(average: jax.Array, canvas: jax.Array, count: jax.Array, *, decay: float) -> jax.Array:
-    """Returns the average of a size's canvases after step `count` of it, counted from 1.
+    """Returns the average of a level's canvases after its step `count`, counted from 1.
 
     The exponential moving average of all canvases, the first one included, corrected for its
     start: a canvas weighs `decay` times as much as the next (crowsonkb's style-transfer-pytorch).
@@ -87,10 +87,10 @@ def displayable(canvas: jax.Array) -> jax.Array:
 def next_level_state(
     canvas: ArrayLike, shape: tuple[int, ...], *, step: int | jax.Array, clip: bool = False
 ) -> State:
-    """Returns the state in which the next size begins, from the canvas that the last one left.
+    """Returns the state in which the next level begins, from the canvas that the last one left.
 
-    The canvas is interpolated cubically; Adam begins anew. Its moments, resized, were worse: their
-    squares still hold the first, huge gradients and keep the steps at the new size too small. The
+    The canvas is interpolated cubically; Adam is reset. Its moments, resized, were worse: their
+    squares still hold the first, huge gradients and keep the steps at the new level too small. The
     photo's own detail, added to the canvas, did not help: total variation takes it out again.
     """
     canvas = jnp.asarray(canvas)
@@ -101,14 +101,14 @@ def next_level_state(
 
 
 def finish_level(state: State, *, step: int) -> State:
-    """Returns the state that ends a size, from the one after a further step.
+    """Returns the state that ends a level, from the one after an extra step.
 
-    The further step tells the losses of the last canvas, which it leaves in `good`. A second state
-    for it would take 48 bytes a pixel where memory is scarcest. Adam is at its beginning again,
-    unless the further step could not be done.
+    The extra step is run only to get the losses of the last canvas, which is then in `good`. A copy
+    of the state would cost 48 bytes per pixel where memory is scarcest. Adam is reset, unless the
+    extra step failed.
 
     Args:
-      state: after the further step.
+      state: after the extra step.
       step: how many steps were done before it.
     """
     if state.failed:
@@ -124,15 +124,16 @@ def adam(
     Kingma & Ba 2015, algorithm 1: a step moves against mean / root, root being that of the mean
     square, plus epsilon.
 
-    The moments are optax's. Its bias corrections 1 - beta ** n are off by 1e-5 in float32 at first,
-    enough for a run to leave the book's; here they are -expm1(n log beta), exact to rounding.
+    The moments are optax's, but we correct the bias ourselves. optax's correction 1 - beta ** n is
+    off by 1e-5 in float32 at first, enough for a run to leave the book's; ours is
+    -expm1(n log beta), exact to rounding.
 
     Args:
       gradient: of any shape.
       state: from `optax.scale_by_adam`.
       beta2: "constant", BETA2; or "increasing", 1 - n ** -BETA2_POWER at step n. It begins with 0,
-        so its mean square needs no correction. A few hundred steps are no more than BETA2's memory,
-        in which the first gradients of a size, many times the later ones, keep all steps small.
+        so its mean square needs no correction. BETA2 remembers some hundred steps: the first
+        gradients of a level, many times the later ones, would keep all its steps small.
     """
     before = state.nu
     _, state = _ADAM.update(gradient, state)
@@ -151,7 +152,7 @@ def learning_rate(step: jax.Array | int, problem: Problem) -> jax.Array:
     """Returns the learning rate of a step, counted from 0 over the whole run.
 
     With schedule "step": learning_rate * decay_rate ** (step // decay_every). optax's own drops one
-    step late for many intervals under jit. The cosine schedules count the steps of this size.
+    step late for many intervals under jit. The cosine schedules count the steps of this level.
     """
     hyper = problem.hyper
     if problem.program.schedule == "step":

@@ -1,4 +1,4 @@
-"""What is optimized at one size: the targets, and the losses of a canvas.
+"""What is optimized at one level: the targets, and the losses of a canvas.
 
 Pictures and canvases are (H, W, 3), normalized (`canvas.normalize`), float32. `Program` is static
 under jit; everything else is data.
@@ -32,28 +32,28 @@ jax.tree_util.register_dataclass(
 
 
 LEAST_ENERGY = 1e-15
-"""By which features' squared errors are divided at least: those of black pictures may all be 0."""
+"""Least energy by which squared errors of features are divided: a black picture's may be 0."""
 
 
 LEAST_RATIO = 0.5
-"""Of a photo's energy to the painting's, where the content's weight depends on it."""
+"""Least ratio of the photo's energy to the painting's, where the content's weight depends on it."""
 
 
 class Targets(NamedTuple):
-    """What the canvas shall come to resemble."""
+    """What the canvas is made to resemble."""
 
     content: dict[str, jax.Array]
-    """By content layer, the content's features (h, w, C)."""
+    """The content's features (h, w, C), by content layer."""
     style: dict[str, Any]
-    """By style layer, what the style loss compares with, such as the style's Gram matrix."""
+    """What the style loss compares with, such as the style's Gram matrix, by style layer."""
     content_energy: dict[str, jax.Array]
-    """By content layer, the mean square of the content's features."""
+    """The mean square of the content's features, by content layer."""
     style_energy: dict[str, jax.Array]
-    """By content layer, the mean square of the style's features."""
+    """The mean square of the style's features, by content layer."""
 
 
 class Program(NamedTuple):
-    """What of a recipe decides the compiled program of a size; hashable, static under jit."""
+    """The part of a recipe that decides the program of a level; hashable, static under jit."""
 
     content_layers: tuple[str, ...]
     """Plain names that the weights have, as are `style_layers`."""
@@ -79,16 +79,16 @@ class Program(NamedTuple):
 )
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """All that a step needs besides the state; a pytree in which the program is static."""
+    """All that a step needs in addition to the state; a pytree in which the program is static."""
 
     kernels: Kernels
     targets: Targets
     hyper: Hyperparams
     program: Program
     first_step: int = 0
-    """How many steps of the run come before this size."""
+    """How many steps of the run come before this level."""
     steps: int
-    """How many steps this size has."""
+    """How many steps this level has."""
 
 
 def resolve(recipe: Recipe, kernels: Kernels | Params) -> Program:
@@ -194,9 +194,9 @@ def make_problem(
       style: normalized.
       recipe: its layers, pooling, schedule and memory count here ("auto" is plain), not its size:
         the canvases have theirs.
-      hyper: the numbers.
+      hyper: the hyperparameters.
       first_step: how many steps of the run come before.
-      steps: how many steps this size has; by default the recipe's.
+      steps: how many steps this level has; by default the recipe's.
       target_kernels: the same weights, prepared otherwise, for the targets alone; by default
         `kernels`. The plain convolution compiles sooner, and targets are computed only once.
       mesh: the devices that share the rows, from `placement.rows_mesh`; by default there is one.
@@ -225,7 +225,7 @@ def make_problem(
 
 
 def as_arrays(hyper: Hyperparams, dtype: Any) -> Hyperparams:
-    """Returns the numbers as arrays: an integer for a float would compile the program anew."""
+    """Returns hyperparameters as arrays: an int for a float would compile another program."""
     arrays: Hyperparams = jax.tree.map(lambda number: jnp.asarray(number, dtype), hyper)
     interval: Any = jnp.asarray(hyper.decay_every, jnp.int32)
     return dataclasses.replace(arrays, decay_every=interval)

@@ -33,9 +33,9 @@ from jaxstyle.optimization.problem import Problem, canvas_losses
 
 MOST_STEPS_A_CALL = 64
 SECONDS_A_CALL = 1.0
-"""How long one call on the device shall take about, so that an interruption is soon seen. Not less:
-unless freed memory is kept (`process.keep_freed_memory`), the system hands it out anew for every
-call, which takes a quarter of a step's time at 300x450."""
+"""Target duration of one call on the device: short enough to notice Ctrl-C soon. Shorter calls
+would be slower: unless freed memory is kept (`process.keep_freed_memory`), the system has to
+provide it again for every call, which takes a quarter of a step's time at 300x450."""
 
 
 class Chunk(NamedTuple):
@@ -46,13 +46,13 @@ class Chunk(NamedTuple):
     first_step: int
     """The number, from 1, of the first of these steps."""
     losses: Losses
-    """By term, one value per step: of the canvas before that step's update."""
+    """By term, one value per step: the loss of the canvas before that step's update."""
     learning_rate: NDArray[np.float32]
     """One value per step."""
     seconds: float
     """How long these steps took."""
     closing: Losses | None
-    """Of the canvas after the last step of this size; otherwise None."""
+    """Losses of the canvas after the last step of this level; None before."""
 
 
 def _step(state: State, problem: Problem) -> tuple[State, Losses, jax.Array]:
@@ -130,11 +130,11 @@ def run_steps(state: State, count: jax.Array | int, problem: Problem) -> tuple[S
 
 
 def steps(problem: Problem, state: State, *, pause_every: int = 0) -> Iterator[Chunk]:
-    """Runs the steps of one size and yields what every few of them brought.
+    """Runs the steps of one level and yields what every few of them brought.
 
     The first chunk has no steps: it says that the program is compiled. The state in a chunk is
-    used up as soon as the next one is asked for. In the last chunk's, Adam has begun anew, and
-    there are no duals.
+    used up as soon as the next one is asked for. In the last chunk's state, Adam is reset and the
+    duals are dropped.
 
     Args:
       problem: from `make_problem`; it says how many steps there are.

@@ -27,7 +27,7 @@ ROWS = 64
 memory. With fewer, more of the work is done twice, at the edges."""
 
 FeatureMaps = dict[str, jax.Array]
-"""By tap."""
+"""Feature maps by tap."""
 
 
 class Cut(NamedTuple):
@@ -39,7 +39,7 @@ class Cut(NamedTuple):
     """How many of its neighbours' rows a strip needs on either side."""
     strips: int
     rows: int
-    """Of a strip, an even number; the last strip may reach below the picture."""
+    """Rows of a strip, an even number; the last strip may reach below the picture."""
 
 
 class StripBlock(NamedTuple):
@@ -59,9 +59,9 @@ class StripSums(NamedTuple):
     """What was found in the strips."""
 
     errors: FeatureMaps
-    """By tap that has a target, the summed squared differences."""
+    """The summed squared differences, by tap that has a target."""
     moments: dict[str, tuple[jax.Array, jax.Array]]
-    """By style layer, `Moments` but the number of positions."""
+    """The sums of `Moments`, by style layer, without the number of positions."""
 
 
 def strip_sums(
@@ -81,7 +81,7 @@ def strip_sums(
       content: by content layer, the content's features (h, w, C).
       style_layers: plain names, as are the keys of `content`.
       pooling: "max", "avg" or "l2".
-      rows: about how many rows a strip shall have, in each block.
+      rows: about how many rows a strip has, in each block.
     """
     found, _ = _through_blocks(
         kernels, image, content, style_layers=style_layers, kept=(), pooling=pooling, rows=rows

@@ -1,1 +1,1 @@
-"""From pictures to a painted one: the sizes of a run, and sweeps on many devices."""
+"""From pictures to a painted one: the levels of a run, and sweeps on many devices."""

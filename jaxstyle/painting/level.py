@@ -1,4 +1,4 @@
-"""The sizes of a run, from coarse to fine: the pictures, steps, numbers and problem of each."""
+"""The levels of a run, from coarse to fine: pictures, steps, hyperparameters, problem of each."""
 
 import dataclasses
 import itertools
@@ -24,30 +24,33 @@ from jaxstyle.optimization.problem import Problem, make_problem
 from jaxstyle.settings.recipe import Hyperparams, Recipe
 
 COARSEST = 64
-"""Pixels of the long side where a pyramid of "auto" scales begins, at least."""
+"""Least long side, in pixels, at which a pyramid of "auto" scales begins."""
 
 
 class Level(NamedTuple):
-    """One size of a run: both pictures, uint8, and its share of the steps."""
+    """One of the sizes of a run: both pictures, uint8, and its share of the steps."""
 
     content: Picture
     style: Picture
     first_step: int
     steps: int
     memory_mode: str = "plain"
-    """Or "strips": how the features of this size are computed."""
+    """How the features of this level are computed: "plain" or "strips"."""
     last: bool = True
-    """Whether it is the full size."""
+    """Whether this is the level of full size."""
     left_out: tuple[int, ...] = ()
-    """Which of the recipe's style layers, by place, do not count at this size."""
+    """Positions, in the recipe, of the style layers that do not count at this level."""
 
     def own_recipe(self, recipe: Recipe) -> Recipe:
-        """Returns the recipe of this size: its memory mode, the style layers that count."""
+        """Returns the recipe of this level: its memory mode, the style layers that count."""
         layers = self._that_count(recipe.style_layers)
         return dataclasses.replace(recipe, memory=self.memory_mode, style_layers=layers)
 
-    def numbers(self, hyper: Hyperparams) -> Hyperparams:
-        """Returns the numbers that count at this size: at a coarse one the content weighs more."""
+    def own_hyper(self, hyper: Hyperparams) -> Hyperparams:
+        """Returns the hyperparameters of this level.
+
+        Below full size, content_weight is multiplied by coarse_content.
+        """
         weights = self._that_count(hyper.style_layer_weights)
         hyper = dataclasses.replace(hyper, style_layer_weights=weights)
         if self.last:
@@ -62,9 +65,9 @@ class Level(NamedTuple):
 def levels(
     content: Any, style: Any, *, recipe: Recipe, memory: Memory | None = None
 ) -> list[Level]:
-    """Returns the sizes of a run, from coarse to fine; both pictures resized from the originals.
+    """Returns the levels of a run, from coarse to fine; both pictures resized from the originals.
 
-    Sizes too small for the deepest layer are left out, and so are sizes without a step.
+    Levels too small for the deepest layer are left out, and so are levels without a step.
 
     Args:
       content: (H, W, 3), uint8 or floating point in [0, 1].
@@ -99,7 +102,7 @@ def levels(
 
 
 def _too_deep_in_full(recipe: Recipe) -> tuple[int, ...]:
-    """Returns by place the style layers deeper than `full_depth`; none, if all of them are."""
+    """Returns the positions of style layers deeper than `full_depth`; none if all are deeper."""
     blocks = [block_of(layer) for layer in recipe.style_layers]
     deep = tuple(i for i, block in enumerate(blocks) if block > recipe.full_depth)
     return deep if len(deep) < len(blocks) else ()
@@ -152,7 +155,7 @@ def whole_problem(
     mesh: Mesh | None,
     like: Kernels | None = None,
 ) -> Problem:
-    """Returns the problem of one size of a run, which shares what it can of another's kernels."""
+    """Returns the problem of one level, which shares what it can of another's kernels."""
     kernels, plain = kernels_at(level, params, recipe=recipe, like=like), target_kernels_of(params)
     given: Any = {"recipe": recipe, "hyper": hyper, "target_kernels": plain, "mesh": mesh}
     return problem_at(level, kernels, **given)
@@ -161,7 +164,7 @@ def whole_problem(
 def kernels_at(
     level: Level, params: Params, *, recipe: Recipe, like: Kernels | None = None
 ) -> Kernels:
-    """Returns the kernels that canvases of this size are painted with, see `prepare`."""
+    """Returns the kernels that canvases of this level are painted with, see `prepare`."""
     size, own = (level.content.shape[0], level.content.shape[1]), level.own_recipe(recipe)
     params = params_up_to(params, own.content_layers + own.style_layers)
     return prepare(params, conv=recipe.conv, size=size, like=like)
@@ -181,13 +184,13 @@ def problem_at(
     target_kernels: Kernels,
     mesh: Mesh | None = None,
 ) -> Problem:
-    """Returns the problem of one size, see `make_problem`."""
+    """Returns the problem of one level, see `make_problem`."""
     return make_problem(
         kernels,
         normalize(level.content),
         normalize(level.style),
         recipe=level.own_recipe(recipe),
-        hyper=level.numbers(hyper),
+        hyper=level.own_hyper(hyper),
         first_step=level.first_step,
         steps=level.steps,
         target_kernels=target_kernels,

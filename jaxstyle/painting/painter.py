@@ -1,7 +1,7 @@
-"""The loop over sizes, from two pictures to a painted one.
+"""The loop over levels, from two pictures to a painted one.
 
 `paint` is a generator: progress, logs, interruption and intermediate pictures are all callers of
-it. `stylize` drains it. A thread compiles the next size while one is painted.
+it. `stylize` drains it. A thread compiles the next level while one is painted.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ from jaxstyle.settings.presets import change, preset
 from jaxstyle.settings.recipe import INITS, Hyperparams, Recipe, for_several_devices, validate
 
 TIMES_THE_PIXELS = 3
-"""How many times as many pixels the next size must have to be prepared while one is painted."""
+"""How many times as many pixels the next level must have to be prepared while one is painted."""
 
 _T = TypeVar("_T")
 
@@ -49,7 +49,7 @@ def paint(
     start: State | None = None,
     devices: Sequence[jax.Device] = (),
 ) -> Iterator[Chunk]:
-    """Paints at every size in turn and yields what every few steps brought.
+    """Paints every level in turn and yields what every few steps brought.
 
     The arrays of a chunk's state are used up when the next chunk is asked for: copy what you keep.
 
@@ -57,7 +57,7 @@ def paint(
       params: the network's weights, from `load_weights`.
       levels: from `levels`.
       recipe: as given to `levels`.
-      hyper: the numbers.
+      hyper: the hyperparameters.
       init: see `first_canvas`.
       seed: of the noise.
       pause_every: if not 0, a chunk ends at every multiple of this many steps.
@@ -94,11 +94,11 @@ def paint(
 def _problems(
     todo: Sequence[Level], made: Callable[..., Problem], *, ahead: bool
 ) -> Iterator[Problem]:
-    """Yields the problem of every size in turn.
+    """Yields the problem of every level in turn.
 
-    If `ahead`, threads make and compile those to come from the start, one after another, as long as
-    each size is small beside the next: the second is compiled while the first one is, the third
-    while these are painted.
+    If `ahead`, threads make and compile the later ones from the start, one after another, as long
+    as each level is small beside the next: the second is compiled while the first one is, the
+    third while these are painted.
     """
     if not todo:
         return
@@ -109,7 +109,7 @@ def _problems(
             break
         waiting.append(in_background(partial(_compiled, waiting[-1], made, after)))
     rest = todo[len(waiting) :]
-    while waiting:  # what was painted is let go
+    while waiting:  # a problem that was painted is not kept
         problem = waiting.pop(0)()
         yield problem
     for level in rest:
@@ -118,14 +118,14 @@ def _problems(
 
 
 def _compiled(before: Callable[[], Problem], made: Callable[..., Problem], level: Level) -> Problem:
-    """Returns the problem of a size, once that before it is made, and has its steps compiled."""
+    """Returns the problem of a level, once the one before is made, and has its steps compiled."""
     problem = made(level, like=before().kernels)
     compile_steps(problem, level.content.shape)
     return problem
 
 
 def _is_small_beside(level: Level, after: Level) -> bool:
-    """Whether both sizes together need no more memory than the next will by itself."""
+    """Whether both levels together need no more memory than the next will by itself."""
     return TIMES_THE_PIXELS * level.content.size <= after.content.size
 
 
@@ -133,7 +133,7 @@ def first_canvas(level: Level, *, init: Any, seed: int, resampling: str) -> jax.
     """Returns the canvas (H, W, 3) that a run begins with.
 
     Args:
-      level: the first, smallest size.
+      level: the first, smallest level.
       init: "content", "style", "noise" (uniform, each channel from black to white), or a picture
         (H, W, 3), uint8 or floating point in [0, 1]; what is not of the content's size is resized.
       seed: of the noise.
@@ -174,11 +174,11 @@ def stylize(
       content: (H, W, 3), uint8, or floating point in [0, 1], which is rounded to 8 bits.
       style: likewise, of any size.
       recipe: the settings that decide the program; `preset("default")` if not given.
-      hyper: the settings that decide the numbers; likewise.
+      hyper: the hyperparameters; likewise.
       init: what the canvas is at first: "content", "style", "noise", or a picture like `content`,
         with which the default's recipe paints at full size alone.
       seed: of the noise.
-      report: called after every few steps, and once before the first of each size. The arrays of
+      report: called after every few steps, and once before the first of each level. The arrays of
         a chunk's state are used up by the next steps: keep a copy, `np.array(chunk.state.canvas)`.
       devices: to share the rows of the picture, such as `jax.local_devices()`: each then needs a
         part of the memory, and all work on every step. By default one, jax's default device.
@@ -191,7 +191,7 @@ def stylize(
       DivergedError: a loss or gradient is not finite; its `picture` is the last good one.
     """
     default_recipe, default_hyper = preset("default")
-    if hyper is None and recipe is not None:  # the default's numbers, for this recipe's layers
+    if hyper is None and recipe is not None:  # the default's, for this recipe's layers
         layers = {"content_layers": recipe.content_layers, "style_layers": recipe.style_layers}
         recipe, hyper = change(recipe, default_hyper, **layers)
     if recipe is None and not isinstance(init, str):  # it goes on, in full
@@ -225,10 +225,10 @@ def check_params(params: Any) -> None:
 
 
 def in_background(call: Callable[[], _T]) -> Callable[[], _T]:
-    """Has a thread do a call, and returns what waits for its result, or raises its error.
+    """Has a thread do a call, and returns a function that waits for its result or raises its error.
 
-    jax's default device is that of the caller. Python waits for the thread when the process ends,
-    as XLA cannot be told to give up; the command line does not.
+    jax's default device is that of the caller. At exit Python waits for this thread, since an XLA
+    compilation cannot be cancelled; the command line exits without waiting.
     """
     device = jax.config.jax_default_device  # type: ignore[attr-defined]  # a thread begins without
 

@@ -54,9 +54,9 @@ class Tick(NamedTuple):
     """What one call on the devices brought."""
 
     running: tuple[tuple[int, int, float], ...]
-    """By variant on this process's devices: its index, its steps so far, its latest total loss."""
+    """Index, steps so far and latest total loss of every variant on this process's devices."""
     pixel_steps: int
-    """Steps done in this call times the canvas's pixels, over this process's variants."""
+    """Steps done in this call times the canvas's pixels, summed over this process's variants."""
     seconds: float
     finished: tuple[Result, ...]
 
@@ -66,13 +66,13 @@ class _Round(NamedTuple):
 
     mesh: Mesh
     kernels_of: Callable[[int], Kernels]
-    """The kernels of the level of a number, on every device."""
+    """Returns the kernels of a level, by its number, on every device."""
     variants: list[Variant]
     """One for each lane of the mesh, those of other processes too."""
     used: int
     """How many of them are not just repetitions that fill the round."""
     here: list[int]
-    """The numbers of the lanes that are this process's."""
+    """Indices of this process's lanes in the mesh."""
     lanes: list[Lane]
     """This process's."""
 
@@ -267,7 +267,7 @@ def sweep(
       content: (H, W, 3), uint8 or floating point in [0, 1].
       styles: likewise, of any size.
       recipe: the settings that decide the program; `preset("default")` if not given.
-      hypers: the settings that decide the numbers; likewise.
+      hypers: the hyperparameters; likewise.
       init: what the canvas is at first, see `stylize`.
       seeds: of the noise.
       devices: to use; by default all local devices.
@@ -368,6 +368,6 @@ def steps_on_each(mesh: Mesh) -> Any:
     # what does not vary over the devices is not tracked: no value is ever combined across them
     mapped = jax.shard_map(one, mesh=mesh, in_specs=inputs, out_specs=EACH, check_vma=False)
     each, same = NamedSharding(mesh, EACH), NamedSharding(mesh, SAME)
-    # said explicitly, or on one device the states that come back would compile it anew
+    # fixed explicitly: on one device the states that come back would otherwise compile it again
     given = (each, each, same, each)
     return jax.jit(mapped, donate_argnums=0, in_shardings=given, out_shardings=each)

@@ -39,13 +39,13 @@ class Result(NamedTuple):
     """One variant's result."""
 
     number: int
-    """Which of the variants, from 0."""
+    """Index of the variant, from 0."""
     picture: NDArray[np.float32]
-    """(H, W, 3) in [0, 1]; of a variant that failed, the last good one."""
+    """(H, W, 3) in [0, 1]; the last good one if the variant failed."""
     losses: Losses
     """The weighted losses of this picture."""
     history: Losses
-    """By term, the losses before every step, over all sizes."""
+    """The losses before every step, by term, over all levels."""
     steps_done: int
     failure: DivergedError | None
     """Why it stopped before its last step, if it did."""
@@ -65,13 +65,13 @@ class Lane:
     idle: bool
     """Whether this lane is padding: it repeats another lane's variant and is ignored."""
     canvas: Any
-    """The last good one, once a size or the run has ended; before, the first."""
+    """The last good canvas, once a level has ended; before that, the first canvas."""
     losses: Any = (np.nan,) * 4
-    """Of this canvas."""
+    """Losses of this canvas."""
     rows: list[NDArray[np.float32]] = field(default_factory=list)
-    """Of every step so far, its losses and learning rate."""
+    """Losses and learning rate of every step so far."""
     level_began: int = 0
-    """How many rows there were when this size began."""
+    """How many rows there were when this level began."""
     steps_done: int = 0
     seconds: float = 0.0
     failure: DivergedError | None = None
@@ -84,7 +84,7 @@ class Lane:
         return self.idle or self.failure is not None
 
     def begin_level(self, number: int) -> State:
-        """Returns the state before the first step of the size of that number, from 0."""
+        """Returns the state before the first step of a level, by its number, from 0."""
         self.level_began = len(self.rows)
         level = self.levels[number]
         shape, clip = level.content.shape, self.variant.recipe.clip
@@ -97,7 +97,7 @@ class Lane:
         self.seconds += seconds
 
     def end_level(self, state: State, closing: NDArray[np.float32]) -> None:
-        """Takes note of the state after a size's last step, and of its canvas's losses."""
+        """Takes note of the state after a level's last step, and of its canvas's losses."""
         if np.isfinite(closing[3]):
             self.canvas, self.losses = state.canvas, closing
         else:
@@ -106,7 +106,7 @@ class Lane:
     def fail(self, good: Any, bad_row: NDArray[np.float32]) -> None:
         """Takes note of a canvas with bad losses, and of the good one before.
 
-        If this size has no step, the good one is that which the size before has left.
+        If no step of this level succeeded, the canvas of the level before is kept.
         """
         self.failure = DivergedError(self.steps_done + 1, diverged_term(bad_row))
         if len(self.rows) > self.level_began:
@@ -114,7 +114,7 @@ class Lane:
             self.steps_done -= 1
 
     def result(self) -> Result:
-        """Returns what there is at the end."""
+        """Returns the result at the end."""
         history = np.array(self.rows, np.float32).reshape(-1, 5).T[:4]
         return Result(
             number=self.number,
@@ -164,7 +164,7 @@ def make_shared(params: Params, variants: Sequence[Variant], *, keep: int) -> Sh
     plain = target_kernels_of(params_up_to(params, sorted(taps)))
     pictures = {id(p): p for each in variants for p in (each.content, each.style)}
 
-    # asked once: all variants of a program must decide alike, and all processes
+    # read once, so that all variants of a program, and all processes, choose the same memory mode
     memory = memory_left() if jax.process_count() == 1 else Memory(NO_LIMIT, "no known limit")
     memory = memory._replace(bytes=memory.bytes // keep)
 
@@ -180,13 +180,13 @@ def make_shared(params: Params, variants: Sequence[Variant], *, keep: int) -> Sh
         level = levels_for(content, style, recipe)[number]
         # as many weights as layers; they are replaced below
         layers = (1.0,) * len(recipe.content_layers), (1.0,) * len(recipe.style_layers)
-        numbers = Hyperparams(content_layer_weights=layers[0], style_layer_weights=layers[1])
-        made = problem_at(level, plain, recipe=recipe, hyper=numbers, target_kernels=plain)
+        hyper = Hyperparams(content_layer_weights=layers[0], style_layer_weights=layers[1])
+        made = problem_at(level, plain, recipe=recipe, hyper=hyper, target_kernels=plain)
         return dataclasses.replace(made, kernels={})
 
     def problem_of(variant: Variant, number: int) -> Problem:
         found = problem(id(variant.content), id(variant.style), variant.recipe, number)
-        numbers = levels_of(variant)[number].numbers(variant.hyper)
-        return dataclasses.replace(found, hyper=as_arrays(numbers, np.float32))
+        hyper = levels_of(variant)[number].own_hyper(variant.hyper)
+        return dataclasses.replace(found, hyper=as_arrays(hyper, np.float32))
 
     return Shared(levels_of, problem_of)

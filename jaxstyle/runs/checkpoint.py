@@ -37,14 +37,14 @@ class Header(NamedTuple):
     """All in a checkpoint but its arrays."""
 
     run: record.Record
-    """What decides the run: settings, facts of files, versions; the device; memory by size."""
+    """What decides the run: settings, facts of files, versions, device, memory mode by level."""
     steps_done: int
     size: str
     """HxW of the canvas."""
     seconds: float
     """How long the steps took so far."""
     finished: list[Any] | None
-    """If a size was finished: its last canvas's losses, by term, and the steps done by then."""
+    """If a level was finished: its last canvas's losses, by term, and the steps done by then."""
     pictures: list[str]
     """The sha256 of every picture that was saved when the run was interrupted."""
     log: str
@@ -152,7 +152,7 @@ def remove(path: Path) -> None:
 
 
 class Resumption(NamedTuple):
-    """A checkpoint to go on from."""
+    """A checkpoint from which a run is resumed."""
 
     path: Path
     header: Header

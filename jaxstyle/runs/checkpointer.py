@@ -1,4 +1,4 @@
-"""Checkpoints while a run goes on: written when they are due, taken away in the end."""
+"""Checkpoints while a run goes on: written when they are due, removed in the end."""
 
 from dataclasses import InitVar, dataclass, field
 from pathlib import Path
@@ -24,12 +24,12 @@ class Checkpointer:
     """Keeps a run's checkpoints. What goes wrong is said once and does not stop the run."""
 
     path: Path
-    """Of the checkpoint."""
+    """Path of the checkpoint."""
     flags: CheckpointFlags
     run: record.Record
     """What decides the run."""
     steps: int
-    """In all."""
+    """How many steps the run has in all."""
     resumption: InitVar[Resumption | None]
     """The checkpoint that the run goes on from."""
     clock: Clock
@@ -51,8 +51,8 @@ class Checkpointer:
     def see(self, chunk: Chunk, finished: Snapshot | None) -> None:
         """Writes a checkpoint after a chunk, if one is due.
 
-        The first is due at once, where checkpoints were asked for even before the first step:
-        whatever else a killed run leaves, such as a log, is then known to be its own.
+        If checkpoints were asked for, the first is written before step 1, so that --resume
+        recognizes what else a killed run leaves, such as a log, as its own.
         """
         done, seconds = int(chunk.state.step), self.clock.seconds
         self._on = self._on or seconds + self.clock.left(done) > SECONDS_BETWEEN
@@ -143,7 +143,7 @@ def restored_state(resumption: Resumption) -> tuple[State, Snapshot | None]:
             **{name: jnp.array(arrays[name]) for name in ("count", "mu", "nu")}
         )
     except (checkpoint.DamagedError, KeyError) as error:
-        raise InputError(f"{resumption.path} was changed meanwhile: {error}") from None
+        raise InputError(f"{resumption.path} was changed after it was checked: {error}") from None
     duals: Any = tuple(jnp.array(arrays[name]) for name in DUAL_NAMES if name in arrays)
     average = jnp.array(arrays["average"]) if "average" in arrays else ()
     good = jnp.array(arrays["good"])

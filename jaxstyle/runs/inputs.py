@@ -44,9 +44,9 @@ class Inputs(NamedTuple):
     weight_file: WeightFile
     params: LayerArrays
     facts: record.Record
-    """Of the files: base names and sha256 of content, style, init if it is one, and weights."""
+    """Base names and sha256 of the files: content, style, weights, and init if it is one."""
     judge: LayerArrays | None = None
-    """The parameters of the judge's network, where a single run's result shall be judged."""
+    """The parameters of the judge's network, where a single run's result is to be judged."""
 
 
 def read_settings(arguments: Request, *, say: Say) -> Settings:

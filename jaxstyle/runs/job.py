@@ -1,4 +1,4 @@
-"""One run, from its inputs to its files: sizes, device, painting, log, pictures, result."""
+"""One run, from its inputs to its files: levels, device, painting, log, pictures, result."""
 
 import contextlib
 import dataclasses
@@ -59,7 +59,7 @@ from jaxstyle.settings.recipe import for_several_devices
 def agreed_levels(
     arguments: Request, inputs: Inputs, resumption: Resumption | None, devices: Sequence[jax.Device]
 ) -> list[Level]:
-    """Returns the sizes of a run, once it is known that all processes can begin it.
+    """Returns the levels of a run, once it is known that all processes can begin it.
 
     Raises:
       InputError: in every process, if one has too little memory or was given something else.
@@ -80,7 +80,7 @@ def tell_refusal(arguments: Request) -> None:
 def fitting_levels(
     inputs: Inputs, memory: Memory, devices: Sequence[jax.Device] = ()
 ) -> list[Level]:
-    """Returns a run's sizes; raises InputError if they need more memory than there is.
+    """Returns a run's levels; raises InputError if they need more memory than is free.
 
     `devices` are those that share the picture, if there are several; the memory is that of one.
     """
@@ -104,7 +104,7 @@ def _check_all_alike(arguments: Request, inputs: Inputs, resumption: Resumption 
 
 
 def _as_begun(levels: list[Level], resumption: Resumption) -> list[Level]:
-    """Returns the sizes computed the way they were, which "auto" need not choose again."""
+    """Returns the levels in the memory modes in which the run began, whatever is free now."""
     modes = resumption.header.run["memory"]
     return [level._replace(memory_mode=mode) for level, mode in zip(levels, modes, strict=True)]
 
@@ -185,15 +185,11 @@ def _silent(job: Job) -> Job:
 
 
 def _paint(job: Job, levels: list[Level], devices: list[jax.Device]) -> tuple[Ending, Checkpointer]:
-    """Runs the loop and does all that happens meanwhile."""
+    """Runs the loop: clock, report, numbered pictures, checkpoints."""
     arguments, settings, kind = job.arguments, job.inputs.settings, kind_of(devices)
-    state, finished = (
-        (None, None) if job.resumption is None else _restore(job, job.resumption, kind)
-    )
-    clock, failure = (
-        Clock(levels, seconds=job.resumption.header.seconds if job.resumption else 0.0),
-        None,
-    )
+    resumption, failure = job.resumption, None
+    state, finished = (None, None) if resumption is None else _restore(job, resumption, kind)
+    clock = Clock(levels, seconds=0.0 if resumption is None else resumption.header.seconds)
     with _reporter(job) as reporter:
         checkpointer = _checkpointer(job, levels, kind, clock, reporter)
         try:
@@ -285,7 +281,7 @@ def _checkpointer(
 def _finish(
     job: Job, ending: Ending, checkpointer: Checkpointer, devices: list[jax.Device]
 ) -> Outcome:
-    """Saves the last good canvas and says what there is to say."""
+    """Saves the last good canvas and says how the run ended."""
     failure, steps = ending.failure, job.inputs.settings.recipe.steps
     snapshot = last_snapshot(ending)
     if failure is not None:

@@ -1,4 +1,4 @@
-"""Pictures with their records on the way to disk: the last good canvas, and those on the way."""
+"""Pictures with their records on the way to disk: the last good canvas, and numbered ones."""
 
 import contextlib
 import hashlib
@@ -39,7 +39,7 @@ class Ending(NamedTuple):
     chunk: Chunk
     """The last one."""
     finished: Snapshot | None
-    """The end of the last size that was finished."""
+    """The end of the last level that was finished."""
     failure: DivergedError | None
     log_failed: bool
     seconds: float
@@ -56,7 +56,7 @@ def last_snapshot(ending: Ending) -> Snapshot | None:
     """Returns the last canvas worth saving; None if no step was finished."""
     state, problem = ending.chunk.state, ending.chunk.problem
     done = int(state.step)
-    if done == problem.first_step:  # nothing was done at this size
+    if done == problem.first_step:  # nothing was done at this level
         return ending.finished
     if ending.failure is not None:  # the last update led astray: the canvas before it
         good = np.asarray(state.good)
@@ -103,7 +103,7 @@ def make_record(
     losses: Losses | None,
     steps_done: int,
 ) -> record.Record:
-    """Returns all that a picture, painted from `canvas`, shall know of its making; see `record`.
+    """Returns the record of a picture that is painted from `canvas`; see `record`.
 
     `device` is the kind, and how many if there are several.
     """
@@ -179,13 +179,13 @@ def _is_one_of(path: Path, own: Collection[str]) -> bool:
 
 
 def _write(path: Path, data: bytes, *, force: bool, say: Say) -> Path:
-    """Writes a file under its name, or the next free one if a file has come there meanwhile."""
+    """Writes a file under its name, or the next free one if another file has taken it."""
     while True:
         try:
             with unbreakable():
                 files.write_whole(path, data, overwrite=force)
         except FileExistsError:
             taken, path = path, files.fresh_path(path.parent, path.stem, path.suffix)
-            say(f"{taken} has come to exist meanwhile: saving as {path.name}")
+            say(f"{taken} exists now: saving as {path.name}")
         else:
             return path

@@ -35,7 +35,7 @@ from jaxstyle.runs.progress import size_text
 from jaxstyle.settings.recipe import Recipe
 
 CALLS_TIMED = 3
-"""The quickest counts: what else the machine does can only add to it."""
+"""The quickest call counts: other load can only slow a call."""
 
 MOST_PIXELS_TIMED = 250_000
 """A step of a larger size takes as much longer as it has more pixels."""
@@ -57,7 +57,7 @@ def compile_level(
     It is the very executable of the run, which finds it in the cache.
     """
     level = level._replace(memory_mode=mode)
-    recipe, hyper = level.own_recipe(settings.recipe), level.numbers(settings.hyper)
+    recipe, hyper = level.own_recipe(settings.recipe), level.own_hyper(settings.hyper)
     struct: Any = jax.ShapeDtypeStruct  # which has no types
     canvas = struct(level.content.shape, np.float32)
     problem = jax.eval_shape(
@@ -69,7 +69,7 @@ def compile_level(
 
 
 def memory_beside_kernels(executable: Any, kernels: Kernels) -> int:
-    """Returns the bytes that a step needs, besides kernels."""
+    """Returns the bytes that a step needs, without the kernels."""
     memory = executable.memory_analysis()
     data = memory.argument_size_in_bytes - sum(each.nbytes for each in jax.tree.leaves(kernels))
     return int(memory.temp_size_in_bytes + data)
@@ -78,17 +78,17 @@ def memory_beside_kernels(executable: Any, kernels: Kernels) -> int:
 def call_of(
     executable: Any, problem: Problem, kernels: Kernels, level: Level, settings: Settings
 ) -> Call:
-    """Returns what is needed to do steps of `executable`, from `compile_level`, at a size.
+    """Returns what is needed to do steps of `executable`, from `compile_level`, at a level.
 
     Its targets are 1, which takes as long as any others.
     """
     targets = jax.tree.map(lambda each: jnp.ones(each.shape, each.dtype), problem.targets)
-    numbers = jax.tree.map(
+    hyper = jax.tree.map(
         lambda number, like: jnp.asarray(number, like.dtype),
-        level.numbers(settings.hyper),
+        level.own_hyper(settings.hyper),
         problem.hyper,
     )
-    problem = dataclasses.replace(problem, kernels=kernels, targets=targets, hyper=numbers)
+    problem = dataclasses.replace(problem, kernels=kernels, targets=targets, hyper=hyper)
     state = initial_state(jnp.asarray(normalize(level.content)))
     return Call(executable, with_duals_and_average(state, problem.program), problem)
 
@@ -102,7 +102,7 @@ def seconds_a_step(calls: Mapping[str, Call]) -> dict[str, float]:
     states = {name: call.state for name, call in calls.items()}
     for _ in range(1 + CALLS_TIMED):
         for name, (executable, _, problem) in calls.items():
-            # the first only says how many steps a call shall do
+            # the first call only shows how many steps take about a second
             count = steps_of_a_second(seconds[name][0]) if seconds[name] else 1
             began = time.perf_counter()
             states[name], table = executable(states[name], count, problem)
@@ -121,14 +121,14 @@ class ModeEstimate(NamedTuple):
 
     name: str
     peak_bytes: int
-    """Of the process."""
+    """Peak memory of the process."""
     is_compiled: bool
     """Whether that is from the compiler, else by the formula of `memory`."""
     fits: bool
     seconds_a_step: float | None
-    """At the largest size; None where not even the size to be timed fits."""
+    """Seconds of a step at the largest level; None where not even the timed size fits."""
     seconds: float | None
-    """Of all steps, without start and compiling."""
+    """Duration of all steps, without start and compilation."""
     largest_size: int
     """The largest `--size` that fits, if the pictures have as many pixels."""
 
@@ -138,7 +138,7 @@ class Trial(NamedTuple):
 
     size: str
     steps: int
-    """At all sizes."""
+    """Steps at all levels."""
     room_bytes: int
     limit: str
     """What limits that."""
@@ -147,14 +147,14 @@ class Trial(NamedTuple):
     seconds: float | None
     """All steps take so long, each level in the memory mode in which it would be painted."""
     timed_size: str
-    """Where steps were timed."""
+    """The size at which steps were timed."""
     is_unenlarged: bool
     """Whether `--size` asks for more than the photo has, which it does not give."""
     ways: list[ModeEstimate]
 
 
 def trial(inputs: Inputs, device_name: str | None, *, say: Say, note: Say) -> Trial:
-    """Compiles the largest size of a run, does steps of it or of a smaller one, and reckons.
+    """Compiles the largest level of a run, times steps of it or of a smaller one, and calculates.
 
     Args:
       inputs: of the run.
@@ -232,7 +232,7 @@ def _small(level: Level, sides: Sides) -> Level:
 
 
 def _seconds(per_pixel: Sequence[float | None], levels: Sequence[Level]) -> float | None:
-    """Returns the seconds of all steps; the losses at the end of a size take a step more."""
+    """Returns the seconds of all steps; the losses at the end of a level take a step more."""
     pixels = [math.prod(level.content.shape[:2]) * (level.steps + 1) for level in levels]
     times = [each * count for each, count in zip(per_pixel, pixels, strict=True) if each]
     return sum(times) if len(times) == len(levels) else None
@@ -252,7 +252,7 @@ def _mode_estimate(
       name: the memory mode.
       step_bytes: the bytes of a step of the largest size, if it was compiled.
       per_pixel: the seconds of a step, if any was timed.
-      levels: the sizes of the run.
+      levels: of the run.
       recipe: of the run.
       memory: what may be used.
     """
@@ -278,7 +278,7 @@ def explained(found: Trial) -> list[str]:
         f"{found.size}, {found.steps} steps; memory that can be used: {there}",
         "mode     peak memory         s/step   all steps  largest --size that fits",
         *map(_row, found.ways),
-        f"{found.chosen} would be taken; start and compiling take their time besides",
+        f"{found.chosen} would be taken; start and compilation take more time",
         f"timed: steps of {found.timed_size}; other sizes by their pixels",
     ]
     if found.seconds not in [mode.seconds for mode in found.ways]:

@@ -17,14 +17,14 @@ HEADER = "step,size,content,style,tv,total,learning_rate,seconds\r\n"
 SECONDS_BETWEEN_LINES = 10.0
 
 MOST_SHOWN = 4
-"""Of the variants that are being painted."""
+"""Most variants that a line of progress shows."""
 
 
 class Clock:
     """Seconds since the first step began, and until the last one ends."""
 
     def __init__(self, levels: Sequence[Level], *, seconds: float = 0.0) -> None:
-        """Takes the sizes of the run, and how long its steps took before it was interrupted."""
+        """Takes the levels of the run, and how long its steps took before it was interrupted."""
         self._levels = levels
         self._began: float | None = None
         self._per_pixel = 0.0
@@ -43,7 +43,7 @@ class Clock:
             self._per_pixel = (self._per_pixel or latest) * 0.8 + latest * 0.2  # steadier
 
     def left(self, done: int) -> float:
-        """Returns the seconds that the steps after the first `done` will take, by their sizes."""
+        """Returns the seconds that the steps after the first `done` will take, by their pixels."""
         pixels = 0
         for level in self._levels:
             height, width = level.content.shape[:2]
@@ -117,7 +117,7 @@ class Display:
 
 
 class Reporter:
-    """All that looks on: the display and the log, whichever were asked for.
+    """Reports a run: to the display and the log, whichever were asked for.
 
     Nothing that goes wrong here stops the run. The log's file is begun with the first step, so that
     a run that is refused leaves none.

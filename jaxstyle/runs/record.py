@@ -20,14 +20,14 @@ from jaxstyle.settings.recipe import Hyperparams, Recipe, field_names
 from jaxstyle.settings.text import as_text
 
 KEYWORD = "jaxstyle"
-"""Of the PNG text that holds the record."""
+"""Keyword of the PNG text that holds the record."""
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
 OTHER_SETTINGS = ("preset", "init", "seed")
 
 EMBEDDED_BEFORE = "vgg16-hed"
 EMBEDDED_BEFORE_SHA256 = "c15b920096dc518032303380e564bf0de16cc2a809a2d4b26b26cad0b4db14fe"
-"""Of the VGG-16 that came with the package before Oxford's VGG-19 did."""
+"""Name and sha256 of the VGG-16 that the package embedded before Oxford's VGG-19."""
 
 Record = dict[str, Any]
 
@@ -38,7 +38,7 @@ def settings(recipe: Recipe, hyper: Hyperparams, **others: Any) -> Record:
 
 
 def versions() -> dict[str, str]:
-    """Returns the installed version of every package that has a say in the numbers."""
+    """Returns the installed version of every package on which results depend."""
     return {"jaxstyle": __version__} | {name: metadata.version(name) for name in PACKAGES}
 
 
@@ -120,7 +120,9 @@ def read(path: Path) -> Record:
     if not isinstance(record, dict) or not all(
         isinstance(record.get(name), dict) for name in ("settings", "weights", "versions")
     ):
-        raise InputError(f"{path}: its settings cannot be read, the file was changed; do without")
+        raise InputError(
+            f"{path}: its settings cannot be read, as the file was changed: leave --from out"
+        )
     return record
 
 

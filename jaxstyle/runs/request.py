@@ -23,13 +23,13 @@ from jaxstyle.settings.text import (
 )
 
 SECONDS_BETWEEN = 60.0
-"""From one checkpoint to the next; a run that takes less needs none."""
+"""Time from one checkpoint to the next; a run that takes less needs none."""
 
 SUFFIX = ".checkpoint"
-"""Behind the name of an output, that of its checkpoint."""
+"""Suffix of a checkpoint, behind the name of its output."""
 
 LONGEST_OUTPUT_NAME = 220
-"""In bytes, of an output that its checkpoints are named after: file systems allow 255."""
+"""Longest name, in bytes, after which checkpoints are named: file systems allow 255."""
 
 MOST_RUNS = 10_000
 """More combinations than these need `--yes`."""
@@ -40,7 +40,7 @@ LONGEST_SIDES = {".png": 2**31 - 1, ".jpg": 65500, ".jpeg": 65500, ".webp": 1638
 """The picture files that can be written, and how many pixels their sides can have at most."""
 
 CHECKPOINT_ENDS = (SUFFIX, SUFFIX + files.PREVIOUS)
-"""Of the checkpoints beside an output."""
+"""How the names of the checkpoints beside an output end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class CheckpointFlags:
     path: Path | None = None
     """None: beside the output."""
     every: float | None = None
-    """In seconds."""
+    """Time between checkpoints, in seconds."""
     resume: bool = False
 
     @property
@@ -67,7 +67,7 @@ class CheckpointFlags:
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceFlags:
-    """On how many devices, of sweeps and of one picture alike."""
+    """The devices that were asked for, of a sweep or of one picture."""
 
     most: int | None = None
     """How many to use, of each process."""
@@ -76,7 +76,7 @@ class DeviceFlags:
 
     @property
     def several(self) -> bool:
-        """Whether one picture shall be shared among several devices."""
+        """Whether several devices share one picture."""
         return (self.most or 1) > 1 or self.distributed is not None
 
     @property

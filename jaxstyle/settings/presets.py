@@ -12,7 +12,7 @@ from jaxstyle.settings.recipe import Hyperparams, Recipe, field_names, validate
 
 
 class Preset(NamedTuple):
-    """A named set of settings: whose numbers they are and what picture to expect."""
+    """A named set of settings; `about` says whose it is and what picture to expect."""
 
     about: str
     recipe: Recipe
@@ -84,7 +84,8 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         ),
         "book": Preset(
             "Dive into Deep Learning, Neural Style Transfer, the PyTorch listing: 300x450 whatever"
-            " the aspect, 500 steps of Adam; its in-place ReLUs make relu taps of all but conv5_1",
+            " the aspect, 500 steps of Adam; as its ReLUs work in place, all taps but conv5_1 are"
+            " read after the ReLU",
             _BOOK,
             Hyperparams(),
         ),

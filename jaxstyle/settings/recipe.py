@@ -1,7 +1,7 @@
 """What a run is: the two kinds of settings, and what values they may have.
 
-`Recipe` decides the *program*: changing a field compiles anew. `Hyperparams` decides the
-*numbers*: changing a field never does. Each field carries its own help text, from which the
+`Recipe` decides the *program*: changing a field compiles another one. `Hyperparams` holds the
+*hyperparameters*: changing one never does. Each field carries its own help text, from which the
 command line's flags are made, so a setting is declared here and nowhere else. The checks raise
 InputError with the setting's name and value.
 """
@@ -18,10 +18,10 @@ from jaxstyle.network.layers import CONVS, POOLINGS, check_tap
 
 LARGEST_FLOAT32 = 3.4028235e38
 MOST_PIXELS = 178_956_970
-"""Of a picture; beyond this Pillow takes a file for a decompression bomb."""
+"""Most pixels of a picture; beyond this Pillow takes a file for a decompression bomb."""
 MEMORIES = ("auto", "plain", "strips")
 INITS = ("content", "style", "noise")
-"""What a canvas can be at first, other than a picture of its own."""
+"""Named starting points of the canvas; a picture may be given instead."""
 
 SCHEDULES = ("step", "cosine", "hold-cosine")
 TV_STEPS = ("gradient", "proximal")
@@ -272,7 +272,7 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Hyperparams:
-    """The settings that decide the numbers; a pytree of them, so that changing one is data.
+    """The hyperparameters, a pytree: they are data, so changing one compiles nothing.
 
     The loss is content_weight * content + style_weight * style + tv_weight * total variation.
     """
@@ -331,7 +331,7 @@ class Hyperparams:
 
 
 def for_several_devices(recipe: Recipe) -> Recipe:
-    """Returns the recipe that several devices follow which share the rows of one picture.
+    """Returns the recipe for several devices that share the rows of one picture.
 
     Raises:
       InputError: it asks for what only one device does.

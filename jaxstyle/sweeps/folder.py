@@ -19,7 +19,7 @@ SAMPLES = "samples"
 SUMMARIES = ("sweep.csv", "sheet.png", "index.html")
 
 TERMS = ("content", "style", "tv", "total")
-"""Of the losses, as in `terms.Losses`."""
+"""Names of the loss terms, as in `terms.Losses`."""
 
 JUDGED = ("style_distance", "content_distance")
 """What the judge finds, where it was asked; in a record under "judged"."""
@@ -95,7 +95,7 @@ def write_run(folder: Path, name: str, picture: bytes, entry: Entry, *, overwrit
       folder: of the sweep.
       name: of the run.
       picture: the PNG file.
-      entry: what its record shall say; JSON.
+      entry: the content of its record; JSON.
       overwrite: whether a picture that is there may be replaced.
 
     Raises:

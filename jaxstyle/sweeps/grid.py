@@ -35,7 +35,7 @@ OTHERS: dict[str, Callable[[str], Any]] = {
 """What else can be swept: flags that are no settings, and what reads them."""
 
 LONGEST_RUN_NAME = 120
-"""In characters, of a run's name; longer ones are cut and end with a hash."""
+"""Longest name of a run, in bytes; longer ones are cut and end with a hash."""
 
 
 _T = TypeVar("_T")
@@ -45,7 +45,7 @@ class Value(NamedTuple):
     """One value of something that is swept."""
 
     name: str
-    """Of a setting, or of `OTHERS`."""
+    """Name of a setting, or one of `OTHERS`."""
     label: str
     """For people; other values of the same axis have other labels."""
     value: Any
@@ -144,9 +144,9 @@ class Run(NamedTuple):
     """One run of a sweep."""
 
     number: int
-    """From 1, in the order of the grid, the last axis turning fastest."""
+    """Counted from 1, in the order of the grid, in which the last axis changes fastest."""
     name: str
-    """Of its files, without a suffix; unique in the sweep and the same in every shard."""
+    """Name of its files, without a suffix; unique in the sweep and the same in every shard."""
     labels: dict[str, str]
     """What varies, by name of flag: "style-weight"."""
     arguments: Request

@@ -39,7 +39,7 @@ class Sweep(NamedTuple):
     runs: list[Planned]
     """All of the grid, not only this process's share."""
     judge: LayerArrays | None
-    """The parameters of the judge's network, if the results shall be judged."""
+    """The parameters of the judge's network, if the results are to be judged."""
 
 
 def read_sweep(arguments: Request, *, say: Say, stream: TextIO | None) -> Sweep:

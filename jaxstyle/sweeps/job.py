@@ -45,7 +45,7 @@ from jaxstyle.sweeps.grid import share
 from jaxstyle.sweeps.inputs import Planned, Sweep, is_done
 
 SAMPLE_SIDE = 320
-"""In pixels, the long side of the small copies of contents and styles."""
+"""Long side of the small copies of contents and styles, in pixels."""
 
 
 class SweepJob(NamedTuple):
@@ -59,7 +59,7 @@ class SweepJob(NamedTuple):
     say: Say
     stream: IO[str] | None
     judge: Judge | None = None
-    """Where the results shall be judged; `run_sweep` makes it."""
+    """Judges the results, if that was asked for; `run_sweep` makes it."""
 
 
 def run_sweep(job: SweepJob) -> None:

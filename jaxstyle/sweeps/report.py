@@ -33,13 +33,13 @@ from jaxstyle.sweeps.sheet import contact_sheet
 
 WIDTH, HEIGHT = 1200, 280
 LEFT, BOTTOM, TOP = 56, 30, 10
-"""Room for the chart's numbers, of the same unit."""
+"""Margins for the chart's numbers, in the same unit."""
 
 MOST_POINTS = 60_000
-"""In all curves together; a page of many runs draws each with fewer."""
+"""Most points of all curves together; a page of many runs draws each with fewer."""
 
 MOST_PAGE_SAMPLES = 4
-"""Of contents, and of styles, at the page's head."""
+"""Most contents, and most styles, that the page's head shows."""
 
 SETTING_COLUMNS = ("preset", "init", "seed", *field_names(Recipe), *field_names(Hyperparams))
 COLUMNS = (
@@ -48,11 +48,11 @@ COLUMNS = (
     *(f"{term}_loss" for term in TERMS),
 )
 ENDING = ("painted_size", "steps_done", "seconds", "device")
-"""Of the table's columns; before them those of the judge, if it was asked about any run."""
+"""The table's last columns; the judge's come before them, if it was asked about any run."""
 
 
 class _Scale(NamedTuple):
-    """From steps and losses to a picture of this width and height; losses in decades."""
+    """The map from steps and losses, in decades, to a chart of this width and height."""
 
     last: int
     """The last step."""
@@ -254,8 +254,8 @@ def summarize(folder: Path, entries: Sequence[Entry]) -> None:
 def gather_and_summarize(folder: Path, names: Sequence[str] | None = None) -> list[Entry]:
     """Writes the summaries of what is in a sweep's folder and returns its records, see `gather`.
 
-    Another process that has just finished a run may have written newer summaries meanwhile, which
-    these have replaced: so until nothing is new, they are made again.
+    Another process that has just finished a run may have written newer summaries, which these have
+    replaced. So they are made again until nothing is new.
     """
     entries = gather(folder, names)
     summarize(folder, entries)

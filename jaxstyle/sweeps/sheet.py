@@ -31,16 +31,16 @@ from jaxstyle.sweeps.sheet_layout import (
 
 KINDS = ("content", "style")
 SAMPLE_HEIGHT, MOST_CORNER_SAMPLES = 130, 4
-"""Of the content and style pictures in the corner; and how many of each, if a table has many."""
+"""Height of the contents and styles in the corner, and how many of each it shows at most."""
 
 MARGIN = 28
-"""Around the sheet and between its blocks, in pixels."""
+"""Margin around the sheet and between its blocks, in pixels."""
 
 WIDEST, LARGEST_CELL, SMALLEST_CELL, MOST_SHEET_PIXELS = 2200, 300, 72, 60_000_000
 """The width a sheet aims at; the long side of its pictures; how much they are in all, about."""
 
 ICON_WIDTH, ICON_HEIGHT = 120, 80
-"""Of those that label rows or columns."""
+"""Size of the pictures that label rows or columns."""
 
 Icons = dict[tuple[str, str], Image.Image]
 
@@ -99,7 +99,7 @@ class _Look(NamedTuple):
     """What is equal in all blocks."""
 
     width: int
-    """Of a picture's place."""
+    """Width of the place for a picture."""
     height: int
     row_label: int
     """How wide labels left of rows are."""

@@ -14,12 +14,12 @@ from jaxstyle.images import picture_file
 from jaxstyle.sweeps.folder import Entry
 
 LONGEST_ROW = 8
-"""Of cells that lie in no grid; longer rows are broken."""
+"""Longest row of cells that lie in no grid; longer rows are broken."""
 
 PAPER, INK, PALE, FAINT, ALARM = "#ffffff", "#1c1c1e", "#6e6e73", "#f0f0f3", "#c5221f"
 GAP = 10
 TITLE, LABEL, SMALL = 26, 19, 16
-"""Sizes of text, in pixels, as all of these."""
+"""Sizes of text, in pixels, like all lengths here."""
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -51,7 +51,7 @@ class Block(NamedTuple):
     """A label for each row."""
     columns: tuple[str, ...]
     cells: tuple[tuple[Cell, ...], ...]
-    """By row; all rows but the last are of one length."""
+    """The cells by row; all rows but the last are of one length."""
 
 
 def axes_of(entries: Sequence[Entry]) -> list[Axis] | None:

@@ -13,10 +13,10 @@ from jaxstyle.images.canvas import MEAN, STD
 
 NumpyParams = Mapping[str, Mapping[str, NDArray[np.float32]]]
 LayerArrays = dict[str, dict[str, NDArray[np.float32]]]
-"""By layer, then "kernel" and "bias" (and "table", where a kernel is of bytes)."""
+"""Arrays by layer, then "kernel" and "bias" (and "table", where a kernel is of bytes)."""
 
 SMALLEST_RMS, LARGEST_RMS = 1e-4, 1e4
-"""Of a layer's output over the probe: trained networks have about 1."""
+"""Limits of a layer's root mean square over the probe; trained networks have about 1."""
 
 PROBE_SIDE = 32
 EMBEDDED_RMS = {
@@ -37,7 +37,7 @@ EMBEDDED_RMS = {
     "conv5_3": 7.58,
     "conv5_4": 6.177,
 }
-"""Of every layer of the embedded network over the probe; a test holds these to the file."""
+"""Root mean square over the probe of the embedded network's layers; a test holds it to the file."""
 
 
 def check_scale(measured: Mapping[str, float]) -> None:

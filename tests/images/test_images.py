@@ -184,7 +184,7 @@ def test_palette_with_and_without_transparency(tmp_path: Path) -> None:
     assert by_bytes[0].tolist() == [opaque[0], opaque[1], [218, 220, 222]]
 
 
-@pytest.mark.parametrize(("mode", "colour"), [("L", 51), ("RGB", (51, 60, 70))])
+@pytest.mark.parametrize(("mode", "color"), [("L", 51), ("RGB", (51, 60, 70))])
 def test_a_transparent_color_becomes_white(tmp_path: Path, mode: str, color: object) -> None:
     image = Image.new(mode, (2, 1), color)
     image.putpixel((1, 0), 9 if mode == "L" else (9, 9, 9))
@@ -261,7 +261,7 @@ CUT_OFF = pytest.mark.skipif(
 
 
 @pytest.mark.parametrize(
-    ("mode", "colour", "wanted"),
+    ("mode", "color", "wanted"),
     [
         pytest.param("YCbCr", (255, 128, 128), 255, marks=CUT_OFF),
         ("LAB", (0, 128, 128), 0),

@@ -151,7 +151,7 @@ def test_relative_losses_do_not_depend_on_the_scale_of_the_network(params, conte
         np.testing.assert_allclose(losses[1], losses[0], rtol=2e-3, err_msg=style_loss)
 
 
-@pytest.mark.parametrize("colour", [0, 128, 255])
+@pytest.mark.parametrize("color", [0, 128, 255])
 @pytest.mark.parametrize("style_loss", ["covariance", "wasserstein", "mean-std", "gram+mean-std"])
 def test_a_flat_photo_and_a_flat_style_have_finite_gradients(params, color, style_loss) -> None:
     recipe, hyper = preset("book", balance="relative", style_loss=style_loss)

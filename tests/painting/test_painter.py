@@ -73,10 +73,10 @@ def test_deep_style_layers_are_left_out_in_full_alone() -> None:
     recipe, hyper = preset("default", full_depth=3, **layers, style_layer_weights=(5.0, 1.0, 4.0))
     *coarse, full = levels(PHOTO, PAINTING, recipe=recipe)
     assert full.own_recipe(recipe).style_layers == ("relu1_1",)
-    assert full.numbers(hyper).style_layer_weights == (1.0,)
+    assert full.own_hyper(hyper).style_layer_weights == (1.0,)
     for level in coarse:
         assert level.own_recipe(recipe).style_layers == recipe.style_layers
-        assert level.numbers(hyper).style_layer_weights == (5.0, 1.0, 4.0)
+        assert level.own_hyper(hyper).style_layer_weights == (5.0, 1.0, 4.0)
     (only,) = levels(PHOTO, PAINTING, recipe=dataclasses.replace(recipe, scales=(1.0,)))
     assert only.own_recipe(recipe).style_layers == recipe.style_layers
     deep = dataclasses.replace(recipe, style_layers=("relu4_1", "relu5_1"))
@@ -88,8 +88,8 @@ def test_content_weighs_more_at_coarse_sizes_alone() -> None:
         "default", scales=(0.5, 1.0), full_depth=5, content_weight=2.0, coarse_content=3.0
     )
     coarse, full = levels(PHOTO, PAINTING, recipe=recipe)
-    assert coarse.numbers(hyper) == dataclasses.replace(hyper, content_weight=6.0)
-    assert full.numbers(hyper) == hyper
+    assert coarse.own_hyper(hyper) == dataclasses.replace(hyper, content_weight=6.0)
+    assert full.own_hyper(hyper) == hyper
 
 
 def test_nothing_is_enlarged_unless_both_sides_are_given() -> None:
