@@ -41,10 +41,15 @@ MOST_POINTS = 60_000
 MOST_PAGE_SAMPLES = 4
 """Most contents, and most styles, that the page's head shows."""
 
-SETTING_COLUMNS = ("preset", "init", "seed", *field_names(Recipe), *field_names(Hyperparams))
+SETTING_COLUMNS = {
+    name: "style_loss_kind" if name == "style_loss" else name
+    for name in ("preset", "init", "seed", *field_names(Recipe), *field_names(Hyperparams))
+}
+"""The columns of the settings by name; `style_loss` is the column of the loss's value."""
+
 COLUMNS = (
     *("number", "file", "status", "content", "style", "weights"),
-    *SETTING_COLUMNS,
+    *SETTING_COLUMNS.values(),
     *(f"{term}_loss" for term in TERMS),
 )
 ENDING = ("painted_size", "steps_done", "seconds", "device")
@@ -291,7 +296,8 @@ def table(entries: Sequence[Entry]) -> bytes:
 
 def _row(entry: Entry) -> dict[str, Any]:
     run = entry["run"]
-    settings = {name: _text(run["settings"].get(name)) for name in SETTING_COLUMNS}
+    known = run["settings"]
+    settings = {column: _text(known.get(name)) for name, column in SETTING_COLUMNS.items()}
     losses = {f"{term}_loss": run["losses"][term] for term in TERMS}
     return {
         "number": entry["number"],

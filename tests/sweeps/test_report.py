@@ -234,3 +234,8 @@ def test_in_a_browser(folder, tmp_path_factory) -> None:
     assert found["last"] == "style=nan: total loss unknown, 2.5 s"
     assert found["closed"]
     assert found["lit"]
+
+
+def test_no_two_columns_of_the_table_have_one_name() -> None:
+    columns = [*report.COLUMNS, *report.JUDGED, *report.ENDING]
+    assert len(set(columns)) == len(columns)

@@ -81,6 +81,7 @@ def test_the_table_has_all_settings_losses_and_files(run) -> None:
         assert (row["status"], row["steps_done"], row["seed"]) == ("ok", "4", "5")
         assert (row["content"], row["style"]) == ("photo.png", "painting.png")
         assert row["style_layers"] == "relu1_1,relu2_1"
+        assert row["style_loss_kind"] == "covariance"
         assert row["device"] == "cpu:0"
         assert float(row["seconds"]) > 0
 
