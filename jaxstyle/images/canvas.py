@@ -5,6 +5,7 @@ out. A *canvas* is the same in the network's input space: (picture - MEAN) / STD
 float32, roughly -2.1 to 2.6.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,12 @@ from jaxstyle.settings.recipe import Recipe, Size
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
 """Mean and deviation of ImageNet's pictures, per channel, on which torchvision trained."""
+
+COARSEST = 64
+"""Least long side, in pixels, at which a pyramid of "auto" scales begins."""
+
+LARGEST = 3
+"""How many of the "auto" scales, the largest ones, have the steps that the recipe says."""
 
 LEAST_ENLARGED = 16
 """Pixels of the short side of a style picture that is enlarged: a smaller one has no style."""
@@ -76,6 +83,41 @@ def sizes_of(
     if min(height, width) < LEAST_ENLARGED:
         factor = min(factor, 1)
     return canvas, (_scaled(height, factor), _scaled(width, factor))
+
+
+def scales_of(recipe: Recipe, content: Picture) -> tuple[float, ...]:
+    """Returns a recipe's scales, rising to 1.
+
+    "auto" is each half of the next, the first such that the canvas's long side is COARSEST pixels
+    or more, but less than twice that.
+    """
+    if not isinstance(recipe.scales, str):
+        return recipe.scales
+    long_side = max(fitted_size(content, recipe.size, 1.0))
+    halvings = max(0, (long_side // COARSEST).bit_length() - 1)
+    return tuple(0.5**halving for halving in range(halvings, -1, -1))
+
+
+def step_shares(recipe: Recipe, scales: Sequence[float]) -> list[float]:
+    """Returns by scale its share of the steps, in any unit: the scale to the power `steps_power`.
+
+    Of "auto" scales those coarser than the LARGEST ones have the share of the coarsest of these.
+    """
+    shares = [scale**recipe.steps_power for scale in scales]
+    coarser = 0 if recipe.scales != "auto" else len(shares) - LARGEST
+    return [shares[coarser] if i < coarser else share for i, share in enumerate(shares)]
+
+
+def total_steps(recipe: Recipe, content: Picture) -> int:
+    """Returns how many steps a run takes in all.
+
+    Of "auto" scales the LARGEST ones have the recipe's steps, and coarser ones their shares beside
+    that: in full a large picture takes as many steps as a small one.
+    """
+    shares = step_shares(recipe, scales_of(recipe, content))
+    if recipe.scales != "auto":
+        return recipe.steps
+    return round(recipe.steps * sum(shares) / sum(shares[-LARGEST:]))
 
 
 def _scaled(side: int, factor: float) -> int:

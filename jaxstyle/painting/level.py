@@ -11,10 +11,12 @@ from jaxstyle.images.canvas import (
     Picture,
     as_picture,
     check_large_enough,
-    fitted_size,
     normalize,
     resize,
+    scales_of,
     sizes_of,
+    step_shares,
+    total_steps,
 )
 from jaxstyle.machine.memory import Memory, memory_left, memory_mode_of
 from jaxstyle.network.convolution import Kernels, Params, prepare
@@ -22,9 +24,6 @@ from jaxstyle.network.layers import block_of, smallest_side
 from jaxstyle.network.vgg import params_up_to
 from jaxstyle.optimization.problem import Problem, make_problem
 from jaxstyle.settings.recipe import Hyperparams, Recipe
-
-COARSEST = 64
-"""Least long side, in pixels, at which a pyramid of "auto" scales begins."""
 
 
 class Level(NamedTuple):
@@ -96,7 +95,9 @@ def levels(
             last=scale == 1,
             left_out=deep if scale == 1 and first_step else (),
         )
-        for scale, first_step, steps in _shares(painted, recipe.steps, recipe.steps_power)
+        for scale, first_step, steps in _parted(
+            painted, step_shares(recipe, painted), total_steps(recipe, pictures[0])
+        )
         if steps
     ]
 
@@ -108,26 +109,14 @@ def _too_deep_in_full(recipe: Recipe) -> tuple[int, ...]:
     return deep if len(deep) < len(blocks) else ()
 
 
-def scales_of(recipe: Recipe, content: Picture) -> tuple[float, ...]:
-    """Returns a recipe's scales, rising to 1.
-
-    "auto" is each half of the next, the first such that the canvas's long side is COARSEST pixels
-    or more, but less than twice that.
-    """
-    if not isinstance(recipe.scales, str):
-        return recipe.scales
-    long_side = max(fitted_size(content, recipe.size, 1.0))
-    halvings = max(0, (long_side // COARSEST).bit_length() - 1)
-    return tuple(0.5**halving for halving in range(halvings, -1, -1))
-
-
-def _shares(scales: Sequence[float], steps: int, power: float) -> list[tuple[float, int, int]]:
-    """Shares out the steps in proportion to a power of the scales; the last has at least one.
+def _parted(
+    scales: Sequence[float], shares: Sequence[float], steps: int
+) -> list[tuple[float, int, int]]:
+    """Shares out the steps; the last scale has at least one.
 
     Returns:
       By scale: it, how many steps come before, and how many it has.
     """
-    shares = [scale**power for scale in scales]
     parts = itertools.accumulate(shares[:-1], initial=0.0)
     starts = [min(round(steps * part / sum(shares)), steps - 1) for part in parts]
     ends = [*starts[1:], steps]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TextIO
 from jaxstyle import files
 from jaxstyle.errors import InputError, Say
 from jaxstyle.images import picture_file
-from jaxstyle.images.canvas import Picture, check_large_enough, sizes_of
+from jaxstyle.images.canvas import Picture, check_large_enough, sizes_of, total_steps
 from jaxstyle.judging.network import read_judge
 from jaxstyle.machine.memory import check_fits, memory_left, on_cpu_surely
 from jaxstyle.network.layers import resolve_taps, smallest_side
@@ -88,6 +88,11 @@ def _weights(arguments: Request, earlier: record.Record | None) -> str:
     return "embedded" if was_embedded else "auto"
 
 
+def steps_of(inputs: Inputs) -> int:
+    """Returns how many steps the run takes in all."""
+    return total_steps(inputs.settings.recipe, inputs.content)
+
+
 def read_inputs(arguments: Request, output: Path, *, say: Say, stream: TextIO | None) -> Inputs:
     """Reads everything that the command line names.
 
@@ -104,11 +109,11 @@ def read_inputs(arguments: Request, output: Path, *, say: Say, stream: TextIO | 
     settings = read_settings(arguments, say=say)
     if arguments.devices.several:
         for_several_devices(settings.recipe)  # only to refuse now what these do not do
-    check_numbered(arguments, output, steps=settings.recipe.steps)
     content, style = (
         picture_file.load_picture(arguments.content),
         picture_file.load_picture(arguments.style),
     )
+    check_numbered(arguments, output, steps=total_steps(settings.recipe, content))
     check_sizes(
         *(content, style, settings.recipe, output),
         device=arguments.device,

@@ -38,7 +38,7 @@ from jaxstyle.painting.painter import paint
 from jaxstyle.runs import record
 from jaxstyle.runs.checkpoint import Resumption
 from jaxstyle.runs.checkpointer import Checkpointer, restored_state
-from jaxstyle.runs.inputs import Inputs, run_record
+from jaxstyle.runs.inputs import Inputs, run_record, steps_of
 from jaxstyle.runs.outputs import (
     Ending,
     Snapshot,
@@ -238,7 +238,7 @@ def _is_interrupted(job: Job) -> bool:
 
 def _restore(job: Job, resumption: Resumption, kind: str) -> tuple[State, Snapshot | None]:
     """Returns what a checkpoint holds, and says where the run goes on."""
-    header, steps = resumption.header, job.inputs.settings.recipe.steps
+    header, steps = resumption.header, steps_of(job.inputs)
     was = header.run["device"]
     if was != kind:
         job.say(f"warning: begun on {was}, going on on {kind}, which rounds otherwise")
@@ -249,7 +249,7 @@ def _restore(job: Job, resumption: Resumption, kind: str) -> tuple[State, Snapsh
 
 
 def _reporter(job: Job) -> Reporter:
-    arguments, steps, going_on = job.arguments, job.inputs.settings.recipe.steps, job.resumption
+    arguments, steps, going_on = job.arguments, steps_of(job.inputs), job.resumption
     return Reporter(
         arguments.log,
         steps,
@@ -269,7 +269,7 @@ def _checkpointer(
         path=flags.beside(job.output),
         flags=flags,
         run=run,
-        steps=job.inputs.settings.recipe.steps,
+        steps=steps_of(job.inputs),
         resumption=job.resumption,
         clock=clock,
         reporter=reporter,
@@ -282,7 +282,7 @@ def _finish(
     job: Job, ending: Ending, checkpointer: Checkpointer, devices: list[jax.Device]
 ) -> Outcome:
     """Saves the last good canvas and says how the run ended."""
-    failure, steps = ending.failure, job.inputs.settings.recipe.steps
+    failure, steps = ending.failure, steps_of(job.inputs)
     snapshot = last_snapshot(ending)
     if failure is not None:
         job.say(str(failure))

@@ -29,7 +29,7 @@ from jaxstyle.optimization.optimizer import State, initial_state, with_duals_and
 from jaxstyle.optimization.problem import Problem, make_problem
 from jaxstyle.optimization.stepping import MOST_STEPS_A_CALL, SECONDS_A_CALL, compile_steps
 from jaxstyle.painting.level import Level, kernels_at
-from jaxstyle.runs.inputs import Inputs, Settings
+from jaxstyle.runs.inputs import Inputs, Settings, steps_of
 from jaxstyle.runs.job import fitting_levels
 from jaxstyle.runs.progress import size_text
 from jaxstyle.settings.recipe import Recipe
@@ -201,7 +201,7 @@ def _tried(inputs: Inputs, levels: list[Level], memory: Memory, note: Say) -> Tr
     asked = recipe.size if isinstance(recipe.size, int) else 0
     return Trial(
         size=size_text(last.content.shape),
-        steps=recipe.steps,
+        steps=steps_of(inputs),
         room_bytes=memory.bytes,
         limit=memory.limit,
         chosen=last.memory_mode,

@@ -204,7 +204,9 @@ class Recipe:
     )
     steps: int = field(
         metadata=_about(
-            "optimiser steps in all, shared among the --scales that are painted, see --steps-power",
+            "optimiser steps in all, shared among the --scales that are painted, see --steps-power;"
+            " of auto scales, those of the three largest: each coarser one adds as many as the"
+            " third has",
             metavar="N",
         )
     )

@@ -10,7 +10,7 @@ import jax
 from jaxstyle import files
 from jaxstyle.errors import Say
 from jaxstyle.images import picture_file
-from jaxstyle.images.canvas import as_picture, fitted_size, resize
+from jaxstyle.images.canvas import as_picture, fitted_size, resize, total_steps
 from jaxstyle.judging.verdict import Judge, judge_of
 from jaxstyle.machine.devices import (
     any_process,
@@ -135,7 +135,7 @@ def _judge_those_there(job: SweepJob, mine: Sequence[Planned], todo: Sequence[Pl
 def _paint(job: SweepJob, todo: Sequence[Planned], devices: Sequence[jax.Device]) -> None:
     variants = [_variant(each) for each in todo]
     names = [each.run.name for each in todo]
-    steps = [each.recipe.steps for each in variants]
+    steps = [total_steps(each.recipe, each.content) for each in variants]
     work = sum(_pixel_steps(variants)) // jax.process_count()
     display = SweepDisplay(names, steps, work, job.stream)
     params = todo[0].inputs.params

@@ -9,7 +9,7 @@ import pytest
 from conftest import SHALLOW
 
 from jaxstyle.errors import DivergedError, InputError
-from jaxstyle.images.canvas import denormalize, normalize, resize
+from jaxstyle.images.canvas import denormalize, normalize, resize, total_steps
 from jaxstyle.machine.process import THREADS_AHEAD
 from jaxstyle.painting import painter
 from jaxstyle.painting.level import Level, levels
@@ -46,6 +46,17 @@ def test_both_long_sides_become_the_size_and_steps_are_shared_by_it() -> None:
 def test_auto_scales_halve_down_to_64_pixels_or_more(size, long_sides) -> None:
     found = told(size=size, scales="auto", steps=1000, style_layers=("relu1_1",), **SHALLOW_CONTENT)
     assert [max(content) for content, *_ in found] == long_sides
+
+
+def test_auto_scales_below_the_three_largest_add_as_many_steps_as_the_third() -> None:
+    """Shares 1, 2 and 4 of 70 steps for the three largest, then 4 and 4: 150 in all."""
+    changes = {"steps": 70, "steps_power": -1.0, "style_layers": ("relu1_1",), **SHALLOW_CONTENT}
+    photo = np.zeros((800, 1200, 3), np.uint8)
+    for size, steps in [(1024, [40, 40, 40, 20, 10]), (256, [40, 20, 10]), (128, [47, 23])]:
+        found = told(photo, size=size, scales="auto", **changes)
+        assert [count for *_, count in found] == steps
+        recipe, _ = preset("book", size=size, scales="auto", **changes)
+        assert total_steps(recipe, photo) == sum(steps)
 
 
 @pytest.mark.parametrize(
