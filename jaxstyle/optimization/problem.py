@@ -153,7 +153,12 @@ def _energy(mean_square: jax.Array) -> jax.Array:
 
 
 def picture_sums(
-    kernels: Kernels, picture: jax.Array, content: Mapping[str, jax.Array], *, program: Program
+    kernels: Kernels,
+    picture: jax.Array,
+    content: Mapping[str, jax.Array],
+    *,
+    program: Program,
+    weights: Mapping[str, jax.Array] | None = None,
 ) -> Sums:
     """Returns all that the losses need to know of a picture's features (H, W, 3).
 
@@ -164,18 +169,20 @@ def picture_sums(
       picture: normalized.
       content: by content layer, the features to compare with; may be empty.
       program: its layers, pooling, `memory` and `rows` count.
+      weights: by style layer, how much each position (h, w) of the picture's map counts, such as a
+        mask of that size; by default, and at layers that are not there, all count 1.
     """
-    layers, pooling, rows = program.style_layers, program.pooling, program.rows
+    layers, rows = program.style_layers, program.rows
+    given: Any = {"style_layers": layers, "pooling": program.pooling, "weights": weights}
     if rows is not None:
-        sums = partial(shared_sums, height=rows.height)
-        return sums(kernels, picture, content, style_layers=layers, pooling=pooling)
+        return shared_sums(kernels, picture, content, height=rows.height, **given)
     if program.memory == "strips":
-        return strip_sums(kernels, picture, content, style_layers=layers, pooling=pooling)
+        return strip_sums(kernels, picture, content, **given)
     taps = tuple(dict.fromkeys([*content, *layers]))
-    found = features(kernels, picture, taps=taps, pooling=pooling)
+    found = features(kernels, picture, taps=taps, pooling=program.pooling)
     return Sums(
         {tap: squared_error(found[tap], each) for tap, each in content.items()},
-        {tap: moments(found[tap]) for tap in layers},
+        {tap: moments(found[tap], (weights or {}).get(tap)) for tap in layers},
     )
 
 
