@@ -11,17 +11,18 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 
 
 class Moments(NamedTuple):
-    """Sums over the positions of a feature map with C channels."""
+    """Sums over the positions of a feature map with C channels, each times its weight, if any."""
 
     outer_sum: jax.Array
     """(C, C): the sum of each position's outer product with itself."""
     sum: jax.Array
     """(C,): the sum of the features."""
     positions: jax.Array | int
-    """How many positions."""
+    """How many positions, or the sum of their weights."""
 
 
 class SquaredError(NamedTuple):
@@ -40,10 +41,24 @@ class Sums(NamedTuple):
     """Moments by style layer."""
 
 
-def moments(feature_map: jax.Array) -> Moments:
-    """Returns the moments of a feature map (h, w, C)."""
+def moments(feature_map: jax.Array, weights: ArrayLike | None = None) -> Moments:
+    """Returns the moments of a feature map (h, w, C).
+
+    Args:
+      feature_map: of a picture or a part of it.
+      weights: (h, w), how much each position counts, 0 or more; by default all count 1.
+
+    Raises:
+      ValueError: the weights have not the map's height and width.
+    """
     flat = feature_map.reshape(-1, feature_map.shape[-1])
-    return Moments(_outer_sum(flat), flat.sum(0), flat.shape[0])
+    if weights is None:
+        return Moments(_outer_sum(flat), flat.sum(0), flat.shape[0])
+    weights = jnp.asarray(weights, flat.dtype)
+    if weights.shape != feature_map.shape[:-1]:
+        raise ValueError(f"weights of shape {weights.shape} for features {feature_map.shape}")
+    weight = weights.reshape(-1, 1)
+    return Moments(_weighted_outer_sum(flat, weight), (weight * flat).sum(0), weight.sum())
 
 
 @jax.custom_vjp
@@ -65,6 +80,33 @@ def _outer_sum_backward(flat: jax.Array, gradient: jax.Array) -> tuple[jax.Array
 
 
 _outer_sum.defvjp(_outer_sum_forward, _outer_sum_backward)
+
+
+@jax.custom_vjp
+def _weighted_outer_sum(flat: jax.Array, weight: jax.Array) -> jax.Array:
+    """Returns (C, C), the same with a weight for every row, (positions, 1).
+
+    Its gradient is one product, too: P = F (G + G^T) gives w P for F, and half of F P, summed over
+    the channels, for w.
+    """
+    return jnp.matmul(flat.T, weight * flat, precision=lax.Precision.HIGHEST)
+
+
+def _weighted_outer_sum_forward(
+    flat: jax.Array, weight: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _weighted_outer_sum(flat, weight), (flat, weight)
+
+
+def _weighted_outer_sum_backward(
+    kept: tuple[jax.Array, jax.Array], gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    flat, weight = kept
+    both = jnp.matmul(flat, gradient + gradient.T, precision=lax.Precision.HIGHEST)
+    return weight * both, 0.5 * (flat * both).sum(1, keepdims=True)
+
+
+_weighted_outer_sum.defvjp(_weighted_outer_sum_forward, _weighted_outer_sum_backward)
 
 
 def squared_error(feature_map: jax.Array, target: jax.Array) -> SquaredError:

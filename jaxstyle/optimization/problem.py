@@ -24,7 +24,7 @@ from jaxstyle.network.layers import block_of, resolve_taps
 from jaxstyle.network.vgg import features
 from jaxstyle.optimization.rows import shared_features, shared_sums
 from jaxstyle.optimization.strips import strip_features, strip_sums
-from jaxstyle.settings.recipe import Hyperparams, Recipe, field_names
+from jaxstyle.settings.recipe import Hyperparams, Recipe, field_names, program_names
 
 jax.tree_util.register_dataclass(
     Hyperparams, data_fields=list(field_names(Hyperparams)), meta_fields=[]
@@ -53,7 +53,10 @@ class Targets(NamedTuple):
 
 
 class Program(NamedTuple):
-    """The part of a recipe that decides the program of a level; hashable, static under jit."""
+    """What decides the program of a level; hashable, static under jit.
+
+    A field for every one of the recipe's that is marked so (`program_names`), and `rows`.
+    """
 
     content_layers: tuple[str, ...]
     """Plain names that the weights have, as are `style_layers`."""
@@ -66,8 +69,8 @@ class Program(NamedTuple):
     balance: str = "book"
     clip: bool = False
     average: float = 0.0
-    strips: bool = False
-    """Whether features are computed in strips of rows, see `strips`."""
+    memory: str = "plain"
+    """How features are computed: "plain", whole, or in "strips" of rows, see `strips`."""
     rows: Rows | None = None
     """How the canvas lies on several devices, see `placement`; None on one."""
 
@@ -92,16 +95,18 @@ class Problem:
 
 
 def resolve(recipe: Recipe, kernels: Kernels | Params) -> Program:
-    """Returns a recipe's program, with plain layer names: relu4_last becomes relu4_4.
+    """Returns a recipe's program: its marked fields, each under its own name.
+
+    Layers have plain names there: relu4_last becomes relu4_4. "auto" memory is plain.
 
     Raises:
       InputError: the weights have no such layer, or two names mean the same one.
     """
     taps = recipe.content_layers, recipe.style_layers
     content, style = (resolve_taps(each, sorted(kernels)) for each in taps)
-    same = {name: getattr(recipe, name) for name in Program._fields if hasattr(recipe, name)}
-    same |= {"content_layers": content, "style_layers": style}
-    return Program(**same, strips=recipe.memory == "strips")
+    marked = {name: getattr(recipe, name) for name in program_names()}
+    memory = "strips" if recipe.memory == "strips" else "plain"
+    return Program(**marked | {"content_layers": content, "style_layers": style, "memory": memory})
 
 
 @partial(jax.jit, static_argnames=("program", "style_rows"))
@@ -117,7 +122,7 @@ def make_targets(
 
     On several devices both are shared out, the style as `style_rows` says.
     """
-    maps_of: Any = strip_features if program.strips else features
+    maps_of: Any = strip_features if program.memory == "strips" else features
     if program.rows is not None:
         maps_of = partial(shared_features, height=program.rows.height)
     taps = tuple(dict.fromkeys(program.style_layers + program.content_layers))
@@ -148,7 +153,12 @@ def _energy(mean_square: jax.Array) -> jax.Array:
 
 
 def picture_sums(
-    kernels: Kernels, picture: jax.Array, content: Mapping[str, jax.Array], *, program: Program
+    kernels: Kernels,
+    picture: jax.Array,
+    content: Mapping[str, jax.Array],
+    *,
+    program: Program,
+    weights: Mapping[str, jax.Array] | None = None,
 ) -> Sums:
     """Returns all that the losses need to know of a picture's features (H, W, 3).
 
@@ -158,19 +168,21 @@ def picture_sums(
       kernels: from `convolution.prepare`.
       picture: normalized.
       content: by content layer, the features to compare with; may be empty.
-      program: its layers, pooling, `strips` and `rows` count.
+      program: its layers, pooling, `memory` and `rows` count.
+      weights: by style layer, how much each position (h, w) of the picture's map counts, such as a
+        mask of that size; by default, and at layers that are not there, all count 1.
     """
-    layers, pooling, rows = program.style_layers, program.pooling, program.rows
+    layers, rows = program.style_layers, program.rows
+    given: Any = {"style_layers": layers, "pooling": program.pooling, "weights": weights}
     if rows is not None:
-        sums = partial(shared_sums, height=rows.height)
-        return sums(kernels, picture, content, style_layers=layers, pooling=pooling)
-    if program.strips:
-        return strip_sums(kernels, picture, content, style_layers=layers, pooling=pooling)
+        return shared_sums(kernels, picture, content, height=rows.height, **given)
+    if program.memory == "strips":
+        return strip_sums(kernels, picture, content, **given)
     taps = tuple(dict.fromkeys([*content, *layers]))
-    found = features(kernels, picture, taps=taps, pooling=pooling)
+    found = features(kernels, picture, taps=taps, pooling=program.pooling)
     return Sums(
         {tap: squared_error(found[tap], each) for tap, each in content.items()},
-        {tap: moments(found[tap]) for tap in layers},
+        {tap: moments(found[tap], (weights or {}).get(tap)) for tap in layers},
     )
 
 

@@ -24,6 +24,7 @@ def shared_sums(
     style_layers: Sequence[str],
     pooling: str,
     height: int,
+    weights: Mapping[str, jax.Array] | None = None,
 ) -> Sums:
     """Returns the sums over the whole picture; they and their gradients are the plain ones.
 
@@ -34,12 +35,23 @@ def shared_sums(
       style_layers: plain names, as are the keys of `content`.
       pooling: "max", "avg" or "l2".
       height: how many of the rows are the picture's.
+      weights: by style layer, how much each position (h, w) of the picture counts, see `moments`.
     """
     taps = tuple(dict.fromkeys([*content, *style_layers]))
     maps = shared_features(kernels, image, taps=taps, pooling=pooling, height=height)
 
+    def rows(tap: str) -> int:
+        return height >> (block_of(tap) - 1)
+
     def positions(tap: str) -> int:
-        return (height >> (block_of(tap) - 1)) * maps[tap].shape[1]
+        return rows(tap) * maps[tap].shape[1]
+
+    def moments_of(tap: str) -> Moments:
+        weight = (weights or {}).get(tap)
+        if weight is None:
+            return Moments(*moments(maps[tap])[:2], positions(tap))
+        padding = maps[tap].shape[0] - rows(tap)
+        return moments(maps[tap], jnp.pad(weight, ((0, padding), (0, 0))))
 
     return Sums(
         {
@@ -48,7 +60,7 @@ def shared_sums(
             )
             for tap, target in content.items()
         },
-        {tap: Moments(*moments(maps[tap])[:2], positions(tap)) for tap in style_layers},
+        {tap: moments_of(tap) for tap in style_layers},
     )
 
 

@@ -72,6 +72,7 @@ def strip_sums(
     style_layers: Sequence[str],
     pooling: str,
     rows: int = ROWS,
+    weights: Mapping[str, jax.Array] | None = None,
 ) -> Sums:
     """Returns the sums over the whole picture; they and their gradients are the plain ones.
 
@@ -82,11 +83,21 @@ def strip_sums(
       style_layers: plain names, as are the keys of `content`.
       pooling: "max", "avg" or "l2".
       rows: about how many rows a strip has, in each block.
+      weights: by style layer, how much each position (h, w) counts, see `moments`.
     """
+    masks = {tap: each for tap, each in (weights or {}).items() if tap in style_layers}
     found, _ = _through_blocks(
-        kernels, image, content, style_layers=style_layers, kept=(), pooling=pooling, rows=rows
+        kernels,
+        image,
+        content,
+        masks,
+        style_layers=style_layers,
+        kept=(),
+        pooling=pooling,
+        rows=rows,
     )
-    sizes = {tap: _positions(image, tap) for tap in style_layers}
+    sizes: dict[str, Any] = {tap: _positions(image, tap) for tap in style_layers}
+    sizes |= {tap: jnp.sum(each, dtype=found.moments[tap][1].dtype) for tap, each in masks.items()}
     return Sums(
         {tap: SquaredError(found.errors[tap], target.size) for tap, target in content.items()},
         {tap: Moments(*found.moments[tap], sizes[tap]) for tap in style_layers},
@@ -98,7 +109,7 @@ def strip_features(
 ) -> FeatureMaps:
     """Returns what `vgg.features` does for plain names; only these maps are ever whole."""
     _, maps = _through_blocks(
-        kernels, image, {}, style_layers=(), kept=taps, pooling=pooling, rows=rows
+        kernels, image, {}, {}, style_layers=(), kept=taps, pooling=pooling, rows=rows
     )
     return maps
 
@@ -112,6 +123,7 @@ def _through_blocks(
     kernels: Kernels,
     image: jax.Array,
     targets: Mapping[str, jax.Array],
+    weights: Mapping[str, jax.Array],
     *,
     style_layers: Sequence[str],
     kept: Sequence[str],
@@ -132,8 +144,11 @@ def _through_blocks(
             [tap for tap in kept if block_of(tap) == number],
             POOLS[pooling] if names[-1] != convs[-1] else None,
         )
-        here = {tap: each for tap, each in targets.items() if block_of(tap) == number}
-        more, strips, pooled = _through_strips(kernels, x, here, block)
+        here, weights_here = (
+            {tap: each for tap, each in by_tap.items() if block_of(tap) == number}
+            for by_tap in (targets, weights)
+        )
+        more, strips, pooled = _through_strips(kernels, x, here, weights_here, block)
         found = StripSums(found.errors | more.errors, found.moments | more.moments)
         maps |= {tap: _joined(each, block.cut.height) for tap, each in strips.items()}
         if pooled is not None:
@@ -142,13 +157,18 @@ def _through_blocks(
 
 
 def _through_strips(
-    kernels: Kernels, x: jax.Array, targets: Mapping[str, jax.Array], block: StripBlock
+    kernels: Kernels,
+    x: jax.Array,
+    targets: Mapping[str, jax.Array],
+    weights: Mapping[str, jax.Array],
+    block: StripBlock,
 ) -> tuple[StripSums, FeatureMaps, jax.Array | None]:
     """Returns what was found in a block, and the strips of the maps kept and of the next input."""
     cut = block.cut
     starts = jnp.arange(cut.strips) * cut.rows
     target_strips = {tap: _cut(each, cut) for tap, each in targets.items()}
-    inputs = starts, _pieces(x, cut), target_strips
+    weight_strips = {tap: _cut(each, cut) for tap, each in weights.items()}
+    inputs = starts, _pieces(x, cut), target_strips, weight_strips
     do = partial(_one_strip, kernels, block)
     like, *_ = jax.eval_shape(do, *jax.tree.map(lambda each: each[0], inputs))
     nothing = jax.tree.map(lambda each: jnp.zeros(each.shape, each.dtype), like)
@@ -170,12 +190,13 @@ def _one_strip(
     start: jax.Array,
     pieces: list[jax.Array],
     targets: FeatureMaps,
+    weights: Mapping[str, jax.Array],
 ) -> tuple[StripSums, FeatureMaps, jax.Array | None]:
     """Returns what is found in a strip that starts in this row, maps to keep, the pooled rows."""
     maps = _strip_maps(kernels, block.convs, jnp.concatenate(pieces), start, block.cut)
     found = StripSums(
         {tap: squared_error(maps[tap], target).sum for tap, target in targets.items()},
-        {tap: moments(maps[tap])[:2] for tap in block.style_layers},
+        {tap: moments(maps[tap], weights.get(tap))[:2] for tap in block.style_layers},
     )
     last = maps[block.convs[-1].replace("conv", "relu")]
     pooled = None if block.pool is None else block.pool(last[None])[0]
@@ -211,9 +232,9 @@ def cut_rows(height: int, halo: int, rows: int) -> Cut:
 
 
 def _cut(x: jax.Array, cut: Cut) -> jax.Array:
-    """Cuts (H, W, C) into (strips, rows, W, C), with zeros below the last row."""
+    """Cuts (H, W, ...) into (strips, rows, W, ...), with zeros below the last row."""
     below = cut.strips * cut.rows - cut.height
-    padded = jnp.pad(x, ((0, below), (0, 0), (0, 0)))
+    padded = jnp.pad(x, ((0, below), *((0, 0),) * (x.ndim - 1)))
     return padded.reshape(cut.strips, cut.rows, *x.shape[1:])
 
 

@@ -173,7 +173,7 @@ def stylize(
       params: the network's weights, from `load_weights`.
       content: (H, W, 3), uint8, or floating point in [0, 1], which is rounded to 8 bits.
       style: likewise, of any size.
-      recipe: the settings that decide the program; `preset("default")` if not given.
+      recipe: what a run does; `preset("default")` if not given.
       hyper: the hyperparameters; likewise.
       init: what the canvas is at first: "content", "style", "noise", or a picture like `content`,
         with which the default's recipe paints at full size alone.

@@ -266,7 +266,7 @@ def sweep(
       params: the network's weights, from `load_weights`.
       content: (H, W, 3), uint8 or floating point in [0, 1].
       styles: likewise, of any size.
-      recipe: the settings that decide the program; `preset("default")` if not given.
+      recipe: what a run does; `preset("default")` if not given.
       hypers: the hyperparameters; likewise.
       init: what the canvas is at first, see `stylize`.
       seeds: of the noise.

@@ -1,9 +1,9 @@
 """What a run is: the two kinds of settings, and what values they may have.
 
-`Recipe` decides the *program*: changing a field compiles another one. `Hyperparams` holds the
-*hyperparameters*: changing one never does. Each field carries its own help text, from which the
-command line's flags are made, so a setting is declared here and nowhere else. The checks raise
-InputError with the setting's name and value.
+`Recipe` says what a run does; its fields that are marked decide the *program*: changing one
+compiles another. `Hyperparams` holds the *hyperparameters*: changing one never does. Each field
+carries its own help text, from which the command line's flags are made, so a setting is declared
+here and nowhere else. The checks raise InputError with the setting's name and value.
 """
 
 import dataclasses
@@ -130,22 +130,32 @@ def _about(text: str, **more: Any) -> dict[str, Any]:
     return {"help": text, **more}
 
 
+def _program(text: str, **more: Any) -> dict[str, Any]:
+    """Returns the metadata of a field that decides the program, see `program_names`."""
+    return _about(text, program=True, **more)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """The settings that decide the program; hashable, and static under jit."""
+    """What a run does; hashable.
+
+    A field whose metadata has the mark "program" is in `Program`, which is static under jit. Of the
+    others, `conv` decides the kind of the kernels, `size` and `scales` the shapes of arrays; the
+    rest say what is done with a program.
+    """
 
     content_layers: tuple[str, ...] = field(
-        metadata=_about(
+        metadata=_program(
             "layers that hold the content, each with an optional weight: relu4_2,relu3_1:0.5",
             metavar="LAYERS",
         )
     )
     style_layers: tuple[str, ...] = field(
-        metadata=_about("layers that hold the style, with weights or not", metavar="LAYERS")
+        metadata=_program("layers that hold the style, with weights or not", metavar="LAYERS")
     )
     pooling: str = field(
         default="max",
-        metadata=_about(
+        metadata=_program(
             "how the network halves its maps: max; avg and l2, smoother, scaled so that the maps"
             " stay as strong",
             choices=POOLINGS,
@@ -153,7 +163,7 @@ class Recipe:
     )
     style_loss: str = field(
         default="gram",
-        metadata=_about(
+        metadata=_program(
             "what of the style's features is compared: gram, second moments; covariance, these"
             " about the mean, and the mean; wasserstein, the distance between the normal"
             " distributions that have both; mean-std, each channel's mean and deviation;"
@@ -163,7 +173,7 @@ class Recipe:
     )
     balance: str = field(
         default="book",
-        metadata=_about(
+        metadata=_program(
             "book: the textbook's units, a layer's loss depends on how strong its features are;"
             " relative: every layer's loss is a part of its target's own energy, and a weight means"
             " the same for all pictures, networks and numbers of layers",
@@ -180,7 +190,7 @@ class Recipe:
     )
     memory: str = field(
         default="auto",
-        metadata=_about(
+        metadata=_program(
             "plain; strips, the same row by row: less memory, more time; auto, plain if it fits",
             choices=MEMORIES,
         ),
@@ -229,7 +239,7 @@ class Recipe:
     )
     schedule: str = field(
         default="step",
-        metadata=_about(
+        metadata=_program(
             "how the learning rate falls: step (see --decay-every); cosine, from --learning-rate to"
             " 0 at each of the --scales; hold-cosine, the same after two thirds of the steps at"
             " --learning-rate",
@@ -238,7 +248,7 @@ class Recipe:
     )
     tv_step: str = field(
         default="gradient",
-        metadata=_about(
+        metadata=_program(
             "how a step takes the total variation: gradient, with the other terms; proximal, solved"
             " as it is after them, which needs fewer steps",
             choices=TV_STEPS,
@@ -246,7 +256,7 @@ class Recipe:
     )
     beta2: str = field(
         default="constant",
-        metadata=_about(
+        metadata=_program(
             "how long Adam remembers squared gradients: constant, beta2 = 0.999; increasing,"
             " 1 - n^-0.8 at step n of a size, so that the first ones, far too large, are forgotten",
             choices=BETA2S,
@@ -254,14 +264,14 @@ class Recipe:
     )
     clip: bool = field(
         default=False,
-        metadata=_about(
+        metadata=_program(
             "whether every step ends in colours that a file can hold, from black to white",
             metavar="yes|no",
         ),
     )
     average: float = field(
         default=0.0,
-        metadata=_about(
+        metadata=_program(
             "show, save and take to the next size an average of a size's canvases instead of the"
             " last: how much of it each step keeps, such as 0.9; 0 is the last canvas alone",
             metavar="X",
@@ -350,6 +360,11 @@ def for_several_devices(recipe: Recipe) -> Recipe:
 def field_names(settings: type[Recipe] | type[Hyperparams]) -> tuple[str, ...]:
     """Returns the names of the fields of one of the two kinds of settings, in order."""
     return tuple(each.name for each in dataclasses.fields(settings))
+
+
+def program_names() -> tuple[str, ...]:
+    """Returns the names of the recipe's fields that are marked as deciding the program."""
+    return tuple(each.name for each in dataclasses.fields(Recipe) if each.metadata.get("program"))
 
 
 def validate(recipe: Recipe, hyper: Hyperparams) -> None:

@@ -23,6 +23,16 @@ def test_moments_and_gram_by_hand() -> None:
     assert gram(found).tolist() == [[2.5, 3.5], [3.5, 5]]
 
 
+def test_weighted_moments_by_hand() -> None:
+    """Twice [[1, 2], [2, 4]] and half of [[9, 12], [12, 16]]; 2 * (1, 2) and (3, 4) / 2."""
+    found = moments(TWO_CHANNELS, jnp.array([[2.0, 0.5]]))
+    assert found.outer_sum.tolist() == [[6.5, 10], [10, 16]]
+    assert found.sum.tolist() == [3.5, 6]
+    assert float(found.positions) == 2.5
+    with pytest.raises(ValueError, match=r"weights of shape \(2, 1\) for features \(1, 2, 2\)"):
+        moments(TWO_CHANNELS, jnp.ones((2, 1)))
+
+
 def test_moments_of_parts_add_up() -> None:
     feature_map = np.random.default_rng(0).normal(size=(8, 5, 3)).astype(np.float32)
     parts = [moments(feature_map[:3]), moments(feature_map[3:])]
@@ -78,6 +88,19 @@ def test_gram_gradient_equals_numpy() -> None:
     gradient = jax.grad(lambda f: jnp.sum(weights * moments(f).outer_sum))(feature_map)
     expected = feature_map.astype(np.float64) @ (weights + weights.T)
     assert relative_rms(gradient, expected) < 1e-6
+
+
+def test_weighted_gram_gradients_equal_numpy() -> None:
+    """Of sum(W * F^T diag(w) F): w F (W + W^T) for F, and for w by position f^T W f."""
+    random = np.random.default_rng(2)
+    feature_map, weights = random.normal(size=(6, 7, 5)), random.uniform(size=(6, 7))
+    by = random.normal(size=(5, 5))
+    gradients = jax.grad(lambda f, w: jnp.sum(by * moments(f, w).outer_sum), argnums=(0, 1))(
+        feature_map.astype(np.float32), weights.astype(np.float32)
+    )
+    assert relative_rms(gradients[0], weights[..., None] * feature_map @ (by + by.T)) < 1e-6
+    expected = np.einsum("hwc,cd,hwd->hw", feature_map, by, feature_map)
+    assert relative_rms(gradients[1], expected) < 2e-6
 
 
 def test_weighted_losses_by_hand() -> None:

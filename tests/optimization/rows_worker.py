@@ -12,7 +12,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from conftest import QUICK, SHALLOW, relative_rms, slim_params
-from test_strips import BOOK, EARLY, MXNET, PAINTER, canvas_of
+from test_strips import (
+    BOOK,
+    EARLY,
+    MASKED,
+    MXNET,
+    PAINTER,
+    canvas_of,
+    farthest,
+    halves,
+    masks_of,
+)
 
 import jaxstyle
 from jaxstyle.machine import placement
@@ -97,6 +107,24 @@ def differences(size, architecture, devices: int, changes) -> dict:
         "edges": relative_rms(inside[[0, -1]], expected_gradient[[0, -1]]),
         "padded": len(padding),
         "padding": float(np.abs(padding).max(initial=0)),
+    }
+
+
+def masked(size, devices: int) -> dict:
+    """Returns what masked sums differ by, relative, from each other and from one device's."""
+    params = jax.tree.map(lambda x: x.astype(np.float64), slim_params("vgg16"))
+    kernels, canvas = prepare(params, conv="direct"), canvas_of("strokes", size)
+    expected, expected_gradient = halves(kernels, canvas, masks_of(size), program=MASKED)
+    mesh = placement.rows_mesh(jax.devices()[:devices])
+    given = placement.copy_to_all((kernels, masks_of(size)), mesh)
+    program = MASKED._replace(rows=placement.Rows(mesh, size[0]))
+    found, gradient = halves(given[0], placement.share_out(canvas, mesh), given[1], program=program)
+    whole, inside, rest = found
+    return {
+        "parts": farthest(jax.tree.map(jnp.add, inside, rest), whole),
+        "sums": max(map(farthest, found, expected)),
+        "gradient": relative_rms(np.asarray(gradient)[: size[0]], expected_gradient),
+        "padding": float(np.abs(np.asarray(gradient)[size[0] :]).max()),
     }
 
 
@@ -217,6 +245,7 @@ def main(kind: str) -> None:
     found["goes on"] = goes_on(several[-1])
     jax.config.update("jax_enable_x64", True)
     found["exact steps"] = {n: exact_steps(n) for n in several}
+    found["masked"] = masked((37, 33), 2)
     found["differences"] = [
         (size, architecture, n, differences(size, architecture, n, changes))
         for size, architecture, devices, changes in CASES[kind]

@@ -1,5 +1,6 @@
 """Targets, losses of a canvas and learning rates, against float64 numpy and by integers."""
 
+import dataclasses
 import functools
 
 import jax
@@ -15,7 +16,7 @@ from jaxstyle.network.convolution import prepare
 from jaxstyle.optimization.optimizer import learning_rate
 from jaxstyle.optimization.problem import Problem, Program, canvas_losses, make_problem, resolve
 from jaxstyle.settings.presets import preset
-from jaxstyle.settings.recipe import Hyperparams
+from jaxstyle.settings.recipe import Hyperparams, Recipe, field_names, program_names
 
 
 def problem_of(params, content, style, name: str = "book", **changes) -> Problem:
@@ -100,6 +101,33 @@ def test_last_layer_is_resolved_by_architecture() -> None:
     recipe, _ = preset("book")
     for architecture, last in (("vgg16", "relu4_3"), ("vgg19", "relu4_4")):
         assert resolve(recipe, prepare(slim_params(architecture))).content_layers == (last,)
+
+
+OTHERS = {
+    **{"content_layers": ("relu2_1",), "style_layers": ("relu1_1",), "pooling": "avg"},
+    **{"style_loss": "covariance", "balance": "relative", "conv": "direct", "memory": "strips"},
+    **{"size": 64, "scales": (0.5, 1.0), "steps": 7, "steps_power": 0.5, "full_depth": 3},
+    **{"schedule": "cosine", "tv_step": "proximal", "beta2": "increasing", "clip": True},
+    **{"average": 0.5, "resampling": "lanczos"},
+}
+"""Another value than preset `book` has, for every field of a recipe."""
+
+
+def test_every_mark_has_a_field_in_the_program() -> None:
+    assert {*program_names(), "rows"} == set(Program._fields)
+
+
+@pytest.mark.parametrize("name", field_names(Recipe))
+def test_the_marked_fields_alone_change_the_program(name: str) -> None:
+    """A problem's structure is what jit looks at, besides the shapes and types of its arrays."""
+    recipe, hyper = preset("book")
+    found = []
+    for each in (recipe, dataclasses.replace(recipe, **{name: OTHERS[name]})):
+        program = resolve(each, slim_params("vgg19"))
+        problem = Problem(kernels={}, targets=None, hyper=hyper, program=program, steps=each.steps)
+        found.append(jax.tree.structure(problem))
+    assert getattr(recipe, name) != OTHERS[name]
+    assert (found[0] != found[1]) == (name in program_names())
 
 
 def test_relative_losses_equal_numpy(params, content, style) -> None:

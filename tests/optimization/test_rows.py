@@ -35,6 +35,12 @@ def test_losses_and_gradients_are_those_of_one_device(found) -> None:
         assert each["padding"] == 0
 
 
+def test_masked_sums_add_up_and_are_those_of_one_device(found) -> None:
+    """In float64, to 1e-12, and so is the gradient; rows of padding count nothing."""
+    assert all(found["masked"][name] < 1e-12 for name in ("parts", "sums", "gradient"))
+    assert found["masked"]["padding"] == 0
+
+
 def test_steps_in_float64_are_those_of_one_device(found) -> None:
     """To 1e-12, the whole canvas: all that several devices may change is rounding."""
     assert all(each < 1e-12 for each in found["exact steps"].values())

@@ -23,6 +23,7 @@ from jaxstyle.optimization.optimizer import (
 )
 from jaxstyle.optimization.problem import canvas_losses
 from jaxstyle.optimization.stepping import losses_of, steps
+from jaxstyle.settings.recipe import program_names
 
 
 def problem_of(*given, **changes):
@@ -217,7 +218,10 @@ def test_pauses_at_multiples(problem, content) -> None:
 
 
 def test_numbers_change_without_a_new_trace(params, content, style) -> None:
-    """Weights, learning rate, decay, layer weights, another style, fewer steps: all data."""
+    """Weights, learning rate, decay, layer weights, another style, fewer steps: all data.
+
+    So is what a recipe says of steps and sizes; what decides the program is traced again.
+    """
     canvas = normalize(content)
     run(problem_of(params, content, style, steps=2), canvas)
     before = stepping._run_steps._cache_size()
@@ -225,9 +229,14 @@ def test_numbers_change_without_a_new_trace(params, content, style) -> None:
         {"content_weight": 2.0, "style_weight": 5.0, "tv_weight": 0.0},
         {"learning_rate": 0.1, "decay_rate": 0.5, "decay_every": 7},
         {"style_layers": ("relu1_1", "relu2_1"), "style_layer_weights": (1.0, 5.0)},
+        {"steps": 1, "steps_power": 0.5, "full_depth": 1, "resampling": "lanczos", "size": 64},
     ):
-        run(problem_of(params, content, style[:40, :50], steps=2, **changes), canvas)
+        changes = {"steps": 2, **changes}
+        run(problem_of(params, content, style[:40, :50], **changes), canvas)
     assert stepping._run_steps._cache_size() == before
+    assert "pooling" in program_names()
+    run(problem_of(params, content, style, steps=2, pooling="avg"), canvas)
+    assert stepping._run_steps._cache_size() == before + 1
 
 
 def test_a_huge_learning_rate_stops_and_keeps_the_last_good_canvas(params, content, style) -> None:

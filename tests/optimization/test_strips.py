@@ -3,15 +3,19 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import EXAMPLES, QUICK, slim_params
+from conftest import EXAMPLES, QUICK, relative_rms, slim_params
 
 from jaxstyle.images import picture_file
 from jaxstyle.images.canvas import normalize, resize
+from jaxstyle.losses.statistics import Moments
+from jaxstyle.losses.style import gram
 from jaxstyle.network.convolution import prepare
+from jaxstyle.network.layers import block_of
 from jaxstyle.optimization import strips
-from jaxstyle.optimization.problem import canvas_losses, make_problem
+from jaxstyle.optimization.problem import Program, canvas_losses, make_problem, picture_sums
 from jaxstyle.settings.presets import preset
 
 PAINTER = {"name": "book", "balance": "relative", "content_layers": ("relu3_1", "relu4_2")}
@@ -45,6 +49,60 @@ def losses_and_gradient(params, size, **changes):
         return losses, gradient
 
     return evaluate(prepare(params, conv=recipe.conv), canvas_of("strokes", size), *pictures)
+
+
+MASKED = Program((), ("relu1_1", "conv2_2"), "avg", "step")
+
+
+def masks_of(size: tuple[int, int]) -> dict[str, np.ndarray]:
+    """Returns masks for MASKED's layers: 1 at the left, 0 at the right, between them fractions."""
+    random, masks = np.random.default_rng(3), {}
+    for tap in MASKED.style_layers:
+        height, width = (side >> (block_of(tap) - 1) for side in size)
+        fractions = random.uniform(-1, 2, (height, width)) + np.linspace(1, -1, width)
+        masks[tap] = np.clip(fractions, 0, 1)
+    return masks
+
+
+@functools.partial(jax.jit, static_argnames="program", compiler_options=QUICK)
+def halves(kernels, canvas, masks, *, program: Program):
+    """Returns the moments of the whole, of the masks and of their rest, and a gradient.
+
+    The gradient is that of a sum of squares of what the losses make of the masks' moments.
+    """
+
+    def moments_of(canvas, weights):
+        return picture_sums(kernels, canvas, {}, program=program, weights=weights).style
+
+    def squares(canvas):
+        parts = [(gram(m), m.sum / m.positions) for m in moments_of(canvas, masks).values()]
+        return sum(jnp.sum(jnp.square(each)) for part in parts for each in part)
+
+    rest = {tap: 1 - each for tap, each in masks.items()}
+    found = [moments_of(canvas, weights) for weights in (None, masks, rest)]
+    return found, jax.grad(squares)(canvas)
+
+
+def farthest(found: dict[str, Moments], expected: dict[str, Moments]) -> float:
+    """Returns the largest of the relative differences of any sums of any layers."""
+    differences = jax.tree.map(relative_rms, found, expected)
+    return max(jax.tree.leaves(differences))
+
+
+def test_masked_sums_add_up_and_are_the_plain_ones(monkeypatch, double_precision) -> None:
+    """In float64, to 1e-12, of a picture whose last strip reaches below it."""
+    monkeypatch.setattr(
+        "jaxstyle.optimization.problem.strip_sums", functools.partial(strips.strip_sums, rows=8)
+    )
+    params = jax.tree.map(lambda x: x.astype(np.float64), slim_params("vgg16"))
+    kernels, canvas = prepare(params, conv="direct"), canvas_of("strokes", (45, 38))
+    plain, plain_gradient = halves(kernels, canvas, masks_of((45, 38)), program=MASKED)
+    in_strips = MASKED._replace(memory="strips")
+    found, gradient = halves(kernels, canvas, masks_of((45, 38)), program=in_strips)
+    for whole, masked, rest in (plain, found):
+        assert farthest(jax.tree.map(jnp.add, masked, rest), whole) < 1e-12
+    assert max(map(farthest, found, plain)) < 1e-12
+    assert relative_rms(gradient, plain_gradient) < 1e-12
 
 
 @pytest.mark.parametrize(
