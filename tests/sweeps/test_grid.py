@@ -183,7 +183,7 @@ def test_bad_sweeps_are_answered_in_one_line(flags: str, message: str) -> None:
 
 
 def test_readmes_sweeps_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of the book's exercises are of the examples, with 9, 9 and 4 pictures."""
+    """Those of the book's exercises are of the examples, with 9 pictures each."""
     root = Path(__file__).parents[2]
     monkeypatch.chdir(root)
     text = (root / "README.md").read_text().replace("$SLURM_ARRAY_TASK_ID", "3")
@@ -195,7 +195,7 @@ def test_readmes_sweeps_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
         assert arguments.sweep is not None
         if "examples/" in command:
             counts.append(len(expand(arguments, arguments.sweep)))
-    assert (len(commands), counts) == (6, [9, 9, 4])
+    assert (len(commands), counts) == (6, [9, 9, 9])
 
 
 def test_pictures_must_come_from_somewhere() -> None:
