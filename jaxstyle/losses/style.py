@@ -48,7 +48,7 @@ class Part(NamedTuple):
 
 
 class StyleLoss(NamedTuple):
-    """How styles are compared at one layer."""
+    """How styles are compared at one layer: all that there is of a loss, see `STYLE_LOSSES`."""
 
     target_of: Callable[[Moments], Any]
     """Returns, from the style's moments, all that is needed of them: a pytree of arrays."""
@@ -94,12 +94,25 @@ class MeanStdTarget(NamedTuple):
     energy: jax.Array
 
 
+def layer_style_target(m: Moments, *, style_loss: str) -> Any:
+    """Returns what a style loss keeps of a style's moments at one layer: a pytree of arrays.
+
+    Args:
+      m: the style's moments.
+      style_loss: a name from `STYLE_LOSSES`.
+
+    Raises:
+      KeyError: there is no such loss.
+    """
+    return STYLE_LOSSES[style_loss].target_of(m)
+
+
 def layer_style_distance(m: Moments, target: Any, *, style_loss: str, balance: str) -> jax.Array:
     """Returns how far a layer of a canvas is from the style, a scalar.
 
     Args:
       m: the canvas's moments.
-      target: the style's, `STYLE_LOSSES[style_loss].target_of(its moments)`.
+      target: the style's, from `layer_style_target`.
       style_loss: a name from `STYLE_LOSSES`.
       balance: "book", the differences are added as they are; "relative", each is divided by its
         energy, and features that are a hundred times larger in both pictures change nothing.
@@ -218,7 +231,9 @@ STYLE_LOSSES: Mapping[str, StyleLoss] = MappingProxyType(
         "gram+mean-std": StyleLoss(_both_targets, _both_parts),
     }
 )
-"""By name. In the book's balance they are, all in units of features f, |.|^2 a sum of squares:
+"""By name; a new one needs its name in `recipe.STYLE_LOSS_NAMES` too, and nothing else.
+
+In the book's balance they are, all in units of features f, |.|^2 a sum of squares:
 
 - "gram": |S - S_A|^2 / C^4, in f^4; `style.style_loss` of `style.gram`, to the bit.
 - "covariance": |K - K_A|^2 / C^4, in f^4, and |m - m_A|^2 / C^2, in f^2. The energies of a flat or

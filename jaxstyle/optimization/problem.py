@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from jaxstyle.losses.statistics import Sums, energy, moments, squared_error
-from jaxstyle.losses.style import STYLE_LOSSES, layer_style_distance
+from jaxstyle.losses.style import layer_style_distance, layer_style_target
 from jaxstyle.losses.terms import Losses, content_loss, weighted_losses
 from jaxstyle.machine.placement import Rows, copy_to_all, share_out
 from jaxstyle.network.convolution import Kernels, Params
@@ -129,7 +129,7 @@ def make_targets(
     of_style = program._replace(rows=style_rows, style_layers=taps)
     sums = picture_sums(kernels, style, {}, program=of_style).style
     maps = maps_of(kernels, content, taps=program.content_layers, pooling=program.pooling)
-    target_of = STYLE_LOSSES[program.style_loss].target_of
+    target_of = partial(layer_style_target, style_loss=program.style_loss)
     return Targets(
         maps,
         {tap: target_of(sums[tap]) for tap in program.style_layers},

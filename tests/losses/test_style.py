@@ -11,7 +11,14 @@ from conftest import relative_rms
 
 from jaxstyle.losses.roots import root_trace
 from jaxstyle.losses.statistics import moments
-from jaxstyle.losses.style import STYLE_LOSSES, gram, layer_style_distance, style_loss
+from jaxstyle.losses.style import (
+    STYLE_LOSSES,
+    gram,
+    layer_style_distance,
+    layer_style_target,
+    style_loss,
+)
+from jaxstyle.settings.recipe import STYLE_LOSS_NAMES
 
 BALANCES = ("book", "relative")
 
@@ -90,11 +97,15 @@ def distance(
     canvas: jax.Array, style: jax.Array, *, name: str, balance: str = "relative"
 ) -> jax.Array:
     """Returns the distance of two feature maps."""
-    target = STYLE_LOSSES[name].target_of(moments(style))
+    target = layer_style_target(moments(style), style_loss=name)
     return layer_style_distance(moments(canvas), target, style_loss=name, balance=balance)
 
 
 value_and_gradient = jax.jit(jax.value_and_grad(distance), static_argnames=("name",))
+
+
+def test_the_settings_know_every_loss() -> None:
+    assert tuple(STYLE_LOSSES) == STYLE_LOSS_NAMES
 
 
 @pytest.mark.parametrize("balance", BALANCES)
@@ -121,7 +132,7 @@ def test_losses_equal_numpy_in_float64(make, name: str) -> None:
 
 def test_the_book_keeps_its_bits() -> None:
     canvas, style = (moments(jnp.asarray(some_features(s), jnp.float32)) for s in (0, 1))
-    target = STYLE_LOSSES["gram"].target_of(style)
+    target = layer_style_target(style, style_loss="gram")
     found = layer_style_distance(canvas, target, style_loss="gram", balance="book")
     assert float(found) == float(style_loss(gram(canvas), gram(style)))
 

@@ -11,7 +11,9 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from conftest import QUICK, SHALLOW, relative_rms, slim_params
+from test_own_style_loss import MEANS, add_means
 from test_strips import (
     BOOK,
     EARLY,
@@ -162,6 +164,36 @@ def trajectory(devices: int, **changes) -> dict:
     }
 
 
+def own_loss(devices: int) -> dict:
+    """Returns what pictures by a loss of the tests' own differ by from those of a sweep, relative.
+
+    The sweep has a variant on each of the devices, and the first one is the run on all of them.
+    """
+    add_means(pytest.MonkeyPatch())
+    params, size = slim_params("vgg19"), (37, 33)
+    picture, rows, _ = painted(params, size, devices, **MEANS)
+    pairs = [
+        preset(steps=6, size=size, conv="direct", tv_weight=weight, **MEANS)
+        for weight in (preset(**MEANS)[1].tv_weight, 1.0)
+    ]
+    pictures = [jaxstyle.denormalize(canvas_of(name, size)) for name in ("coffee", "strokes")]
+    first, other = sorted(
+        jaxstyle.sweep(
+            *(params, *pictures),
+            recipe=[recipe for recipe, _ in pairs],
+            hypers=[hyper for _, hyper in pairs],
+            init="noise",
+            devices=jax.devices()[:devices],
+        ),
+        key=lambda result: result.number,
+    )
+    return {
+        "picture": relative_rms(picture, first.picture),
+        "losses": relative_rms(rows, np.stack(first.history, axis=1)),
+        "other": relative_rms(other.picture, first.picture),
+    }
+
+
 def exact_steps(devices: int) -> float:
     """Returns the difference that six steps in float64 make, relative RMS, from one device's."""
     params = jax.tree.map(lambda x: x.astype(np.float64), slim_params("vgg19"))
@@ -242,6 +274,7 @@ def main(kind: str) -> None:
         found["compiled"] = {n: compiled(n) for n in (1, *several)}
     scales = {"quick": (1.0,), "thorough": (0.6, 1.0)}[kind]
     found["trajectory"] = {n: trajectory(n, scales=scales) for n in several}
+    found["own loss"] = own_loss(2)
     found["goes on"] = goes_on(several[-1])
     jax.config.update("jax_enable_x64", True)
     found["exact steps"] = {n: exact_steps(n) for n in several}

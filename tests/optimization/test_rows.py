@@ -60,6 +60,13 @@ def test_steps_are_those_of_one_device(found) -> None:
         assert shared == shapes
 
 
+def test_a_style_loss_of_the_tests_own_paints_on_devices_and_in_a_sweep(found) -> None:
+    """See test_own_style_loss.py: on two devices one picture is that of one of two variants."""
+    each = found["own loss"]
+    assert each["losses"] < 1e-4
+    assert each["picture"] < 1e-3 < each["other"]
+
+
 def test_a_run_goes_on_bit_for_bit(found) -> None:
     assert found["goes on"]
 
