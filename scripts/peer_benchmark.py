@@ -11,7 +11,6 @@ pastiche needs an environment of its own (`python -m venv peer; peer/bin/pip ins
 whose Python is given as `--peer peer/bin/python`; nothing of it is imported here.
 """
 
-import os
 import shlex
 import subprocess
 import sys
@@ -20,6 +19,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from whole_runs import timed_run
 
 AS_NEAR = 1.01
 """A picture is as near to the painting as the last one if its distance is no more times that."""
@@ -57,7 +58,13 @@ def measure_against_pastiche(
         paths = {each: out / f"jaxstyle-{i}.png" for i, each in enumerate(flags, 1)}
 
         def seconds_of_ours() -> list[float]:
-            return [_ours(pair, size, each, path, Path(folder)) for each, path in paths.items()]
+            return [
+                timed_run(
+                    *(pair, size, *shlex.split(each), "--force", "-o", str(path)),
+                    cache=Path(folder, path.stem),
+                )[0]
+                for each, path in paths.items()
+            ]
 
         empty = seconds_of_ours()
         shots = _pastiche(pair, size, peer, steps, out)
@@ -90,21 +97,6 @@ def measure_against_pastiche(
             "ratio": round(nearest / cold, 2),
             "compiled_ratio": round(nearest / warm, 2),
         }
-
-
-def _ours(pair: tuple[Path, Path], size: int, flags: str, path: Path, folder: Path) -> float:
-    """Paints and returns the seconds that it took; each picture has a cache of its own."""
-    clean = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
-    command = [sys.executable, "-m", "jaxstyle.run", "--weights", "embedded", "--quiet", "--force"]
-    command += ["--content", str(pair[0]), "--style", str(pair[1]), "--size", str(size)]
-    began = time.perf_counter()
-    subprocess.run(
-        [*command, *shlex.split(flags), "-o", str(path)],
-        env={**clean, "JAXSTYLE_CACHE": str(folder / path.stem)},
-        check=True,
-        capture_output=True,
-    )
-    return time.perf_counter() - began
 
 
 def _pastiche(

@@ -5,15 +5,13 @@ cache and so compiles: the sweep once, the single runs once each. They take turn
 medians over the turns.
 """
 
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from whole_runs import timed_run
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 STEPS = 20
@@ -53,16 +51,8 @@ def _each(seconds: Sequence[float], count: int) -> float:
 
 def _seconds(size: str, *flags: str) -> float:
     """Returns how long a run takes, with an empty cache and an empty folder for its results."""
-    clean = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
-    base = ["--content", str(EXAMPLES / "coffee.png"), "--style", str(EXAMPLES / "strokes.png")]
-    base += ["--weights", "embedded", "--size", size, "--steps", str(STEPS), "--device", "cpu"]
+    pair = EXAMPLES / "coffee.png", EXAMPLES / "strokes.png"
+    given = ["--steps", str(STEPS), "--device", "cpu", *flags]
     with tempfile.TemporaryDirectory() as folder:
         output = f"{folder}/{'out' if '--sweep' in flags else 'out.png'}"
-        began = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-m", "jaxstyle.run", *base, "--quiet", *flags, "-o", output],
-            env={**clean, "JAXSTYLE_CACHE": f"{folder}/cache"},
-            check=True,
-            capture_output=True,
-        )
-        return time.perf_counter() - began
+        return timed_run(pair, size, *given, "-o", output, cache=f"{folder}/cache")[0]
