@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import QUICK, SHALLOW, relative_rms, slim_params
+from evaluation import losses_with_gradient
 from test_own_style_loss import MEANS, add_means
 from test_strips import (
     BOOK,
@@ -33,7 +34,6 @@ from jaxstyle.network.layers import block_of, required_conv_names
 from jaxstyle.optimization import optimizer, stepping
 from jaxstyle.optimization.problem import (
     Problem,
-    canvas_losses,
     make_problem,
     make_targets,
     resolve,
@@ -77,14 +77,7 @@ def problem_of(params, size, devices: int, **changes):
     )
 
 
-@functools.partial(jax.jit, compiler_options=QUICK)
-def evaluate(canvas, problem):
-    def total(canvas):
-        losses = canvas_losses(canvas, problem)
-        return losses.total, losses
-
-    (_, losses), gradient = jax.value_and_grad(total, has_aux=True)(canvas)
-    return losses, gradient
+evaluate = jax.jit(losses_with_gradient, compiler_options=QUICK)
 
 
 def losses_and_gradient(params, size, devices: int, **changes):

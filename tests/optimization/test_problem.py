@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import QUICK, SHALLOW, relative_rms, slim_params
+from evaluation import losses_with_gradient
 from numpy_network import numpy_features
 
 from jaxstyle.errors import InputError
@@ -30,13 +31,7 @@ def problem_of(params, content, style, name: str = "book", **changes) -> Problem
 def evaluated(kernels, content, style, canvas, hyper, *, recipe):
     """Returns the losses of a canvas and the gradient of their total, as one program."""
     problem = make_problem(kernels, content, style, recipe=recipe, hyper=hyper)
-
-    def total(canvas):
-        losses = canvas_losses(canvas, problem)
-        return losses.total, losses
-
-    (_, losses), gradient = jax.value_and_grad(total, has_aux=True)(canvas)
-    return losses, gradient
+    return losses_with_gradient(canvas, problem)
 
 
 def numpy_losses(params, content, style, canvas, *, content_layer, style_layers, pool=np.max):

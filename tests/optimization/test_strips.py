@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import EXAMPLES, QUICK, relative_rms, slim_params
+from evaluation import losses_with_gradient
 
 from jaxstyle.images import picture_file
 from jaxstyle.images.canvas import normalize, resize
@@ -15,7 +16,7 @@ from jaxstyle.losses.style import gram
 from jaxstyle.network.convolution import prepare
 from jaxstyle.network.layers import block_of
 from jaxstyle.optimization import strips
-from jaxstyle.optimization.problem import Program, canvas_losses, make_problem, picture_sums
+from jaxstyle.optimization.problem import Program, make_problem, picture_sums
 from jaxstyle.settings.presets import preset
 
 PAINTER = {"name": "book", "balance": "relative", "content_layers": ("relu3_1", "relu4_2")}
@@ -40,13 +41,7 @@ def losses_and_gradient(params, size, **changes):
     @functools.partial(jax.jit, compiler_options=QUICK)
     def evaluate(kernels, canvas, content, style):
         problem = make_problem(kernels, content, style, recipe=recipe, hyper=hyper)
-
-        def total(canvas):
-            losses = canvas_losses(canvas, problem)
-            return losses.total, losses
-
-        (_, losses), gradient = jax.value_and_grad(total, has_aux=True)(canvas)
-        return losses, gradient
+        return losses_with_gradient(canvas, problem)
 
     return evaluate(prepare(params, conv=recipe.conv), canvas_of("strokes", size), *pictures)
 

@@ -1,0 +1,16 @@
+"""What tests ask of a problem."""
+
+import jax
+
+from jaxstyle.optimization.problem import canvas_losses
+
+
+def losses_with_gradient(canvas, problem):
+    """Returns the losses of a canvas and the gradient of their total; pure, for jit."""
+
+    def total(canvas):
+        losses = canvas_losses(canvas, problem)
+        return losses.total, losses
+
+    (_, losses), gradient = jax.value_and_grad(total, has_aux=True)(canvas)
+    return losses, gradient
