@@ -114,9 +114,9 @@ def total_steps(recipe: Recipe, content: Picture) -> int:
     Of "auto" scales the LARGEST ones have the recipe's steps, and coarser ones their shares beside
     that: in full a large picture takes as many steps as a small one.
     """
-    shares = step_shares(recipe, scales_of(recipe, content))
     if recipe.scales != "auto":
         return recipe.steps
+    shares = step_shares(recipe, scales_of(recipe, content))
     return round(recipe.steps * sum(shares) / sum(shares[-LARGEST:]))
 
 

@@ -267,8 +267,9 @@ def _delete_unfinished(folder: Path) -> None:
     for program in folder.glob("*-cache"):
         with contextlib.suppress(OSError):  # another process was quicker
             used = program.with_name(f"{program.name.removesuffix('-cache')}-atime")
-            is_being_written = time.time() - program.stat().st_mtime < SECONDS_TO_WRITE
-            if not used.exists() and not is_being_written:
+            if used.exists():
+                continue
+            if time.time() - program.stat().st_mtime >= SECONDS_TO_WRITE:
                 program.unlink()
 
 

@@ -28,7 +28,7 @@ from jaxstyle.optimization.problem import Problem
 from jaxstyle.optimization.stepping import Chunk, compile_steps, steps
 from jaxstyle.painting.level import Level, whole_problem
 from jaxstyle.painting.level import levels as make_levels
-from jaxstyle.settings.presets import change, preset
+from jaxstyle.settings.presets import preset, with_default_hyper
 from jaxstyle.settings.recipe import INITS, Hyperparams, Recipe, for_several_devices, validate
 
 TIMES_THE_PIXELS = 3
@@ -191,9 +191,8 @@ def stylize(
       DivergedError: a loss or gradient is not finite; its `picture` is the last good one.
     """
     default_recipe, default_hyper = preset("default")
-    if hyper is None and recipe is not None:  # the default's, for this recipe's layers
-        layers = {"content_layers": recipe.content_layers, "style_layers": recipe.style_layers}
-        recipe, hyper = change(recipe, default_hyper, **layers)
+    if hyper is None and recipe is not None:
+        recipe, hyper = with_default_hyper(recipe)
     if recipe is None and not isinstance(init, str):  # it goes on, in full
         default_recipe = dataclasses.replace(default_recipe, scales=(1.0,))
     recipe, hyper = recipe or default_recipe, hyper or default_hyper

@@ -43,7 +43,7 @@ from jaxstyle.optimization.stepping import run_steps, steps_a_call
 from jaxstyle.painting.level import kernels_at
 from jaxstyle.painting.painter import check_params, first_canvas
 from jaxstyle.painting.variants import Lane, Result, Shared, Variant, groups, make_shared
-from jaxstyle.settings.presets import change, preset
+from jaxstyle.settings.presets import preset, with_default_hyper
 from jaxstyle.settings.recipe import Hyperparams, Recipe, validate
 
 STEPS_A_CALL_TOGETHER = 10
@@ -318,16 +318,11 @@ def _variants(
     variants = []
     for one_content, one_style, one_recipe, one_hyper, one_init, seed in zip(*rows, strict=True):
         if one_hyper is None:
-            one_recipe, one_hyper = _default_numbers(one_recipe)
+            one_recipe, one_hyper = with_default_hyper(one_recipe)
         validate(one_recipe, one_hyper)
         pair = converted(one_content, "content"), converted(one_style, "style")
         variants.append(Variant(*pair, one_recipe, one_hyper, one_init, seed))
     return variants
-
-
-def _default_numbers(recipe: Recipe) -> tuple[Recipe, Hyperparams]:
-    layers = {name: getattr(recipe, name) for name in ("content_layers", "style_layers")}
-    return change(recipe, preset()[1], **layers)
 
 
 def run_steps_on_each(

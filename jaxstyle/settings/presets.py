@@ -158,6 +158,15 @@ def change(recipe: Recipe, hyper: Hyperparams, **changes: Any) -> tuple[Recipe, 
     return recipe, hyper
 
 
+def with_default_hyper(recipe: Recipe) -> tuple[Recipe, Hyperparams]:
+    """Returns a recipe with the hyperparameters of preset "default", for the recipe's layers.
+
+    See `preset` for the errors.
+    """
+    layers = {"content_layers": recipe.content_layers, "style_layers": recipe.style_layers}
+    return change(recipe, PRESETS["default"].hyper, **layers)
+
+
 def _of(settings: type[Recipe] | type[Hyperparams], changes: dict[str, Any]) -> dict[str, Any]:
     return {name: changes[name] for name in field_names(settings) if name in changes}
 
