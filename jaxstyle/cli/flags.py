@@ -14,10 +14,10 @@ from jaxstyle.errors import InputError, did_you_mean
 from jaxstyle.runs.request import (
     MOST_RUNS,
     SECONDS_BETWEEN,
-    CheckpointFlags,
-    DeviceFlags,
+    CheckpointRequest,
+    DeviceRequest,
     Request,
-    SweepFlags,
+    SweepRequest,
 )
 from jaxstyle.settings.presets import PRESETS, preset
 from jaxstyle.settings.recipe import Hyperparams, Recipe
@@ -250,7 +250,7 @@ def add_checkpoint_flags(group: Any) -> None:
     )
 
 
-def take_checkpoint_flags(parsed: dict[str, Any], *, sweep: bool) -> CheckpointFlags:
+def take_checkpoint_flags(parsed: dict[str, Any], *, sweep: bool) -> CheckpointRequest:
     """Takes these flags out of a parser's result.
 
     Raises:
@@ -262,7 +262,7 @@ def take_checkpoint_flags(parsed: dict[str, Any], *, sweep: bool) -> CheckpointF
     if sweep and given:
         flag = given[0].replace("_", "-")
         raise InputError(f"--{flag} is for single runs; a sweep goes on by itself where it was")
-    return CheckpointFlags(path=path, every=every, resume=resume)
+    return CheckpointRequest(path=path, every=every, resume=resume)
 
 
 def add_device_flags(group: Any) -> None:
@@ -288,7 +288,7 @@ def add_device_flags(group: Any) -> None:
     )
 
 
-def take_device_flags(parsed: dict[str, Any]) -> DeviceFlags:
+def take_device_flags(parsed: dict[str, Any]) -> DeviceRequest:
     """Takes these flags out of a parser's result.
 
     Raises:
@@ -303,7 +303,7 @@ def take_device_flags(parsed: dict[str, Any]) -> DeviceFlags:
                 f"--plan is for one device: leave --{name} out; of N that share a picture each"
                 " needs about an N-th of what the plain way takes"
             )
-    return DeviceFlags(most=given["devices"], distributed=given["distributed"])
+    return DeviceRequest(most=given["devices"], distributed=given["distributed"])
 
 
 def add_sweep_flags(group: Any) -> None:
@@ -354,7 +354,7 @@ def _add_where(add: Callable[..., Any]) -> None:
     )
 
 
-def take_sweep_flags(parsed: dict[str, Any], *, distributed: bool) -> SweepFlags | None:
+def take_sweep_flags(parsed: dict[str, Any], *, distributed: bool) -> SweepRequest | None:
     """Takes these flags out of a parser's result; None if they ask for no sweep.
 
     Raises:
@@ -381,4 +381,4 @@ def take_sweep_flags(parsed: dict[str, Any], *, distributed: bool) -> SweepFlags
             flag = name.replace("_", "-")
             raise InputError(f"--{flag} is for single runs; a sweep keeps the losses of every step")
     shard = others.pop("shard") or (1, 1)
-    return SweepFlags(axes=tuple(map(tuple, axes)), file=file, shard=shard, **others)
+    return SweepRequest(axes=tuple(map(tuple, axes)), file=file, shard=shard, **others)

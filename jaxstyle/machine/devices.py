@@ -60,33 +60,31 @@ def choose_device(name: str | None, *, say: Say) -> jax.Device:
     return device
 
 
-def choose_devices(
+def set_up_devices(
     name: str | None, *, most: int | None, distributed: str | None, say: Say
 ) -> list[jax.Device]:
-    """Finds the other processes, if any, and returns the devices that share one picture.
+    """Prepares this process for computing, before anything else does, and returns the devices.
+
+    Finds the other processes, if any, and has executables kept.
 
     Args:
       name: of the kind, see `choose_device`.
-      most: how many to use, of each process; None is one, or with `distributed` all.
+      most: how many to use, of each process; None is all.
       distributed: see `join`.
       say: is given warnings.
+
+    Returns:
+      The devices, those of other processes too.
 
     Raises:
       InputError: jax has no such device, or the other processes cannot be found.
     """
     join(distributed)
-    if (most or 1) <= 1 and distributed is None:
+    if distributed is None and (most == 1 or (most is None and not cpu_is_divided())):
         call_in_this_thread()
-        return [choose_device(name, say=say)]
     device = choose_device(name, say=say)
-    devices = devices_for(device.platform, most)
-    there = len(jax.local_devices(backend=device.platform))
-    if most is not None and there < most:
-        say(
-            f"warning: {most} devices were asked for; of {device.device_kind} there"
-            f" {'is' if there == 1 else 'are'} {there}"
-        )
-    return devices
+    keep_executables()
+    return devices_for(device.platform, most)
 
 
 def call_in_this_thread() -> None:

@@ -16,7 +16,7 @@ from jaxstyle.runs import checkpoint, record
 from jaxstyle.runs.checkpoint import Resumption
 from jaxstyle.runs.outputs import Ending, Snapshot, is_sound
 from jaxstyle.runs.progress import Clock, Reporter, size_text
-from jaxstyle.runs.request import SECONDS_BETWEEN, CheckpointFlags
+from jaxstyle.runs.request import SECONDS_BETWEEN, CheckpointRequest
 
 
 @dataclass(kw_only=True)
@@ -25,7 +25,7 @@ class Checkpointer:
 
     path: Path
     """Path of the checkpoint."""
-    flags: CheckpointFlags
+    flags: CheckpointRequest
     run: record.Record
     """What decides the run."""
     steps: int

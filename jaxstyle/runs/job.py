@@ -18,15 +18,12 @@ from jaxstyle.machine.devices import (
     all_equal,
     all_or_none,
     any_process,
-    choose_device,
-    choose_devices,
     device_memory,
     is_first,
-    join,
-    keep_executables,
     kind_of,
     memories,
     of_the_system,
+    set_up_devices,
 )
 from jaxstyle.machine.memory import Memory, check_fits
 from jaxstyle.machine.placement import own_of
@@ -72,8 +69,7 @@ def agreed_levels(
 def tell_refusal(arguments: Request) -> None:
     """Tells the other processes, which wait for this one, that it refuses its input."""
     with contextlib.suppress(InputError):
-        join(arguments.devices.distributed)
-        choose_device(arguments.device, say=lambda _: None)
+        _set_up(arguments, say=lambda _: None)
         any_process([True])
 
 
@@ -152,9 +148,7 @@ def run_job(job: Job) -> Outcome:
       MemoryError: the device has not enough.
       OSError: the picture could not be saved anywhere, or the device failed.
     """
-    name, wanted = job.arguments.device, job.arguments.devices
-    devices = choose_devices(name, most=wanted.most, distributed=wanted.distributed, say=job.say)
-    keep_executables()
+    devices = _set_up(job.arguments, say=job.say)
     levels = agreed_levels(job.arguments, job.inputs, job.resumption, devices)
     if not is_first():
         job = _silent(job)
@@ -165,6 +159,23 @@ def run_job(job: Job) -> Outcome:
             return _judged(job, _finish(job, *_paint(job, levels, devices), devices))
         except jax.errors.JaxRuntimeError as error:
             raise of_the_system(error) from None
+
+
+def _set_up(arguments: Request, *, say: Say) -> list[jax.Device]:
+    """Returns the devices that share the picture; says so if there are fewer than were asked for.
+
+    See `set_up_devices`.
+    """
+    wanted = arguments.devices
+    given = {"most": wanted.most_for_one_picture, "distributed": wanted.distributed}
+    devices = set_up_devices(arguments.device, **given, say=say)
+    there = sum(each.process_index == jax.process_index() for each in devices)
+    if wanted.most is not None and there < wanted.most:
+        say(
+            f"warning: {wanted.most} devices were asked for; of {devices[0].device_kind} there"
+            f" {'is' if there == 1 else 'are'} {there}"
+        )
+    return devices
 
 
 def _judged(job: Job, outcome: Outcome) -> Outcome:

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxstyle.errors import Say
 from jaxstyle.images.canvas import Picture, normalize, resize
-from jaxstyle.machine.devices import choose_device, device_memory, keep_executables
+from jaxstyle.machine.devices import device_memory, set_up_devices
 from jaxstyle.machine.memory import (
     MEMORY_MODES,
     Memory,
@@ -165,8 +165,7 @@ def trial(inputs: Inputs, device_name: str | None, *, say: Say, note: Say) -> Tr
     Raises:
       InputError: no such device, layers that the weights lack, or a size that does not fit.
     """
-    device = choose_device(device_name, say=say)
-    keep_executables()
+    (device,) = set_up_devices(device_name, most=1, distributed=None, say=say)
     memory = device_memory(device)
     levels = fitting_levels(inputs, memory)
     with jax.default_device(device):

@@ -44,7 +44,7 @@ CHECKPOINT_ENDS = (SUFFIX, SUFFIX + files.PREVIOUS)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckpointFlags:
+class CheckpointRequest:
     """What was asked for of checkpoints."""
 
     path: Path | None = None
@@ -66,7 +66,7 @@ class CheckpointFlags:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeviceFlags:
+class DeviceRequest:
     """The devices that were asked for, of a sweep or of one picture."""
 
     most: int | None = None
@@ -80,6 +80,11 @@ class DeviceFlags:
         return (self.most or 1) > 1 or self.distributed is not None
 
     @property
+    def most_for_one_picture(self) -> int | None:
+        """How many of each process share one picture: one, or with other processes all (None)."""
+        return 1 if self.most is None and self.distributed is None else self.most
+
+    @property
     def processes(self) -> int | None:
         """How many there are; None where only jax will know."""
         if self.distributed is None:
@@ -90,7 +95,7 @@ class DeviceFlags:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepFlags:
+class SweepRequest:
     """What was asked for of a sweep."""
 
     axes: tuple[tuple[str, ...], ...]
@@ -122,12 +127,12 @@ class Request:
     quiet: bool
     json: bool
     plan: bool
-    sweep: SweepFlags | None = None
+    sweep: SweepRequest | None = None
     """If given, `content` and `style` may be empty paths, as they come from the sweep."""
     collect: Path | None = None
     judge: bool = False
-    checkpoints: CheckpointFlags = dataclasses.field(default_factory=CheckpointFlags)
-    devices: DeviceFlags = dataclasses.field(default_factory=DeviceFlags)
+    checkpoints: CheckpointRequest = dataclasses.field(default_factory=CheckpointRequest)
+    devices: DeviceRequest = dataclasses.field(default_factory=DeviceRequest)
 
 
 def check_files(arguments: Request) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from jaxstyle.errors import InputError, did_you_mean
-from jaxstyle.runs.request import MOST_RUNS, Request, SweepFlags, check_is_file
+from jaxstyle.runs.request import MOST_RUNS, Request, SweepRequest, check_is_file
 from jaxstyle.settings.presets import preset
 from jaxstyle.settings.recipe import INITS, Hyperparams, Recipe
 from jaxstyle.settings.text import as_text, converter, layer_settings, read_seed
@@ -155,7 +155,7 @@ class Run(NamedTuple):
     """Whether the sweep is a grid, not a list of rows."""
 
 
-def expand(arguments: Request, flags: SweepFlags) -> list[Run]:
+def expand(arguments: Request, flags: SweepRequest) -> list[Run]:
     """Returns all runs of a sweep; every value is checked.
 
     Raises:

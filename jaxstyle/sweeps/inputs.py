@@ -13,7 +13,7 @@ from jaxstyle.judging.network import read_judge
 from jaxstyle.network.layers import resolve_taps
 from jaxstyle.runs import record
 from jaxstyle.runs.inputs import Inputs, Settings, check_sizes, read_settings
-from jaxstyle.runs.request import Request, SweepFlags, check_inputs, inputs_of
+from jaxstyle.runs.request import Request, SweepRequest, check_inputs, inputs_of
 from jaxstyle.settings.recipe import INITS
 from jaxstyle.sweeps.folder import SUMMARIES, check_folder, picture_path, read_entry, record_path
 from jaxstyle.sweeps.grid import Run, expand, place_of
@@ -33,7 +33,7 @@ class Planned(NamedTuple):
 class Sweep(NamedTuple):
     """A sweep that can begin."""
 
-    flags: SweepFlags
+    flags: SweepRequest
     folder: Path
     force: bool
     runs: list[Planned]

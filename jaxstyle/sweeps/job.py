@@ -14,15 +14,11 @@ from jaxstyle.images.canvas import as_picture, fitted_size, resize, total_steps
 from jaxstyle.judging.verdict import Judge, judge_of
 from jaxstyle.machine.devices import (
     any_process,
-    call_in_this_thread,
-    choose_device,
-    cpu_is_divided,
-    devices_for,
     is_first,
-    join,
-    keep_executables,
     of_the_system,
+    set_up_devices,
 )
+from jaxstyle.machine.placement import own_of
 from jaxstyle.machine.process import Interruption, unbreakable
 from jaxstyle.painting.level import levels as make_levels
 from jaxstyle.painting.sweep_rounds import paint_variants
@@ -30,7 +26,7 @@ from jaxstyle.painting.variants import Result, Variant
 from jaxstyle.runs import record
 from jaxstyle.runs.outputs import make_record
 from jaxstyle.runs.progress import SweepDisplay
-from jaxstyle.runs.request import DeviceFlags
+from jaxstyle.runs.request import DeviceRequest
 from jaxstyle.sweeps.folder import (
     Entry,
     judged_of,
@@ -54,7 +50,7 @@ class SweepJob(NamedTuple):
     sweep: Sweep
     device: str | None
     """The kind to compute on."""
-    devices: DeviceFlags
+    devices: DeviceRequest
     interruption: Interruption
     say: Say
     stream: IO[str] | None
@@ -73,12 +69,10 @@ def run_sweep(job: SweepJob) -> None:
       OSError: a result cannot be saved, or a device failed.
     """
     sweep = job.sweep
-    join(job.devices.distributed)
-    if not job.devices.several and (job.devices.most == 1 or not cpu_is_divided()):
-        call_in_this_thread()
-    device = choose_device(job.device, say=job.say)
-    keep_executables()
-    devices = devices_for(device.platform, job.devices.most)
+    wanted = job.devices
+    devices = set_up_devices(
+        job.device, most=wanted.most, distributed=wanted.distributed, say=job.say
+    )
     make_folder(sweep.folder)
     mine = share(sweep.runs, sweep.flags.shard)
     done = [not sweep.force and is_done(sweep, each) for each in mine]
@@ -86,8 +80,7 @@ def run_sweep(job: SweepJob) -> None:
     _save_samples(sweep)
     if job.stream is not None:
         job.say(_first_line(devices, mine, todo))
-    first = jax.local_devices(backend=device.platform)[0]
-    with jax.default_device(first), job.interruption.noted_only():
+    with jax.default_device(own_of(devices)), job.interruption.noted_only():
         try:
             if sweep.judge is not None:
                 job = job._replace(judge=judge_of(sweep.judge))
@@ -221,4 +214,4 @@ def _first_line(
         "" if file is None else f", weights {file.name}{f' ({file.note})' if file.note else ''}"
     )
     there = f", {len(mine) - len(todo)} are there already" if len(todo) < len(mine) else ""
-    return f"on {kind}{weights}, {len(mine)} settings{there}"
+    return f"on {kind}{weights}, {len(mine)} variants{there}"

@@ -21,7 +21,7 @@ from jaxstyle.images import picture_file
 from jaxstyle.machine import memory
 from jaxstyle.machine.devices import all_equal, all_or_none, from_first, is_first, kind_of, memories
 from jaxstyle.machine.memory import Memory
-from jaxstyle.runs.request import DeviceFlags
+from jaxstyle.runs.request import DeviceRequest
 from jaxstyle.settings.presets import preset
 
 PICTURES = ["--content", str(EXAMPLES / "coffee.png"), "--style", str(EXAMPLES / "strokes.png")]
@@ -63,11 +63,11 @@ def test_more_devices_than_there_are_is_all_there_are(slim_file, tmp_path, capfd
 
 
 def test_how_many_processes_the_flags_tell_of() -> None:
-    assert DeviceFlags().processes == 1
-    assert not DeviceFlags(most=1).several
-    assert DeviceFlags(most=2).several
-    assert DeviceFlags(distributed="auto").processes is None
-    assert DeviceFlags(distributed="[::1]:80,2/3").processes == 3
+    assert DeviceRequest().processes == 1
+    assert not DeviceRequest(most=1).several
+    assert DeviceRequest(most=2).several
+    assert DeviceRequest(distributed="auto").processes is None
+    assert DeviceRequest(distributed="[::1]:80,2/3").processes == 3
 
 
 def test_of_several_memories_each_needs_its_part() -> None:

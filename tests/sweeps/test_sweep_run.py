@@ -16,6 +16,7 @@ from jaxstyle.errors import InputError
 from jaxstyle.images import picture_file
 from jaxstyle.judging import network
 from jaxstyle.judging.verdict import judge_of
+from jaxstyle.machine import devices
 from jaxstyle.painting import sweep_rounds
 from jaxstyle.runs import record
 from jaxstyle.sweeps import job as sweep_job
@@ -104,12 +105,12 @@ def test_what_is_there_is_not_painted_again(run) -> None:
     Path("out/style-weight=1000.png").unlink()
     code, _, err = run("--sweep", "style-weight", "1e3", "1e4", "1e5", "-o", "out")
     assert code == 0
-    assert "3 settings, 1 are there already" in err
+    assert "3 variants, 1 are there already" in err
     after = times()
     assert after["style-weight=10000.png"] == before["style-weight=10000.png"]
     assert len(after) == len(rows_of()) == 3
     code, _, err = run(*GRID[:4], "-o", "out")
-    assert "2 settings, 2 are there already" in err
+    assert "2 variants, 2 are there already" in err
     assert times() == after
     run(*GRID[:4], "-o", "out", "--force")
     assert times()["style-weight=10000.png"] > before["style-weight=10000.png"]
@@ -150,7 +151,7 @@ def test_shards_share_a_folder_and_collect_gathers(run) -> None:
     for shard in ("2/3", "3/3"):
         code, _, err = run(*GRID, "-o", "out", "--shard", shard)
         assert code == 0
-        assert "2 settings" in err
+        assert "2 variants" in err
     assert [row["number"] for row in rows_of()] == ["2", "3", "5", "6"]
     for name in ("sweep.csv", "sheet.png", "index.html"):
         Path("out", name).unlink()
@@ -205,7 +206,7 @@ def test_an_interrupted_sweep_keeps_what_was_finished_and_goes_on(run, monkeypat
     before = times()
     code, _, err = run(*GRID, "-o", "out")
     assert code == 0
-    assert "6 settings, 2 are there already" in err
+    assert "6 variants, 2 are there already" in err
     after = times()
     assert len(after) == 6
     assert {name: after[name] for name in before} == before
@@ -396,8 +397,8 @@ def test_one_cpu_alone_is_called_in_this_thread(
     def refused(*_: object, **__: object) -> None:
         raise InputError("no device is looked for here")
 
-    monkeypatch.setattr(sweep_job, "call_in_this_thread", lambda: called.append(True))
-    monkeypatch.setattr(sweep_job, "choose_device", refused)
+    monkeypatch.setattr(devices, "call_in_this_thread", lambda: called.append(True))
+    monkeypatch.setattr(devices, "choose_device", refused)
     monkeypatch.setenv("XLA_FLAGS", environment)
     code, _, _ = run(*GRID, *flags, "-o", "out")
     assert (code, called) == (2, expected)
