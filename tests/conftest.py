@@ -29,6 +29,15 @@ FULL_WIDTHS = (64, 128, 256, 512, 512)
 SHALLOW = {"content_layers": ("relu2_2",), "style_layers": ("relu1_1", "relu2_1")}
 """Few layers, where a test is not about the network: it compiles in a fraction of the time."""
 
+OTHER_VALUES = {
+    **{"content_layers": ("relu2_1",), "style_layers": ("relu1_1",), "pooling": "avg"},
+    **{"style_loss": "covariance", "balance": "relative", "conv": "winograd", "memory": "strips"},
+    **{"size": 64, "scales": (0.6, 1.0), "steps": 7, "steps_power": 0.5, "full_depth": 1},
+    **{"schedule": "cosine", "tv_step": "proximal", "beta2": "increasing", "clip": True},
+    **{"average": 0.5, "resampling": "lanczos"},
+}
+"""Another value than preset `book` has, for every field of a recipe."""
+
 QUICK = {"xla_backend_optimization_level": 0}
 """Of `jax.jit`: compiles float64 convolutions in a thirtieth of the time."""
 

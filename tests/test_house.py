@@ -95,6 +95,9 @@ def test_the_map_in_contributing_is_the_one_that_the_script_makes() -> None:
 def test_no_wing_and_no_module_has_the_name_of_something_public() -> None:
     names = {part for name in ORDER for part in name.split(".")}
     assert names & set(jaxstyle.__all__) == set()  # an import of the module would hide it
+    for name in set(ORDER) - {"__main__"}:
+        importlib.import_module(f"jaxstyle.{name}")
+    assert [name for name in jaxstyle.__all__ if inspect.ismodule(getattr(jaxstyle, name))] == []
 
 
 @pytest.mark.parametrize("name", ORDER)

@@ -67,15 +67,14 @@ def check_size(size: Any) -> None:
 
 def check_scales(scales: Any) -> None:
     """Raises InputError unless scales are fractions that rise and end with 1, or "auto"."""
-    if isinstance(scales, str):
-        check_choice("scales", scales, ("auto",))
+    if isinstance(scales, str) and scales == "auto":
         return
-    _check_tuple("scales", scales, "numbers")
+    _check_tuple("scales", scales, 'numbers, or "auto"')
     for scale in scales:
         check_number("scales", scale, above_zero=True, most=1.0)
     if not scales or scales[-1] != 1.0 or list(scales) != sorted(set(scales)):
         given = reprlib.repr(scales)
-        raise InputError(f"scales must rise and end with 1, such as 0.5,1; got {given}")
+        raise InputError(f"scales must rise and end with 1, such as 0.5,1, or be auto; got {given}")
 
 
 def _check_tuple(name: str, value: Any, what: str) -> None:
@@ -140,8 +139,9 @@ class Recipe:
     """What a run does; hashable.
 
     A field whose metadata has the mark "program" is in `Program`, which is static under jit. Of the
-    others, `conv` decides the kind of the kernels, `size` and `scales` the shapes of arrays; the
-    rest say what is done with a program.
+    others, `full_depth` decides which layers are in the last level's program, `conv` the kind of
+    the kernels, `size` and `scales` the shapes of arrays: with another value of these, too, another
+    program is compiled. `steps`, `steps_power` and `resampling` compile nothing.
     """
 
     content_layers: tuple[str, ...] = field(

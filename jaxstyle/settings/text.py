@@ -63,7 +63,10 @@ def read_scales(text: str) -> tuple[float, ...] | str:
     """Reads numbers with commas between them, or auto."""
     if text == "auto":
         return text
-    return tuple(read_number(part) for part in text.split(","))
+    try:
+        return tuple(read_number(part) for part in text.split(","))
+    except InputError as error:
+        raise InputError(f"{error}: give fractions, such as 0.5,1, or auto") from None
 
 
 def read_yes_or_no(text: str) -> bool:

@@ -194,5 +194,6 @@ def _warn(runs: Sequence[Run], settings: Sequence[Settings], say: Say) -> None:
     if "seed" in swept and all(each.init != "noise" for each in settings):
         say("warning: the seed changes nothing without --init noise")
     decays = swept & {"decay-every", "decay-rate"}
-    if decays and all(each.recipe.schedule == "cosine" for each in settings):
-        say(f"warning: {min(decays)} changes nothing with --schedule cosine")
+    schedules = sorted({each.recipe.schedule for each in settings})
+    if decays and "step" not in schedules:
+        say(f"warning: {min(decays)} changes nothing with --schedule {' or '.join(schedules)}")

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import QUICK, SHALLOW, relative_rms, slim_params
+from conftest import OTHER_VALUES, QUICK, SHALLOW, relative_rms, slim_params
 from evaluation import losses_with_gradient
 from numpy_network import numpy_features
 
@@ -98,16 +98,6 @@ def test_last_layer_is_resolved_by_architecture() -> None:
         assert resolve(recipe, prepare(slim_params(architecture))).content_layers == (last,)
 
 
-OTHERS = {
-    **{"content_layers": ("relu2_1",), "style_layers": ("relu1_1",), "pooling": "avg"},
-    **{"style_loss": "covariance", "balance": "relative", "conv": "direct", "memory": "strips"},
-    **{"size": 64, "scales": (0.5, 1.0), "steps": 7, "steps_power": 0.5, "full_depth": 3},
-    **{"schedule": "cosine", "tv_step": "proximal", "beta2": "increasing", "clip": True},
-    **{"average": 0.5, "resampling": "lanczos"},
-}
-"""Another value than preset `book` has, for every field of a recipe."""
-
-
 def test_every_mark_has_a_field_in_the_program() -> None:
     assert {*program_names(), "rows"} == set(Program._fields)
 
@@ -117,11 +107,11 @@ def test_the_marked_fields_alone_change_the_program(name: str) -> None:
     """A problem's structure is what jit looks at, besides the shapes and types of its arrays."""
     recipe, hyper = preset("book")
     found = []
-    for each in (recipe, dataclasses.replace(recipe, **{name: OTHERS[name]})):
+    for each in (recipe, dataclasses.replace(recipe, **{name: OTHER_VALUES[name]})):
         program = resolve(each, slim_params("vgg19"))
         problem = Problem(kernels={}, targets=None, hyper=hyper, program=program, steps=each.steps)
         found.append(jax.tree.structure(problem))
-    assert getattr(recipe, name) != OTHERS[name]
+    assert getattr(recipe, name) != OTHER_VALUES[name]
     assert (found[0] != found[1]) == (name in program_names())
 
 

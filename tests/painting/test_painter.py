@@ -2,19 +2,24 @@
 
 import dataclasses
 import logging
+import re
+from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
-from conftest import SHALLOW
+from conftest import OTHER_VALUES, SHALLOW
 
 from jaxstyle.errors import DivergedError, InputError
 from jaxstyle.images.canvas import denormalize, normalize, resize, total_steps
 from jaxstyle.machine.process import THREADS_AHEAD
+from jaxstyle.optimization.problem import resolve
 from jaxstyle.painting import painter
-from jaxstyle.painting.level import Level, levels
+from jaxstyle.painting.level import Level, kernels_at, levels
 from jaxstyle.painting.painter import first_canvas, in_background, paint, stylize
 from jaxstyle.settings.presets import preset
+from jaxstyle.settings.recipe import Recipe, field_names
 
 SHALLOW_CONTENT = {"content_layers": SHALLOW["content_layers"]}
 PHOTO = np.zeros((400, 600, 3), np.uint8)
@@ -92,6 +97,23 @@ def test_deep_style_layers_are_left_out_in_full_alone() -> None:
     assert only.own_recipe(recipe).style_layers == recipe.style_layers
     deep = dataclasses.replace(recipe, style_layers=("relu4_1", "relu5_1"))
     assert levels(PHOTO, PAINTING, recipe=deep)[-1].left_out == ()
+
+
+@pytest.mark.parametrize("name", field_names(Recipe))
+def test_readme_says_which_settings_compile_nothing(name: str, params) -> None:
+    """What jit sees of a run's levels: programs, and the shapes of canvases and kernels."""
+    recipe, _ = preset("book", size=48, scales=(0.5, 1.0), **SHALLOW)
+    found: list[list[Any]] = []
+    for each in (recipe, dataclasses.replace(recipe, **{name: OTHER_VALUES[name]})):
+        found.append([])
+        for level in levels(PHOTO, PAINTING, recipe=each):
+            kernels = kernels_at(level, params, recipe=each)
+            shapes = jax.tree.flatten(jax.tree.map(np.shape, kernels))
+            program = resolve(level.own_recipe(each), params)
+            found[-1].append((level.content.shape, program, shapes))
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (told,) = re.findall(r"style pictures, (.*) does not recompile it; any other setting", readme)
+    assert (found[0] == found[1]) == (f"`--{name.replace('_', '-')}`" in told)
 
 
 def test_content_weighs_more_at_coarse_sizes_alone() -> None:

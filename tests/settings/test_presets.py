@@ -190,6 +190,8 @@ def test_the_misspelt_are_told_what_was_meant() -> None:
         preset(pooling="maxx")
     with pytest.raises(InputError, match=r"'rely3_1'.*did you mean relu3_1"):
         preset(style_layers=["rely3_1"])
+    with pytest.raises(InputError, match=r"""numbers, or "auto", got 'automatic'"""):
+        preset(scales="automatic")
 
 
 def test_validate_alone_refuses_what_change_would_have_repaired() -> None:

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxstyle.cli.flags import parse
 from jaxstyle.cli.main import main
+from jaxstyle.sweeps.inputs import read_sweep
 
 
 @pytest.fixture
@@ -73,6 +75,29 @@ SEEDS = ("--sweep", "seed", "1", "2")
 )
 def test_one_line_and_nothing_written(refuse, flags: str, message: str) -> None:
     assert message in refuse(*flags.split())
+
+
+@pytest.mark.parametrize(
+    ("flags", "warnings"),
+    [
+        ("--sweep seed 1 2", ["the seed changes nothing without --init noise"]),
+        ("--sweep seed 1 2 --init noise", []),
+        ("--sweep decay-rate 0.5 0.6", []),  # which chooses the step schedule
+        ("--sweep decay-rate 1 --schedule cosine", ["decay-rate changes nothing with --schedule"]),
+        ("--sweep decay-every 1 2 --schedule hold-cosine", ["decay-every changes nothing with"]),
+        ("--sweep decay-rate 1 --sweep schedule step cosine", []),
+        ("--sweep decay-rate 1 --sweep schedule hold-cosine cosine", ["cosine or hold-cosine"]),
+    ],
+)
+def test_what_is_swept_without_a_consequence_is_said(folder, flags: str, warnings) -> None:
+    base = "--content c.png --style s.png --weights slim.h5 -o out"
+    arguments, said = parse([*base.split(), *flags.split()]), []
+    assert arguments is not None
+    read_sweep(arguments, say=said.append, stream=None)
+    assert len(said) == len(warnings)
+    for line, warning in zip(said, warnings, strict=True):
+        assert line.startswith("warning: ")
+        assert warning in line
 
 
 def test_pictures_too_small_are_named_with_their_place(refuse) -> None:
