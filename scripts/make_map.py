@@ -1,5 +1,7 @@
 """Writes the map of the package into CONTRIBUTING.md, from the first lines of its docstrings.
 
+Below it comes a figure of what the wings have of each other.
+
     python scripts/make_map.py
 
 A test holds the map to what this makes.
@@ -40,6 +42,26 @@ WINGS = {
 """The wings and their modules, in order: a module imports only from wings before its own, and from
 modules before it in its own. `tests/test_house.py` enforces it."""
 
+FLOWS = {
+    ("settings", "optimization"): ("Recipe", "Hyperparams"),
+    ("network", "optimization"): ("Kernels", "features"),
+    ("losses", "optimization"): ("Sums", "Losses"),
+    ("machine", "optimization"): ("Rows",),
+    ("machine", "painting"): ("Memory",),
+    ("images", "painting"): ("normalize", "denormalize"),
+    ("optimization", "painting"): ("Problem", "State", "Chunk"),
+    ("images", "runs"): ("load_picture", "encode"),
+    ("weights", "runs"): ("WeightFile",),
+    ("judging", "runs"): ("judge_of",),
+    ("painting", "runs"): ("Level", "paint"),
+    ("painting", "sweeps"): ("Variant", "Result"),
+    ("runs", "sweeps"): ("Request", "Inputs"),
+    ("runs", "cli"): ("Request", "Job"),
+    ("sweeps", "cli"): ("SweepJob",),
+}
+"""The arrows of the figure: a wing, one that uses it, and what that one has of it above all.
+`tests/test_house.py` holds them to the code."""
+
 START, END = "<!-- made by scripts/make_map.py -->\n", "<!-- end of the map -->\n"
 
 
@@ -61,10 +83,16 @@ def made_map() -> str:
     return "".join(rows)
 
 
+def made_figure() -> str:
+    """Returns the figure of the wings, in mermaid's language."""
+    arrows = [f"  {wing} -->|{', '.join(names)}| {user}\n" for (wing, user), names in FLOWS.items()]
+    return f"```mermaid\nflowchart LR\n{''.join(arrows)}```\n"
+
+
 def with_map(page: str) -> str:
     """Returns the text of CONTRIBUTING.md with today's map in the place of the one that it has."""
-    place = re.escape(START) + ".*?" + re.escape(END)
-    return re.sub(place, lambda _: f"{START}{made_map()}{END}", page, count=1, flags=re.DOTALL)
+    place, made = re.escape(START) + ".*?" + re.escape(END), f"{made_map()}\n{made_figure()}"
+    return re.sub(place, lambda _: f"{START}{made}{END}", page, count=1, flags=re.DOTALL)
 
 
 def main() -> None:

@@ -38,17 +38,8 @@ from jaxstyle.judging import verdict as judge
 from jaxstyle.machine.devices import keep_executables
 from jaxstyle.network.convolution import Kernels
 from jaxstyle.runs.request import check_is_file
-from jaxstyle.sweeps.sheet_layout import (
-    GAP,
-    INK,
-    LABEL,
-    PALE,
-    PAPER,
-    TITLE,
-    line_height,
-    wrapped,
-    write_lines,
-)
+from jaxstyle.sweeps import sheet_layout as layout
+from jaxstyle.sweeps.sheet_layout import GAP, LABEL, PAPER, TITLE
 
 HEADS = {
     "style_distance": "style",
@@ -382,20 +373,18 @@ def _numbers(row: Row) -> str:
 
 
 def _cell(path: Path, label: str, told: str) -> Image.Image:
-    picture = Image.fromarray(picture_file.load_picture(path))
-    scale = SHEET_SIDE / max(picture.size)
-    size = max(round(picture.width * scale), 1), max(round(picture.height * scale), 1)
-    picture = picture.resize(size, Image.Resampling.LANCZOS)
-    names = wrapped(label, TITLE, SHEET_SIDE, most=2)
-    numbers = wrapped(told, LABEL, SHEET_SIDE)
-    room = len(names) * line_height(TITLE) + len(numbers) * line_height(LABEL) + GAP
+    picture = layout.fitted(path, SHEET_SIDE, SHEET_SIDE)
+    names = layout.wrapped(label, TITLE, SHEET_SIDE, most=2)
+    numbers = layout.wrapped(told, LABEL, SHEET_SIDE)
+    height_of_names = len(names) * layout.line_height(TITLE)
+    room = height_of_names + len(numbers) * layout.line_height(LABEL) + GAP
     cell = Image.new("RGB", (SHEET_SIDE, picture.height + room), PAPER)
     cell.paste(picture, (0, 0))
     draw = ImageDraw.Draw(cell)
     top = picture.height + GAP // 2
-    write_lines(draw, names, (0, top), size=TITLE, color=INK)
-    top += len(names) * line_height(TITLE)
-    write_lines(draw, numbers, (0, top), size=LABEL, color=PALE)
+    layout.write_lines(draw, names, (0, top), size=TITLE, color=layout.INK)
+    top += height_of_names
+    layout.write_lines(draw, numbers, (0, top), size=LABEL, color=layout.PALE)
     return cell
 
 

@@ -1,6 +1,7 @@
 """The rules of the house, as CONTRIBUTING.md has them, enforced."""
 
 import ast
+import functools
 import importlib
 import inspect
 import re
@@ -53,14 +54,20 @@ def module_of(path: Path) -> str:
 FILES = {module_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
-def imports_of(name: str, *, late: bool = True) -> set[str]:
+@functools.cache
+def tree_of(name: str) -> ast.Module:
+    return ast.parse(FILES[name].read_text())
+
+
+@functools.cache
+def imports_of(name: str, *, late: bool = True) -> frozenset[str]:
     """Returns "package" or, of our own, "jaxstyle.wing.module".
 
     Args:
       name: "wing.module".
       late: whether to return what functions import, too.
     """
-    tree = ast.parse(FILES[name].read_text())
+    tree = tree_of(name)
     found = set()
     for node in ast.walk(tree) if late else tree.body:
         if isinstance(node, ast.Import):
@@ -70,7 +77,7 @@ def imports_of(name: str, *, late: bool = True) -> set[str]:
             found |= {part if part[9:] in ORDER else str(node.module) for part in parts}
         elif isinstance(node, ast.ImportFrom):
             found.add(node.module or "")
-    return found
+    return frozenset(found)
 
 
 def ours(name: str, *, late: bool = True) -> set[str]:
@@ -92,6 +99,26 @@ def test_the_map_in_contributing_is_the_one_that_the_script_makes() -> None:
     assert MAP["with_map"](page) == page  # else: python scripts/make_map.py
 
 
+def names_read(name: str) -> set[str]:
+    """Returns the names that a module imports, and those that it reads from something."""
+    nodes = list(ast.walk(tree_of(name)))
+    imports = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+    read = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    return read | {each.name for node in imports for each in node.names}
+
+
+def test_the_figure_in_contributing_shows_what_wings_have_of_each_other() -> None:
+    assert MAP["made_figure"]() in (ROOT / "CONTRIBUTING.md").read_text()
+    modules = {wing: [each for each in ORDER if each.split(".")[0] == wing] for wing in WINGS}
+    for (wing, user), names in MAP["FLOWS"].items():
+        trees = [tree_of(name) for name in modules[wing]]
+        users = [name for name in modules[user] if ours(name) & set(modules[wing])]
+        assert set(names) <= {name for tree in trees for name in public_names(tree)}
+        assert set(names) <= {read for name in users for read in names_read(name)}
+    shown = {wing for arrow in MAP["FLOWS"] for wing in arrow}
+    assert shown | {"errors", "files", "run", "__main__"} == set(WINGS)
+
+
 def test_no_wing_and_no_module_has_the_name_of_something_public() -> None:
     names = {part for name in ORDER for part in name.split(".")}
     assert names & set(jaxstyle.__all__) == set()  # an import of the module would hide it
@@ -111,7 +138,7 @@ def test_imports_point_one_way(name: str) -> None:
 
 @pytest.mark.parametrize("wing", [wing for wing, names in WINGS.items() if names])
 def test_a_wing_itself_is_one_docstring(wing: str) -> None:
-    tree = ast.parse(FILES[f"{wing}.__init__"].read_text())
+    tree = tree_of(f"{wing}.__init__")
     assert ast.get_docstring(tree)
     assert len(tree.body) == 1
 
@@ -150,7 +177,7 @@ def test_help_and_mistakes_are_answered_before_anything_heavy(arguments: list[st
 def test_only_the_command_line_prints_and_exits(name: str) -> None:
     calls = {
         ast.unparse(node.func)
-        for node in ast.walk(ast.parse(FILES[name].read_text()))
+        for node in ast.walk(tree_of(name))
         if isinstance(node, ast.Call)
     }
     if name != "cli.main":
@@ -182,7 +209,7 @@ def is_private(name: str) -> bool:
 
 @pytest.mark.parametrize("name", FILES)
 def test_no_module_uses_a_private_name_of_another(name: str) -> None:
-    assert private_uses(ast.parse(FILES[name].read_text())) == set()
+    assert private_uses(tree_of(name)) == set()
 
 
 def test_private_uses_are_found() -> None:
@@ -206,8 +233,8 @@ def public_names(tree: ast.Module) -> set[str]:
 def test_a_public_name_means_one_thing() -> None:
     """No two modules define the same one."""
     owners: dict[str, list[str]] = {}
-    for module, path in FILES.items():
-        for name in public_names(ast.parse(path.read_text())):
+    for module in FILES:
+        for name in public_names(tree_of(module)):
             owners.setdefault(name, []).append(module)
     assert {name: where for name, where in owners.items() if len(where) > 1} == {}
 
@@ -216,9 +243,16 @@ def test_a_public_name_means_one_thing() -> None:
 def test_files_and_functions_stay_small(name: str) -> None:
     text = FILES[name].read_text()
     assert text.count("\n") <= 400
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(tree_of(name)):
         if isinstance(node, ast.FunctionDef):
             assert (node.end_lineno or 0) - node.lineno < 60, node.name
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "scripts").glob("*.py")), ids=lambda path: path.name
+)
+def test_scripts_stay_small(path: Path) -> None:
+    assert path.read_text().count("\n") <= 400
 
 
 def test_public_names_are_documented_and_importable() -> None:
