@@ -7,7 +7,7 @@ from .images.canvas import denormalize, normalize
 from .images.picture_file import load_picture
 from .losses.statistics import Moments, moments, squared_error
 from .losses.style import gram, style_loss
-from .losses.terms import Losses, content_loss, weighted_losses
+from .losses.terms import Losses, content_loss
 from .losses.variation import total_variation
 from .network.convolution import Direct, Kernel, Winograd, prepare
 from .network.vgg import VGG, features, widths_of
@@ -66,6 +66,5 @@ __all__ = [
     "stylize",
     "sweep",
     "total_variation",
-    "weighted_losses",
     "widths_of",
 ]

@@ -20,7 +20,7 @@ class DivergedError(ArithmeticError):
 
     Attributes:
       step: the step, counted from 1, whose loss or gradient is not finite.
-      term: "content", "style", "tv" or "gradient".
+      term: the name of a term of the loss, such as "style", or "gradient".
       picture: the last good one, (H, W, 3) float32 in [0, 1], where `stylize` raised this.
     """
 

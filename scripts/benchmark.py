@@ -144,7 +144,7 @@ def _jaxstyle_steps(program: str, params: Any, content: Any, style: Any) -> Iter
         if count == 0:
             give_back()
             yield None
-        for losses in zip(*chunk.losses, strict=True):
+        for losses in zip(*chunk.losses.by_name().values(), strict=True):
             yield chunk.seconds / count, [float(each) for each in losses]
 
 

@@ -1,8 +1,14 @@
 """What tests ask of a problem."""
 
 import jax
+import numpy as np
 
 from jaxstyle.optimization.problem import canvas_losses
+
+
+def rows_of(losses):
+    """Returns losses as an array (terms + 1,), or (steps, terms + 1) if they are over steps."""
+    return np.stack(jax.tree.leaves(losses), axis=-1)
 
 
 def losses_with_gradient(canvas, problem):

@@ -176,9 +176,7 @@ def test_help_and_mistakes_are_answered_before_anything_heavy(arguments: list[st
 @pytest.mark.parametrize("name", FILES)
 def test_only_the_command_line_prints_and_exits(name: str) -> None:
     calls = {
-        ast.unparse(node.func)
-        for node in ast.walk(tree_of(name))
-        if isinstance(node, ast.Call)
+        ast.unparse(node.func) for node in ast.walk(tree_of(name)) if isinstance(node, ast.Call)
     }
     if name != "cli.main":
         assert calls & {"print", "sys.exit", "exit", "quit", "os._exit"} == set()

@@ -9,6 +9,7 @@ import numpy as np
 import PIL
 import pytest
 from conftest import EXAMPLES, relative_rms
+from evaluation import rows_of
 
 from jaxstyle.images import picture_file
 from jaxstyle.images.canvas import STD, normalize, resize
@@ -137,7 +138,7 @@ def run(problem: Problem, canvas) -> tuple[np.ndarray, np.ndarray, dict[int, np.
     """Returns the losses and learning rates of every step and the canvas after some."""
     rows, rates, canvases = [], [], {}
     for chunk in steps(problem, initial_state(canvas), pause_every=20):
-        rows += list(np.stack(chunk.losses, axis=1))
+        rows += list(rows_of(chunk.losses))
         rates += list(chunk.learning_rate)
         canvases[int(chunk.state.step)] = np.asarray(chunk.state.canvas)
     return np.array(rows), np.array(rates), canvases
@@ -172,7 +173,7 @@ def test_losses_and_gradient(recorded: Reference, at: str) -> None:
     (_, found), gradient = value_and_gradient()(canvas, recorded.problem())
     for term in TERMS:
         expected = float(recorded.arrays[f"{at}_losses/{term}"])
-        assert float(getattr(found, term)) == pytest.approx(expected, rel=recorded.rounding), term
+        assert float(found.by_name()[term]) == pytest.approx(expected, rel=recorded.rounding), term
     assert relative_rms(gradient, recorded.arrays[f"{at}_gradient"]) < recorded.gradient_rounding
 
 

@@ -1,8 +1,11 @@
-"""The content loss, and the weighted sum of all terms."""
+"""The terms of the loss by name, their sum, and the two that are computed here."""
 
-from collections.abc import Mapping
+import functools
+import operator
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,14 +13,61 @@ import jax.numpy as jnp
 from jaxstyle.losses.statistics import SquaredError
 from jaxstyle.losses.variation import total_variation
 
+VARIATION = "tv"
+"""The term that a proximal step takes over from the gradient."""
 
-class Losses(NamedTuple):
-    """The weighted terms, as in the book, and their sum; scalars, or arrays over steps."""
+TOTAL = "total"
+"""What the sum of all terms is called beside them."""
 
-    content: jax.Array
-    style: jax.Array
-    tv: jax.Array
-    total: jax.Array
+
+@jax.tree_util.register_pytree_node_class
+@dataclass(frozen=True)
+class Losses:
+    """The weighted terms and their sum: scalars, or arrays over steps.
+
+    A pytree that keeps the order of the terms, which jax would sort in a dictionary: its leaves are
+    the terms, then the total. Which terms there are is `problem.LOSS_TERMS`'s business alone.
+    """
+
+    terms: dict[str, Any]
+    """By name."""
+    total: Any
+
+    def by_name(self) -> dict[str, Any]:
+        """Returns the terms and, last, the total, under the names that logs and records use."""
+        return {**self.terms, TOTAL: self.total}
+
+    def __getitem__(self, steps: int | slice) -> "Losses":
+        """Returns the losses of one step, by its index, or of some, of arrays over steps."""
+        found: Losses = jax.tree.map(lambda values: values[steps], self)
+        return found
+
+    def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+        """Returns the values and the names of the terms."""
+        return (*self.terms.values(), self.total), tuple(self.terms)
+
+    @classmethod
+    def tree_unflatten(cls, names: tuple[str, ...], values: Sequence[Any]) -> "Losses":
+        """Returns the losses of these values, see `tree_flatten`."""
+        *terms, total = values
+        return cls(dict(zip(names, terms, strict=True)), total)
+
+
+def losses_by_name(values: Mapping[str, Any]) -> Losses:
+    """Returns the losses of which `Losses.by_name` returned these values."""
+    return Losses({name: each for name, each in values.items() if name != TOTAL}, values[TOTAL])
+
+
+def with_total(terms: Mapping[str, jax.Array]) -> Losses:
+    """Returns weighted terms with their sum."""
+    return Losses(dict(terms), added(terms))
+
+
+def added(terms: Mapping[str, jax.Array], *, without: Iterable[str] = ()) -> jax.Array:
+    """Returns the sum of the terms, one after another, `without` those of these names."""
+    counted = [each for name, each in terms.items() if name not in without]
+    total: jax.Array = functools.reduce(operator.add, counted)
+    return total
 
 
 def content_loss(error: SquaredError) -> jax.Array:
@@ -25,31 +75,25 @@ def content_loss(error: SquaredError) -> jax.Array:
     return error.sum / error.values
 
 
-def weighted_losses(
-    content: Mapping[str, jax.Array],
-    style: Mapping[str, jax.Array],
-    canvas: jax.Array,
-    *,
-    content_weights: Mapping[str, jax.Array | float],
-    style_weights: Mapping[str, jax.Array | float],
-    tv_weight: jax.Array | float,
-    height: int | None = None,
-) -> Losses:
-    """Returns every weighted term and the total; layers are summed, as in the book.
+def weighted_layers(
+    losses: Mapping[str, jax.Array], weights: Mapping[str, jax.Array | float]
+) -> jax.Array:
+    """Returns a term that is a sum over layers, as in the book: each layer's loss times its weight.
 
     Args:
-      content: by content layer, its loss.
-      style: by style layer, likewise.
-      canvas: (H, W, 3), for the total variation.
-      content_weights: by content layer, its weight times the content weight.
-      style_weights: by style layer, likewise.
-      tv_weight: of the total variation.
-      height: how many rows of the canvas are the picture's, see `total_variation`.
+      losses: by layer.
+      weights: by layer, times the weight of the term.
     """
-    content_terms = [weight * content[tap] for tap, weight in content_weights.items()]
-    style_terms = [weight * style[tap] for tap, weight in style_weights.items()]
-    content_sum = jnp.sum(jnp.stack(content_terms))
-    style_sum = jnp.sum(jnp.stack(style_terms))
+    return jnp.sum(jnp.stack([weight * losses[tap] for tap, weight in weights.items()]))
+
+
+def weighted_variation(
+    canvas: jax.Array, weight: jax.Array | float, *, height: int | None = None
+) -> jax.Array:
+    """Returns the total variation of a canvas (H, W, 3) times its weight.
+
+    `height` is how many rows of the canvas are the picture's, see `total_variation`.
+    """
     # its differences are computed again on the way back: kept, they would take 24 bytes a pixel
-    tv = tv_weight * jax.checkpoint(partial(total_variation, height=height))(canvas)
-    return Losses(content_sum, style_sum, tv, style_sum + content_sum + tv)
+    variation: jax.Array = jax.checkpoint(partial(total_variation, height=height))(canvas)
+    return weight * variation

@@ -5,9 +5,10 @@ under jit; everything else is data.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +18,14 @@ from jax.typing import ArrayLike
 
 from jaxstyle.losses.statistics import Sums, energy, moments, squared_error
 from jaxstyle.losses.style import layer_style_distance, layer_style_target
-from jaxstyle.losses.terms import Losses, content_loss, weighted_losses
+from jaxstyle.losses.terms import (
+    VARIATION,
+    Losses,
+    content_loss,
+    weighted_layers,
+    weighted_variation,
+    with_total,
+)
 from jaxstyle.machine.placement import Rows, copy_to_all, share_out
 from jaxstyle.network.convolution import Kernels, Params
 from jaxstyle.network.layers import block_of, resolve_taps
@@ -55,7 +63,7 @@ class Targets(NamedTuple):
 class Program(NamedTuple):
     """What decides the program of a level; hashable, static under jit.
 
-    A field for every one of the recipe's that is marked so (`program_names`), and `rows`.
+    A field for every one of the recipe's that is marked so (`program_names`), `terms` and `rows`.
     """
 
     content_layers: tuple[str, ...]
@@ -71,6 +79,8 @@ class Program(NamedTuple):
     average: float = 0.0
     memory: str = "plain"
     """How features are computed: "plain", whole, or in "strips" of rows, see `strips`."""
+    terms: tuple[str, ...] = ()
+    """Names of the terms of the loss, from `LOSS_TERMS`, in the order of logs and tables."""
     rows: Rows | None = None
     """How the canvas lies on several devices, see `placement`; None on one."""
 
@@ -106,7 +116,8 @@ def resolve(recipe: Recipe, kernels: Kernels | Params) -> Program:
     content, style = (resolve_taps(each, sorted(kernels)) for each in taps)
     marked = {name: getattr(recipe, name) for name in program_names()}
     memory = "strips" if recipe.memory == "strips" else "plain"
-    return Program(**marked | {"content_layers": content, "style_layers": style, "memory": memory})
+    layers = {"content_layers": content, "style_layers": style}
+    return Program(**marked | layers | {"memory": memory}, terms=tuple(LOSS_TERMS))
 
 
 @partial(jax.jit, static_argnames=("program", "style_rows"))
@@ -248,28 +259,47 @@ def canvas_losses(canvas: jax.Array, problem: Problem) -> Losses:
 
     If the problem is on several devices, so is the canvas, see `placement.share_out`.
     """
+    content, program = problem.targets.content, problem.program
+    sums = picture_sums(problem.kernels, canvas, content, program=program)
+    return with_total({name: LOSS_TERMS[name](canvas, sums, problem) for name in program.terms})
+
+
+def content_term(canvas: jax.Array, sums: Sums, problem: Problem) -> jax.Array:
+    """Returns the weighted content loss."""
     hyper, program, targets = problem.hyper, problem.program, problem.targets
-    sums = picture_sums(problem.kernels, canvas, targets.content, program=program)
-    content = {tap: content_loss(each) for tap, each in sums.content.items()}
+    losses = {tap: content_loss(each) for tap, each in sums.content.items()}
     if program.balance == "relative":
-        content = {
+        losses = {
             tap: each * _content_factor(tap, targets, hyper.content_power)
-            for tap, each in content.items()
+            for tap, each in losses.items()
         }
+    given = program.content_layers, hyper.content_layer_weights, hyper.content_weight
+    return weighted_layers(losses, _layer_weights(*given, program))
+
+
+def style_term(canvas: jax.Array, sums: Sums, problem: Problem) -> jax.Array:
+    """Returns the weighted style loss, see `losses.style`."""
+    hyper, program, targets = problem.hyper, problem.program, problem.targets
     compare = partial(layer_style_distance, style_loss=program.style_loss, balance=program.balance)
-    return weighted_losses(
-        content,
-        {tap: compare(each, targets.style[tap]) for tap, each in sums.style.items()},
-        canvas,
-        content_weights=_layer_weights(
-            program.content_layers, hyper.content_layer_weights, hyper.content_weight, program
-        ),
-        style_weights=_layer_weights(
-            program.style_layers, hyper.style_layer_weights, hyper.style_weight, program
-        ),
-        tv_weight=hyper.tv_weight,
-        height=None if program.rows is None else program.rows.height,
-    )
+    losses = {tap: compare(each, targets.style[tap]) for tap, each in sums.style.items()}
+    given = program.style_layers, hyper.style_layer_weights, hyper.style_weight
+    return weighted_layers(losses, _layer_weights(*given, program))
+
+
+def variation_term(canvas: jax.Array, sums: Sums, problem: Problem) -> jax.Array:
+    """Returns the weighted total variation."""
+    rows = problem.program.rows
+    height = None if rows is None else rows.height
+    return weighted_variation(canvas, problem.hyper.tv_weight, height=height)
+
+
+LOSS_TERMS: Mapping[str, Callable[[jax.Array, Sums, Problem], jax.Array]] = MappingProxyType(
+    {"content": content_term, "style": style_term, VARIATION: variation_term}
+)
+"""The terms of the loss by name: each a function of a canvas (H, W, 3), of the sums over its
+features and of the problem, which returns a scalar with its weight. The one place where it is
+decided which terms there are: logs, records, tables and pages show what is here, in this order.
+If the canvas is on several devices, it has `problem.program.rows.height` rows and then zeros."""
 
 
 def _content_factor(tap: str, targets: Targets, power: jax.Array | float) -> jax.Array:

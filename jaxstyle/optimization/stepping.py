@@ -4,7 +4,7 @@ Results do not depend on how many steps are done in one call, bit for bit.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from jaxstyle.errors import DivergedError
-from jaxstyle.losses.terms import Losses
+from jaxstyle.losses.terms import VARIATION, Losses, added
 from jaxstyle.losses.variation import proximal_step
 from jaxstyle.machine.devices import from_first
 from jaxstyle.machine.placement import as_seen, of_several_processes, share_out_all
@@ -60,10 +60,10 @@ def _step(state: State, problem: Problem) -> tuple[State, Losses, jax.Array]:
     program, rows = problem.program, problem.program.rows
 
     def objective(canvas: jax.Array) -> tuple[jax.Array, Losses]:
-        terms = canvas_losses(canvas, problem)
-        return terms.content + terms.style if state.duals else terms.total, terms
+        losses = canvas_losses(canvas, problem)
+        return added(losses.terms, without={VARIATION}) if state.duals else losses.total, losses
 
-    (_, terms), gradient = jax.value_and_grad(objective, has_aux=True)(state.canvas)
+    (_, losses), gradient = jax.value_and_grad(objective, has_aux=True)(state.canvas)
     rate = learning_rate(state.step, problem).astype(gradient.dtype)
     mean, root, optimizer = adam(gradient, state.optimizer, beta2=program.beta2)
     canvas, duals = state.canvas - rate * (mean / root), state.duals
@@ -78,7 +78,7 @@ def _step(state: State, problem: Problem) -> tuple[State, Losses, jax.Array]:
         ends = state.step + 1 == problem.first_step + problem.steps
         canvas = jnp.where(ends, average, canvas)  # a size leaves what it shows
     # a gradient whose square overflows would stop the canvas for good, without a word
-    finite = jnp.isfinite(terms.total) & jnp.isfinite(optimizer.nu).all() & ~state.failed
+    finite = jnp.isfinite(losses.total) & jnp.isfinite(optimizer.nu).all() & ~state.failed
     moved = State(
         canvas,
         optimizer,
@@ -89,7 +89,7 @@ def _step(state: State, problem: Problem) -> tuple[State, Losses, jax.Array]:
         average,
     )
     stopped = state._replace(failed=jnp.array(True))
-    return jax.tree.map(partial(jnp.where, finite), moved, stopped), terms, rate
+    return jax.tree.map(partial(jnp.where, finite), moved, stopped), losses, rate
 
 
 @partial(jax.jit, donate_argnames="state")
@@ -97,16 +97,17 @@ def _run_steps(state: State, count: jax.Array | int, problem: Problem) -> tuple[
     """Does `count` steps in one call; `count` is data, so that one program serves every number.
 
     Returns:
-      The state, and per step a row content, style, tv, total, learning rate; the rest is 0.
+      The state, and a row for each step, see `run_steps`; the rest is 0.
     """
 
     def body(i: jax.Array, carry: tuple[State, jax.Array]) -> tuple[State, jax.Array]:
         state, table = carry
-        state, terms, rate = _step(state, problem)
-        row = jnp.stack([*terms, rate])
+        state, losses, rate = _step(state, problem)
+        row = jnp.stack([*jax.tree.leaves(losses), rate])
         return state, table.at[i].set(row)
 
-    table = jnp.zeros((MOST_STEPS_A_CALL, len(Losses._fields) + 1), state.canvas.dtype)
+    columns = len(problem.program.terms) + 2
+    table = jnp.zeros((MOST_STEPS_A_CALL, columns), state.canvas.dtype)
     result: tuple[State, jax.Array] = jax.lax.fori_loop(0, count, body, (state, table))
     return result
 
@@ -122,11 +123,22 @@ def run_steps(state: State, count: jax.Array | int, problem: Problem) -> tuple[S
       problem: from `make_problem`.
 
     Returns:
-      The state, and (MOST_STEPS_A_CALL, 5): by step the weighted losses content, style, tv and
-      total before it, and its learning rate; the rest is 0.
+      The state, and a table (MOST_STEPS_A_CALL, terms + 2): by step the weighted losses before it,
+      in the order of the program's terms, their total, and its learning rate; the rest is 0.
     """
     result: tuple[State, jax.Array] = _run_steps(state, count, problem)
     return result
+
+
+def losses_in(table: NDArray[np.float32], terms: Sequence[str]) -> Losses:
+    """Returns the losses in a table of `run_steps`, in some of its rows, or in one of them.
+
+    Args:
+      table: (..., terms + 2).
+      terms: the program's.
+    """
+    *values, total = (table[..., i] for i in range(len(terms) + 1))
+    return Losses(dict(zip(terms, values, strict=True)), total)
 
 
 def steps(problem: Problem, state: State, *, pause_every: int = 0) -> Iterator[Chunk]:
@@ -146,7 +158,7 @@ def steps(problem: Problem, state: State, *, pause_every: int = 0) -> Iterator[C
         whose canvas has such a loss. The last good canvas is then `chunk.state.good`.
     """
     done, last = int(state.step), problem.first_step + problem.steps
-    count, shared = 0, problem.program.rows
+    count, shared, terms = 0, problem.program.rows, problem.program.terms
     state = share_out_all(with_duals_and_average(state, problem.program), shared)
     while True:
         started = time.perf_counter()
@@ -162,11 +174,11 @@ def steps(problem: Problem, state: State, *, pause_every: int = 0) -> Iterator[C
         closing = None
         if finished:
             state, table = _run_steps(state, 1, problem)
-            state, closing = finish_level(state, step=done), Losses(*np.asarray(table)[0, :4])
-        seen, losses = as_seen(state, shared), Losses(*rows.T[:4])
-        yield Chunk(seen, problem, before + 1, losses, rows.T[4], seconds, closing)
+            state, closing = finish_level(state, step=done), losses_in(np.asarray(table)[0], terms)
+        seen, losses = as_seen(state, shared), losses_in(rows, terms)
+        yield Chunk(seen, problem, before + 1, losses, rows[:, -1], seconds, closing)
         if failed:
-            raise DivergedError(done + 1, diverged_term(rows[-1]))
+            raise DivergedError(done + 1, diverged_term(losses[-1]))
         if closing is not None:
             if not np.isfinite(closing.total):
                 raise DivergedError(done + 1, diverged_term(closing))
@@ -195,9 +207,9 @@ def steps_a_call(count: int, seconds: float) -> int:
     return max(1, min(round(SECONDS_A_CALL * count / seconds), MOST_STEPS_A_CALL))
 
 
-def diverged_term(terms: Iterable[Any]) -> str:
-    """Returns the first of content, style and tv that is not finite, else "gradient"."""
-    named = zip(("content", "style", "tv"), terms, strict=False)
+def diverged_term(losses: Losses) -> str:
+    """Returns the name of the first term of a step that is not finite, else "gradient"."""
+    named = losses.terms.items()
     return next((name for name, value in named if not np.isfinite(value)), "gradient")
 
 
@@ -209,4 +221,4 @@ def losses_of(canvas: ArrayLike, problem: Problem) -> Losses:
     state = with_duals_and_average(initial_state(canvas, step=problem.first_step), problem.program)
     state = share_out_all(state, problem.program.rows)
     _, table = _run_steps(state, 1, problem)
-    return Losses(*np.asarray(table)[0, :4])
+    return losses_in(np.asarray(table)[0], problem.program.terms)

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from jaxstyle.errors import InputError
 from jaxstyle.images.canvas import Picture, as_picture
+from jaxstyle.losses.terms import Losses
 from jaxstyle.machine.placement import (
     EACH,
     SAME,
@@ -39,7 +40,7 @@ from jaxstyle.network.convolution import Kernels, Params
 from jaxstyle.network.vgg import params_up_to
 from jaxstyle.optimization.optimizer import State, finish_level, with_duals_and_average
 from jaxstyle.optimization.problem import Problem
-from jaxstyle.optimization.stepping import run_steps, steps_a_call
+from jaxstyle.optimization.stepping import losses_in, run_steps, steps_a_call
 from jaxstyle.painting.level import kernels_at
 from jaxstyle.painting.painter import check_params, first_canvas
 from jaxstyle.painting.variants import Lane, Result, Shared, Variant, groups, make_shared
@@ -173,10 +174,10 @@ def _paint_level(
         counts = np.minimum(call, remaining)
         started = time.perf_counter()
         state, table = run_steps_on_each(state, _counts_on_each(counts, work), problem, work.mesh)
-        tables = local_parts(table)
+        losses = _losses_of_each(table, problem)
         seconds = time.perf_counter() - started
         remaining = remaining - counts
-        pixel_steps = _note(work, unclosed, state, tables, seconds if call else 0.0)
+        pixel_steps = _note(work, unclosed, state, losses, seconds if call else 0.0)
         if not together:
             remaining = remaining * [not lane.over for lane in work.lanes]
         ending = unclosed & (remaining == 0)
@@ -199,7 +200,7 @@ def _note(
     work: _Round,
     unclosed: NDArray[np.bool_],
     state: State,
-    tables: list[NDArray[Any]],
+    losses: list[Losses],
     seconds: float,
 ) -> int:
     """Notes a call's steps in the lanes still at this level; returns how many pixels changed."""
@@ -210,30 +211,33 @@ def _note(
             continue
         good_rows = int(steps[i]) - lane.steps_done
         pixels += good_rows * int(np.prod(state.canvas.shape[-3:-1]))
-        lane.take(tables[i][:good_rows], seconds)
+        lane.take(losses[i][:good_rows], seconds)
         if failures[i]:
-            lane.fail(local_parts(state.good)[i], tables[i][good_rows])
+            lane.fail(local_parts(state.good)[i], losses[i][good_rows])
     return pixels
+
+
+def _losses_of_each(table: jax.Array, problem: Problem) -> list[Losses]:
+    """Returns what each of this process's devices found in a call."""
+    return [losses_in(each, problem.program.terms) for each in local_parts(table)]
 
 
 def _close(work: _Round, state: State, problem: Problem, ending: NDArray[np.bool_]) -> State:
     """Finds the losses after the last step of the lanes that end this level, by a further one."""
     counts = _counts_on_each(ending.astype(np.int64), work)
     state, table = run_steps_on_each(state, counts, problem, work.mesh)
-    lanes = zip(work.here, work.lanes, local_trees(state), local_parts(table), strict=True)
-    for i, lane, after, closing in lanes:
+    found = _losses_of_each(table, problem)
+    lanes = zip(work.here, work.lanes, local_trees(state), found, strict=True)
+    for i, lane, after, losses in lanes:
         if ending[i] and not lane.over:
-            lane.end_level(finish_level(after, step=lane.steps_done), closing[0, :4])
+            lane.end_level(finish_level(after, step=lane.steps_done), losses[0])
     return state
 
 
 def _tick(work: _Round, pixel_steps: int, seconds: float, unfinished: NDArray[np.bool_]) -> Tick:
     """Returns what a call brought; lanes that have just ended give their results."""
     own = [(i, lane) for i, lane in zip(work.here, work.lanes, strict=True) if not lane.idle]
-    running = tuple(
-        (lane.number, lane.steps_done, float(lane.rows[-1][3]) if lane.rows else np.nan)
-        for _, lane in own
-    )
+    running = tuple((lane.number, lane.steps_done, float(lane.latest().total)) for _, lane in own)
     ended = [p for i, p in own if not p.reported and (p.failure is not None or not unfinished[i])]
     for lane in ended:
         lane.reported = True

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -66,12 +66,12 @@ class Lane:
     """Whether this lane is padding: it repeats another lane's variant and is ignored."""
     canvas: Any
     """The last good canvas, once a level has ended; before that, the first canvas."""
-    losses: Any = (np.nan,) * 4
-    """Losses of this canvas."""
-    rows: list[NDArray[np.float32]] = field(default_factory=list)
-    """Losses and learning rate of every step so far."""
+    losses: Losses | None = None
+    """Losses of this canvas; None of the first canvas."""
+    history: Losses | None = None
+    """Losses before every step so far; None before the first call."""
     level_began: int = 0
-    """How many rows there were when this level began."""
+    """How many steps were done when this level began."""
     steps_done: int = 0
     seconds: float = 0.0
     failure: DivergedError | None = None
@@ -85,42 +85,51 @@ class Lane:
 
     def begin_level(self, number: int) -> State:
         """Returns the state before the first step of a level, by its number, from 0."""
-        self.level_began = len(self.rows)
+        self.level_began = self.steps_done
         level = self.levels[number]
         shape, clip = level.content.shape, self.variant.recipe.clip
         return next_level_state(self.canvas, shape, step=level.first_step, clip=clip)
 
-    def take(self, rows: NDArray[np.float32], seconds: float) -> None:
-        """Takes note of a call's good steps, a row of losses and learning rate for each."""
-        self.rows += list(rows)
-        self.steps_done += len(rows)
+    def take(self, losses: Losses, seconds: float) -> None:
+        """Takes note of a call's good steps: of the losses before each, and of their time."""
+        before = [] if self.history is None else [self.history]
+        self.history = jax.tree.map(lambda *parts: np.concatenate(parts), *before, losses)
+        self.steps_done += len(losses.total)
         self.seconds += seconds
 
-    def end_level(self, state: State, closing: NDArray[np.float32]) -> None:
+    def latest(self) -> Losses:
+        """Returns the losses before the last step so far; NaN if there was none."""
+        assert self.history is not None, "no call was noted"
+        if len(self.history.total):
+            return self.history[-1]
+        unknown: Losses = jax.tree.map(lambda _: np.nan, self.history)
+        return unknown
+
+    def end_level(self, state: State, closing: Losses) -> None:
         """Takes note of the state after a level's last step, and of its canvas's losses."""
-        if np.isfinite(closing[3]):
+        if np.isfinite(closing.total):
             self.canvas, self.losses = state.canvas, closing
         else:
             self.fail(state.good, closing)
 
-    def fail(self, good: Any, bad_row: NDArray[np.float32]) -> None:
+    def fail(self, good: Any, bad: Losses) -> None:
         """Takes note of a canvas with bad losses, and of the good one before.
 
         If no step of this level succeeded, the canvas of the level before is kept.
         """
-        self.failure = DivergedError(self.steps_done + 1, diverged_term(bad_row))
-        if len(self.rows) > self.level_began:
-            self.canvas, self.losses = good, self.rows[-1][:4]
+        self.failure = DivergedError(self.steps_done + 1, diverged_term(bad))
+        if self.steps_done > self.level_began:
+            self.canvas, self.losses = good, self.latest()
             self.steps_done -= 1
 
     def result(self) -> Result:
         """Returns the result at the end."""
-        history = np.array(self.rows, np.float32).reshape(-1, 5).T[:4]
+        assert self.history is not None, "no call was noted"
         return Result(
             number=self.number,
             picture=denormalize(self.canvas),
-            losses=Losses(*self.losses),
-            history=Losses(*history),
+            losses=self.latest() if self.losses is None else self.losses,
+            history=self.history,
             steps_done=self.steps_done,
             failure=self.failure,
             device=self.device,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxstyle.errors import InputError, Say
-from jaxstyle.losses.terms import Losses
+from jaxstyle.losses.terms import Losses, losses_by_name
 from jaxstyle.machine.process import unbreakable
 from jaxstyle.optimization.optimizer import State, initial_state
 from jaxstyle.optimization.stepping import Chunk
@@ -98,7 +98,7 @@ class Checkpointer:
             int(state.step),
             size_text(state.canvas.shape),
             self.clock.seconds,
-            None if finished is None else [[*map(float, finished.losses)], finished.steps_done],
+            None if finished is None else [_numbers(finished), finished.steps_done],
             self.pictures,
             self.reporter.log_text,
         )
@@ -151,4 +151,15 @@ def restored_state(resumption: Resumption) -> tuple[State, Snapshot | None]:
     if resumption.header.finished is None:
         return state, None
     losses, steps_done = resumption.header.finished
-    return state, Snapshot(arrays["finished"], Losses(*jnp.float32(losses)), steps_done)
+    return state, Snapshot(arrays["finished"], _restored_losses(losses), steps_done)
+
+
+def _numbers(snapshot: Snapshot) -> dict[str, float]:
+    return {name: float(value) for name, value in snapshot.losses.by_name().items()}
+
+
+def _restored_losses(stored: dict[str, float] | list[float]) -> Losses:
+    """Returns losses from a checkpoint; one written before has three terms and a total, unnamed."""
+    if isinstance(stored, list):
+        stored = dict(zip(("content", "style", "tv", "total"), stored, strict=True))
+    return losses_by_name({name: np.float32(value) for name, value in stored.items()})

@@ -114,7 +114,7 @@ def make_record(
         "device": device,
     }
     if losses is not None:
-        facts["losses"] = {name: float(value) for name, value in losses._asdict().items()}
+        facts["losses"] = {name: float(value) for name, value in losses.by_name().items()}
     return facts
 
 

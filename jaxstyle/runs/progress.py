@@ -13,7 +13,6 @@ from jaxstyle.optimization.stepping import Chunk
 from jaxstyle.painting.level import Level
 from jaxstyle.painting.sweep_rounds import Tick
 
-HEADER = "step,size,content,style,tv,total,learning_rate,seconds\r\n"
 SECONDS_BETWEEN_LINES = 10.0
 
 MOST_SHOWN = 4
@@ -52,6 +51,12 @@ class Clock:
         return pixels * self._per_pixel
 
 
+def log_header(chunk: Chunk) -> str:
+    """Returns the line that names the columns of `log_rows`."""
+    names = ["step", "size", *chunk.losses.by_name(), "learning_rate", "seconds"]
+    return ",".join(names) + "\r\n"
+
+
 def log_rows(chunk: Chunk, seconds: float) -> str:
     """Returns a chunk's steps as CSV; it ended at `seconds`, and its steps share its time."""
     count = len(chunk.learning_rate)
@@ -60,7 +65,7 @@ def log_rows(chunk: Chunk, seconds: float) -> str:
         [
             str(chunk.first_step + i),
             size_text(chunk.state.canvas.shape),
-            *(f"{float(term[i]):.9g}" for term in chunk.losses),
+            *(f"{float(term[i]):.9g}" for term in chunk.losses.by_name().values()),
             f"{float(chunk.learning_rate[i]):.9g}",
             f"{began + chunk.seconds * (i + 1) / count:.3f}",
         ]
@@ -140,7 +145,7 @@ class Reporter:
         self._display = Display(steps, stream) if stream is not None else None
         self._path, self._overwrite = log, overwrite
         self._log: Log | None = None
-        self._rows = [earlier or HEADER]
+        self._rows = [earlier] if earlier else []
         self._say = say
         self.log_failed = False
 
@@ -164,6 +169,8 @@ class Reporter:
 
     def see(self, chunk: Chunk, clock: Clock) -> None:
         """Shows and logs a chunk that has just ended."""
+        if not self._rows:
+            self._rows = [log_header(chunk)]
         if not len(chunk.learning_rate):
             return
         if self._display is not None:
@@ -205,8 +212,8 @@ def bar_text(chunk: Chunk, seconds_left: float) -> str:
 
 
 def _losses_text(chunk: Chunk) -> str:
-    terms = chunk.losses._asdict().items()
-    return " ".join(f"{name} {float(values[-1]):.3g}" for name, values in terms)
+    named = chunk.losses.by_name().items()
+    return " ".join(f"{name} {float(values[-1]):.3g}" for name, values in named)
 
 
 def time_text(seconds: float) -> str:

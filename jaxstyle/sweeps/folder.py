@@ -18,9 +18,6 @@ RECORDS = "records"
 SAMPLES = "samples"
 SUMMARIES = ("sweep.csv", "sheet.png", "index.html")
 
-TERMS = ("content", "style", "tv", "total")
-"""Names of the loss terms, as in `terms.Losses`."""
-
 JUDGED = ("style_distance", "content_distance")
 """What the judge finds, where it was asked; in a record under "judged"."""
 
@@ -119,6 +116,12 @@ def judged_of(entry: Entry) -> dict[str, float]:
     """Returns what the judge found of a run, by name; empty if it was not asked."""
     judged = entry.get("judged")
     return judged if isinstance(judged, dict) and set(judged) == set(JUDGED) else {}
+
+
+def loss_names(entries: Sequence[Entry]) -> list[str]:
+    """Returns the names of all losses in the records of runs: the terms by alphabet, the total."""
+    names = {name for each in entries for name in each["run"]["losses"]}
+    return [*sorted(names - {"total"}), "total"]
 
 
 def names_in(folder: Path) -> list[str]:

@@ -194,7 +194,7 @@ def _entry(planned: Planned, result: Result, facts: record.Record, picture_sha25
         "device": f"{result.device.platform}:{result.device.id}",
         "curves": {
             term: [_finite(float(f"{value:.6g}")) for value in values]
-            for term, values in result.history._asdict().items()
+            for term, values in result.history.by_name().items()
         },
         "run": facts,
     }

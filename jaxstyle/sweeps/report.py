@@ -21,9 +21,9 @@ from jaxstyle.settings.recipe import Hyperparams, Recipe, field_names
 from jaxstyle.settings.text import as_text
 from jaxstyle.sweeps.folder import (
     JUDGED,
-    TERMS,
     Entry,
     judged_of,
+    loss_names,
     names_in,
     picture_path,
     read_entry,
@@ -50,8 +50,9 @@ SETTING_COLUMNS = {
 COLUMNS = (
     *("number", "file", "status", "content", "style", "weights"),
     *SETTING_COLUMNS.values(),
-    *(f"{term}_loss" for term in TERMS),
 )
+"""The table's first columns; the losses of the runs follow, NAME_loss."""
+
 ENDING = ("painted_size", "steps_done", "seconds", "device")
 """The table's last columns; the judge's come before them, if it was asked about any run."""
 
@@ -138,7 +139,8 @@ def page(folder: Path, entries: Sequence[Entry]) -> bytes:
     """
     names = list(dict.fromkeys(name for each in entries for name, _ in each["labels"]))
     judged = JUDGED if any(map(judged_of, entries)) else ()
-    heads = ["picture", *names, *TERMS, *judged, "total by step", "seconds", "device", "status"]
+    losses = loss_names(entries)
+    heads = ["picture", *names, *losses, *judged, "total by step", "seconds", "device", "status"]
     charts = small_charts(entries)
     failed = sum(each["failure"] is not None for each in entries)
     text = Template(resources.files("jaxstyle.sweeps").joinpath("page.html").read_text("utf-8"))
@@ -150,7 +152,7 @@ def page(folder: Path, entries: Sequence[Entry]) -> bytes:
         chart=chart(entries),
         heads="".join(f"<th><button>{html.escape(each)}</button></th>" for each in heads),
         rows="\n".join(
-            _html_row(*each, names, judged) for each in zip(entries, charts, strict=True)
+            _html_row(*each, names, losses, judged) for each in zip(entries, charts, strict=True)
         ),
     ).encode("utf-8", "replace")
 
@@ -179,7 +181,13 @@ def _sample(caption: str, path: Path, folder: Path) -> str:
     return f'<figure><img src="{source}" alt="{said}"><figcaption>{said}</figcaption></figure>'
 
 
-def _html_row(entry: Entry, small_chart: str, names: Sequence[str], judged: Sequence[str]) -> str:
+def _html_row(
+    entry: Entry,
+    small_chart: str,
+    names: Sequence[str],
+    losses: Sequence[str],
+    judged: Sequence[str],
+) -> str:
     labels, run = dict(entry["labels"]), entry["run"]
     file = html.escape(quote(str(picture_path(Path(), entry["name"]))))
     picture = f'<a href="{file}"><img loading="lazy" src="{file}" alt=""></a>'
@@ -188,7 +196,7 @@ def _html_row(entry: Entry, small_chart: str, names: Sequence[str], judged: Sequ
     cells = [
         _cell(entry["number"], picture),
         *(_cell(labels.get(name, ""), html.escape(labels.get(name, ""))) for name in names),
-        *(_cell(*[_number(run["losses"][term])] * 2) for term in TERMS),
+        *(_cell(*[_number(run["losses"].get(name))] * 2) for name in losses),
         *(_cell(*[_number(judged_of(entry).get(name))] * 2) for name in judged),
         _cell(total, small_chart),
         _cell(entry["seconds"], f"{entry['seconds']:.1f}"),
@@ -288,7 +296,8 @@ def table(entries: Sequence[Entry]) -> bytes:
     """Returns a CSV file with a row for every run: settings, final losses, where and how long."""
     text = io.StringIO(newline="")
     judged = JUDGED if any(map(judged_of, entries)) else ()
-    rows = csv.DictWriter(text, (*COLUMNS, *judged, *ENDING))
+    losses = [f"{name}_loss" for name in loss_names(entries)]
+    rows = csv.DictWriter(text, (*COLUMNS, *losses, *judged, *ENDING))
     rows.writeheader()
     rows.writerows(_row(each) for each in entries)
     return text.getvalue().encode("utf-8", "surrogateescape")
@@ -298,7 +307,7 @@ def _row(entry: Entry) -> dict[str, Any]:
     run = entry["run"]
     known = run["settings"]
     settings = {column: _text(known.get(name)) for name, column in SETTING_COLUMNS.items()}
-    losses = {f"{term}_loss": run["losses"][term] for term in TERMS}
+    losses = {f"{name}_loss": value for name, value in run["losses"].items()}
     return {
         "number": entry["number"],
         "file": picture_path(Path(), entry["name"]),

@@ -8,7 +8,14 @@ from conftest import relative_rms
 
 from jaxstyle.losses.statistics import moments, squared_error
 from jaxstyle.losses.style import gram, style_loss
-from jaxstyle.losses.terms import content_loss, weighted_losses
+from jaxstyle.losses.terms import (
+    added,
+    content_loss,
+    losses_by_name,
+    weighted_layers,
+    weighted_variation,
+    with_total,
+)
 from jaxstyle.losses.variation import total_variation
 
 TWO_CHANNELS = jnp.array([[[1.0, 2.0], [3.0, 4.0]]])  # (1, 2, 2): positions (1, 2) and (3, 4)
@@ -105,12 +112,28 @@ def test_weighted_gram_gradients_equal_numpy() -> None:
 
 def test_weighted_losses_by_hand() -> None:
     """Content 3 * 2; style 5 * 10 + 1 * 100; total variation 2 * 7; together 170."""
-    found = weighted_losses(
-        {"relu4_2": jnp.array(3.0)},
-        {"relu1_1": jnp.array(5.0), "relu2_1": jnp.array(1.0)},
-        jnp.array([[0.0, 1.0], [4.0, 1.0]])[:, :, None],
-        content_weights={"relu4_2": 2.0},
-        style_weights={"relu1_1": 10.0, "relu2_1": 100.0},
-        tv_weight=7.0,
-    )
-    assert [float(each) for each in found] == [6, 150, 14, 170]
+    canvas = jnp.array([[0.0, 1.0], [4.0, 1.0]])[:, :, None]
+    style = {"relu1_1": jnp.array(5.0), "relu2_1": jnp.array(1.0)}
+    terms = {
+        "content": weighted_layers({"relu4_2": jnp.array(3.0)}, {"relu4_2": 2.0}),
+        "style": weighted_layers(style, {"relu1_1": 10.0, "relu2_1": 100.0}),
+        "tv": weighted_variation(canvas, 7.0),
+    }
+    assert jax.tree.map(float, with_total(terms)).by_name() == {
+        **{"content": 6, "style": 150, "tv": 14, "total": 170}
+    }
+    assert float(added(terms, without={"tv"})) == 156
+
+
+def test_losses_keep_the_order_of_their_terms_under_jit() -> None:
+    """In a dictionary jax would sort them by name."""
+    losses = losses_by_name({"style": 1.0, "brightness": 2.0, "total": 3.0})
+    again = jax.jit(lambda each: each)(losses)
+    assert list(again.by_name()) == ["style", "brightness", "total"]
+    assert [float(each) for each in jax.tree.leaves(again)] == [1, 2, 3]
+
+
+def test_losses_of_some_steps() -> None:
+    losses = losses_by_name({"style": np.array([1, 2, 3]), "total": np.array([4, 5, 6])})
+    assert losses[-1].by_name() == {"style": 3, "total": 6}
+    assert losses[:2].total.tolist() == [4, 5]

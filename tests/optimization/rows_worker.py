@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import QUICK, SHALLOW, relative_rms, slim_params
-from evaluation import losses_with_gradient
+from evaluation import losses_with_gradient, rows_of
 from test_own_style_loss import MEANS, add_means
 from test_strips import (
     BOOK,
@@ -87,7 +87,7 @@ def losses_and_gradient(params, size, devices: int, **changes):
     if devices > 1:
         canvas = placement.share_out(canvas, problem.program.rows.mesh)
     losses, gradient = evaluate(canvas, problem)
-    return np.array(losses), np.asarray(gradient)
+    return rows_of(losses), np.asarray(gradient)
 
 
 def differences(size, architecture, devices: int, changes) -> dict:
@@ -130,7 +130,7 @@ def painted(params, size, devices: int, **changes):
     rows, shapes = [], set()
 
     def see(chunk) -> None:
-        rows.extend(np.stack(chunk.losses, axis=1))
+        rows.extend(rows_of(chunk.losses))
         shapes.add(np.array(chunk.state.canvas).shape)
 
     picture = jaxstyle.stylize(
@@ -182,7 +182,7 @@ def own_loss(devices: int) -> dict:
     )
     return {
         "picture": relative_rms(picture, first.picture),
-        "losses": relative_rms(rows, np.stack(first.history, axis=1)),
+        "losses": relative_rms(rows, rows_of(first.history)),
         "other": relative_rms(other.picture, first.picture),
     }
 
@@ -211,8 +211,8 @@ def goes_on(devices: int) -> bool:
         if int(chunk.state.step) == 2:
             kept = jax.tree.map(lambda leaf: jnp.asarray(np.array(leaf)), chunk.state)
     *_, last = stepping.steps(problem, kept)
-    same = jax.tree.map(np.array_equal, last.state, chunk.state)
-    return all(jax.tree.leaves(same)) and np.array_equal(last.closing, chunk.closing)
+    ends = [(each.state, each.closing) for each in (last, chunk)]
+    return all(jax.tree.leaves(jax.tree.map(np.array_equal, *ends)))
 
 
 def compiled(devices: int) -> dict:

@@ -78,5 +78,5 @@ def test_it_paints_whole_in_strips_and_in_a_sweep(params, content, style, monkey
     np.testing.assert_array_equal(swept.picture, pictures[0])
     first = [resize(each, (40, 36), resampling=recipe.resampling) for each in (content, style)]
     expected = 2 * means_distance(params, *first)
-    assert float(swept.history.style[0]) == pytest.approx(expected, rel=1e-4)
+    assert float(swept.history.terms["style"][0]) == pytest.approx(expected, rel=1e-4)
     assert swept.losses.total < swept.history.total[0]

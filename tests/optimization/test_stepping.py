@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import test_problem
 from conftest import SHALLOW, relative_rms
+from evaluation import rows_of
 
 from jaxstyle.errors import DivergedError
 from jaxstyle.images.canvas import normalize
@@ -34,7 +35,7 @@ def run(problem, canvas, **settings):
     """Returns the losses of every step, as rows, and the last chunk."""
     rows = []
     for chunk in steps(problem, initial_state(canvas), **settings):
-        rows += list(np.stack(chunk.losses, axis=1))
+        rows += list(rows_of(chunk.losses))
     return np.array(rows), chunk
 
 
@@ -74,8 +75,8 @@ def test_steps_apply_adam_and_the_schedule(problem, content) -> None:
     proximal = problem.program.tv_step == "proximal"
 
     def objective(canvas):
-        terms = canvas_losses(canvas, problem)
-        return terms.content + terms.style if proximal else terms.total
+        losses = canvas_losses(canvas, problem)
+        return losses.terms["content"] + losses.terms["style"] if proximal else losses.total
 
     gradient_of = jax.jit(jax.grad(objective))
     canvas = normalize(content)
@@ -140,7 +141,7 @@ def test_an_average_is_shown_and_left_at_the_end(params, content, style, pause_e
             assert relative_rms(shown(chunk.state), so_far) < 1e-5
     assert relative_rms(chunk.state.canvas, expected) < 1e-5
     losses = canvas_losses(chunk.state.canvas, problem)
-    np.testing.assert_allclose(chunk.closing, losses, rtol=1e-5)
+    np.testing.assert_allclose(rows_of(chunk.closing), rows_of(losses), rtol=1e-5)
     assert relative_rms(canvases[-1], expected) > 1e-3
 
 
@@ -167,8 +168,9 @@ def test_chunks_report_what_happened(problem, content) -> None:
 def test_losses_are_those_before_the_update(problem, content) -> None:
     canvas = normalize(content)
     rows, chunk = run(problem, canvas)
-    np.testing.assert_allclose(rows[0], jax.jit(canvas_losses)(canvas, problem), rtol=1e-6)
-    np.testing.assert_array_equal(chunk.closing, losses_of(chunk.state.canvas, problem))
+    np.testing.assert_allclose(rows[0], rows_of(jax.jit(canvas_losses)(canvas, problem)), rtol=1e-6)
+    closing = rows_of(losses_of(chunk.state.canvas, problem))
+    np.testing.assert_array_equal(rows_of(chunk.closing), closing)
 
 
 def test_no_second_state_lies_beside_the_first(problem, content, monkeypatch) -> None:
@@ -205,7 +207,7 @@ def test_going_on_from_a_chunk_gives_the_same_bits(problem, content) -> None:
     first = steps(problem, initial_state(canvas), pause_every=4)
     while int((chunk := next(first)).state.step) < 4:
         pass
-    rows = [row for part in steps(problem, chunk.state) for row in np.stack(part.losses, axis=1)]
+    rows = [row for part in steps(problem, chunk.state) for row in rows_of(part.losses)]
     np.testing.assert_array_equal(rows, expected[4:])
 
 

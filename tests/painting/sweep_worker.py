@@ -11,6 +11,7 @@ import re
 import jax
 import numpy as np
 from conftest import EXAMPLES, SHALLOW, slim_params
+from evaluation import rows_of
 
 import jaxstyle
 from jaxstyle.images import picture_file
@@ -77,13 +78,17 @@ def alone(given: dict, i: int):
         seed=given["seeds"][i],
         report=see,
     )
-    rows = np.concatenate([np.stack(chunk.losses, axis=1) for chunk in chunks])
+    rows = np.concatenate([rows_of(chunk.losses) for chunk in chunks])
     return picture, rows, chunks[-1].closing
 
 
 def same(result, other) -> bool:
     return all(
-        map(np.array_equal, (result.picture, *result.history), (other.picture, *other.history))
+        map(
+            np.array_equal,
+            (result.picture, rows_of(result.history)),
+            (other.picture, rows_of(other.history)),
+        )
     )
 
 
@@ -94,8 +99,8 @@ def equal_to_single_runs(count: int) -> bool:
     for i, result in enumerate(results):
         picture, rows, closing = alone(given, i)
         good &= np.array_equal(result.picture, picture)
-        good &= np.array_equal(np.stack(result.history, axis=1), rows)
-        good &= np.array_equal(result.losses, closing)
+        good &= np.array_equal(rows_of(result.history), rows)
+        good &= np.array_equal(rows_of(result.losses), rows_of(closing))
         good &= result.steps_done == given["recipe"][i].steps == len(rows)
     return bool(good)
 

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 
-from jaxstyle.losses.terms import Losses
+from jaxstyle.losses.terms import losses_by_name
 from jaxstyle.optimization.optimizer import initial_state
 from jaxstyle.optimization.stepping import Chunk
 from jaxstyle.painting.level import Level
@@ -13,9 +13,10 @@ from jaxstyle.runs.progress import Clock, Display, progress_text
 
 
 def chunk_of(shape: tuple[int, int], *, done: int, count: int, seconds: float) -> Chunk:
-    terms = Losses(*(np.full(count, value) for value in (1.5, 2.5, 3.5, 7.5)))
+    values = {"content": 1.5, "style": 2.5, "tv": 3.5, "total": 7.5}
+    losses = losses_by_name({name: np.full(count, each) for name, each in values.items()})
     state = initial_state(np.zeros((*shape, 3), np.float32), step=done)
-    return Chunk(state, None, done - count + 1, terms, np.full(count, 0.3), seconds, None)
+    return Chunk(state, None, done - count + 1, losses, np.full(count, 0.3), seconds, None)
 
 
 def level(height: int, width: int, first_step: int, steps: int) -> Level:
