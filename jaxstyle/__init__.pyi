@@ -11,7 +11,7 @@ from .losses.terms import Losses, content_loss
 from .losses.variation import total_variation
 from .network.convolution import Direct, Kernel, Winograd, prepare
 from .network.vgg import VGG, features, widths_of
-from .optimization.optimizer import State, initial_state, learning_rate
+from .optimization.optimizer import State, initial_state, learning_rate, shown
 from .optimization.problem import Problem, Program, Targets, canvas_losses, make_problem
 from .optimization.stepping import Chunk, losses_of, steps
 from .painting.level import levels
@@ -60,6 +60,7 @@ __all__ = [
     "paint_variants",
     "prepare",
     "preset",
+    "shown",
     "squared_error",
     "steps",
     "style_loss",

@@ -215,6 +215,35 @@ def test_private_uses_are_found() -> None:
     assert private_uses(ast.parse(text)) == {"_a", "memory._c"}
 
 
+def canvases_read(tree: ast.Module) -> list[str]:
+    """Returns where a module reads the canvas of a state, other than its shape."""
+    shapes = [
+        each.value
+        for each in ast.walk(tree)
+        if isinstance(each, ast.Attribute) and each.attr == "shape"
+    ]
+    return [
+        ast.unparse(each)
+        for each in ast.walk(tree)
+        if isinstance(each, ast.Attribute)
+        and each.attr == "canvas"
+        and ast.unparse(each.value).endswith("state")
+        and each not in shapes
+    ]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_pictures_of_a_state_are_of_what_it_shows(name: str) -> None:
+    """Not always its canvas: `optimizer.shown`. Only who steps, and keeps states, reads that."""
+    if name not in ("optimization.optimizer", "optimization.stepping", "runs.checkpointer"):
+        assert canvases_read(tree_of(name)) == []
+
+
+def test_reads_of_canvases_are_found() -> None:
+    tree = ast.parse("a(chunk.state.canvas)\nb(state.canvas.shape)\nc(snapshot.canvas)")
+    assert canvases_read(tree) == ["chunk.state.canvas"]
+
+
 def public_names(tree: ast.Module) -> set[str]:
     """Returns the public classes, functions and values that a module defines at its top level."""
     names = set()

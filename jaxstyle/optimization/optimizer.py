@@ -29,7 +29,7 @@ class State(NamedTuple):
     """The optimizer's state. It is donated: a state that was passed to a step is used up."""
 
     canvas: jax.Array
-    """(H, W, 3), normalized."""
+    """(H, W, 3), normalized; not always what is `shown`."""
     optimizer: optax.ScaleByAdamState
     step: jax.Array
     """Steps done since the run began."""
@@ -61,7 +61,11 @@ def with_duals_and_average(state: State, program: Program) -> State:
 
 
 def shown(state: State) -> jax.Array:
-    """Returns the canvas that a state shows: the average, if there is one."""
+    """Returns the canvas (H, W, 3) that a state shows: the average, if there is one.
+
+    Pictures of a state, such as results, are of this canvas. `steps` leaves it in `canvas` where a
+    level ends, whose losses are found there.
+    """
     return state.canvas if isinstance(state.average, tuple) else state.average
 
 

@@ -23,7 +23,7 @@ from jaxstyle.machine.placement import own_of, rows_mesh
 from jaxstyle.machine.process import THREADS_AHEAD, give_back
 from jaxstyle.network.convolution import Params
 from jaxstyle.network.vgg import params_up_to
-from jaxstyle.optimization.optimizer import State, initial_state, next_level_state
+from jaxstyle.optimization.optimizer import State, initial_state, next_level_state, shown
 from jaxstyle.optimization.problem import Problem
 from jaxstyle.optimization.stepping import Chunk, compile_steps, steps
 from jaxstyle.painting.level import Level, whole_problem
@@ -82,8 +82,8 @@ def paint(
     made = partial(whole_problem, params, recipe=recipe, hyper=hyper, mesh=mesh)
     for level, problem in zip(todo, _problems(todo, made, ahead=mesh is None), strict=True):
         if 0 < level.first_step == int(state.step):
-            canvas, shape = state.canvas, level.content.shape
-            state = next_level_state(canvas, shape, step=level.first_step, clip=recipe.clip)
+            left, shape = shown(state), level.content.shape
+            state = next_level_state(left, shape, step=level.first_step, clip=recipe.clip)
         for chunk in steps(problem, state, pause_every=pause_every):
             if not len(chunk.learning_rate):  # it was compiled
                 give_back()
@@ -179,7 +179,7 @@ def stylize(
         with which the default's recipe paints at full size alone.
       seed: of the noise.
       report: called after every few steps, and once before the first of each level. The arrays of
-        a chunk's state are used up by the next steps: keep a copy, `np.array(chunk.state.canvas)`.
+        a chunk's state are used up by the next steps: keep a copy, `np.array(shown(chunk.state))`.
       devices: to share the rows of the picture, such as `jax.local_devices()`: each then needs a
         part of the memory, and all work on every step. By default one, jax's default device.
 
@@ -211,7 +211,7 @@ def stylize(
     except DivergedError as error:
         error.picture = denormalize(chunk.state.good)
         raise
-    return denormalize(chunk.state.canvas)
+    return denormalize(shown(chunk.state))
 
 
 def check_params(params: Any) -> None:

@@ -16,7 +16,7 @@ from jaxstyle.losses.terms import Losses
 from jaxstyle.machine.memory import NO_LIMIT, Memory, memory_left
 from jaxstyle.network.convolution import Params
 from jaxstyle.network.vgg import params_up_to
-from jaxstyle.optimization.optimizer import State, next_level_state
+from jaxstyle.optimization.optimizer import State, next_level_state, shown
 from jaxstyle.optimization.problem import Problem, as_arrays, resolve
 from jaxstyle.optimization.stepping import diverged_term
 from jaxstyle.painting.level import Level, problem_at, target_kernels_of
@@ -108,7 +108,7 @@ class Lane:
     def end_level(self, state: State, closing: Losses) -> None:
         """Takes note of the state after a level's last step, and of its canvas's losses."""
         if np.isfinite(closing.total):
-            self.canvas, self.losses = state.canvas, closing
+            self.canvas, self.losses = shown(state), closing
         else:
             self.fail(state.good, closing)
 

@@ -219,7 +219,7 @@ def _paint(job: Job, levels: list[Level], devices: list[jax.Device]) -> tuple[En
                 reporter.see(chunk, clock)
                 done = int(chunk.state.step)
                 if chunk.closing is not None and np.isfinite(chunk.closing.total):
-                    finished = Snapshot(np.array(chunk.state.canvas), chunk.closing, done)
+                    finished = Snapshot(np.array(shown(chunk.state)), chunk.closing, done)
                 if is_due(chunk, arguments.save_every):
                     _save_numbered(job, levels, np.asarray(shown(chunk.state)), kind, done)
                 if _is_interrupted(job) and is_sound(chunk):

@@ -13,6 +13,8 @@ from conftest import EXAMPLES, slim_params
 from jaxstyle.cli.main import main
 from jaxstyle.optimization import stepping
 from jaxstyle.runs import checkpoint, checkpointer, job, record
+from jaxstyle.runs.checkpoint import Resumption
+from jaxstyle.runs.checkpointer import restored_state
 from jaxstyle.weights import weight_file
 
 SMALL = ["--size", "48", "--steps", "9", "--checkpoint-every", "1e-9"]
@@ -309,6 +311,20 @@ def test_another_device_is_warned_of(paint, killed) -> None:
     code, _, err = paint("--resume", *FLAGS)
     assert code == 0
     assert "warning: begun on TPU v9, going on on cpu, which rounds otherwise" in err
+
+
+def test_a_checkpoint_whose_losses_have_no_names_is_read(paint, killed) -> None:
+    """As they were written before: content, style, tv and total of the level that was finished."""
+    killed(5, *FLAGS)
+    path = Path("out.png.checkpoint")
+    header = checkpoint.read_header(path)
+    named, steps_done = header.finished
+    assert list(named) == ["content", "style", "tv", "total"]
+    before = header._replace(finished=[list(named.values()), steps_done])
+    for each in (header, before):
+        _, snapshot = restored_state(Resumption(path, each, is_previous=False))
+        assert snapshot.losses.by_name() == named
+        assert snapshot.steps_done == steps_done
 
 
 def test_memory_is_used_as_before(paint, killed, monkeypatch) -> None:
