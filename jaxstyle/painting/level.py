@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from jax.sharding import Mesh
 
 from jaxstyle.images.canvas import (
+    LARGEST,
     Picture,
     as_picture,
     check_large_enough,
@@ -37,6 +38,8 @@ class Level(NamedTuple):
     """How the features of this level are computed: "plain" or "strips"."""
     last: bool = True
     """Whether this is the level of full size."""
+    beyond: int = 0
+    """At full size, how many "auto" scales there are beyond the LARGEST."""
     left_out: tuple[int, ...] = ()
     """Positions, in the recipe, of the style layers that do not count at this level."""
 
@@ -48,14 +51,20 @@ class Level(NamedTuple):
     def own_hyper(self, hyper: Hyperparams) -> Hyperparams:
         """Returns the hyperparameters of this level.
 
-        Below full size, content_weight is multiplied by coarse_content.
+        Below full size, content_weight is multiplied by coarse_content. In full it is so once for
+        each "auto" scale beyond the LARGEST, unless that is more than 1: a large picture comes to
+        the size of its preview long before, and holding to the photo as much at the finest would
+        undo the strokes.
         """
-        weights = self._that_count(hyper.style_layer_weights)
-        hyper = dataclasses.replace(hyper, style_layer_weights=weights)
         if self.last:
-            return hyper
-        weight = hyper.content_weight * hyper.coarse_content
-        return dataclasses.replace(hyper, content_weight=weight)
+            factor = min(hyper.coarse_content, 1.0) ** self.beyond
+        else:
+            factor = hyper.coarse_content
+        return dataclasses.replace(
+            hyper,
+            content_weight=hyper.content_weight * factor,
+            style_layer_weights=self._that_count(hyper.style_layer_weights),
+        )
 
     def _that_count(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
         return tuple(each for i, each in enumerate(values) if i not in self.left_out)
@@ -93,6 +102,7 @@ def levels(
             steps,
             memory_mode_of(recipe, sizes[scale][0], sizes[scale][1], memory),
             last=scale == 1,
+            beyond=max(0, len(scales) - LARGEST) if recipe.scales == "auto" else 0,
             left_out=deep if scale == 1 and first_step else (),
         )
         for scale, first_step, steps in _parted(

@@ -324,8 +324,8 @@ class Hyperparams:
     coarse_content: float = field(
         default=1.0,
         metadata=_about(
-            "factor of --content-weight at all of the --scales but the last: at coarse ones the"
-            " same layers hold less of the photo's detail",
+            "factor of --content-weight at all of the --scales but the last; at the last, if it is"
+            " below 1, once for every one of auto scales beyond three",
             metavar="X",
         ),
     )

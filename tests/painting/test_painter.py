@@ -125,6 +125,26 @@ def test_content_weighs_more_at_coarse_sizes_alone() -> None:
     assert full.own_hyper(hyper) == hyper
 
 
+@pytest.mark.parametrize(("size", "weight"), [(256, 2.0), (511, 2.0), (512, 1.2), (600, 1.2)])
+def test_content_weighs_less_in_full_of_a_large_picture(size: int, weight: float) -> None:
+    """From 512 pixels on there are four sizes, 64 to 511 pixels before the last."""
+    recipe, hyper = preset("default", size=size, content_weight=2.0, coarse_content=0.6)
+    *coarse, full = levels(PHOTO, PAINTING, recipe=recipe)
+    assert [each.own_hyper(hyper).content_weight for each in coarse] == [1.2] * len(coarse)
+    assert full.own_hyper(hyper).content_weight == weight
+
+
+def test_content_weighs_less_again_for_every_further_size() -> None:
+    photo = np.zeros((16, 2048, 3), np.uint8) + np.arange(2048)[:, None].astype(np.uint8)
+    shallow = {"style_layers": ("relu1_1",), "content_layers": ("relu1_1",)}
+    recipe, hyper = preset("default", size=2048, content_weight=2.0, coarse_content=0.5, **shallow)
+    found = levels(photo, photo, recipe=recipe)[-1].own_hyper(hyper)
+    assert found.content_weight == 0.25
+    assert levels(photo, photo, recipe=recipe)[-1].own_hyper(
+        dataclasses.replace(hyper, coarse_content=3.0)
+    ) == dataclasses.replace(hyper, coarse_content=3.0)
+
+
 def test_nothing_is_enlarged_unless_both_sides_are_given() -> None:
     assert told(size=9999, scales=(1.0,), steps=2) == [((400, 600), (480, 360), 0, 2)]
     assert told(name="book", size=(500, 700), steps=2) == [((500, 700), (500, 700), 0, 2)]
