@@ -5,7 +5,8 @@ of zeros, stride 1, as everywhere in VGG.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -83,18 +84,56 @@ def prepare(
     Raises:
       InputError: another word.
     """
-    if conv not in CONVS:
-        raise InputError(f"conv {conv!r} is none of {', '.join(CONVS)}")
-    if conv == "auto" and not _on_cpu():
-        conv = "direct"
     kernels = {}
-    for name, layer in params.items():
-        tile, known = _tile(name, np.shape(layer["kernel"]), conv, size), (like or {}).get(name)
+    for name, tile in _tiles(params, conv, size).items():
+        layer, known = params[name], (like or {}).get(name)
         if known is not None and _fits(known, tile, gradients=gradients):
             kernels[name] = known
         else:
             kernels[name] = _prepare_layer(layer, tile, gradients=gradients)
     return kernels
+
+
+def prepared_shapes(
+    params: Params,
+    *,
+    conv: str = "auto",
+    size: tuple[int, int] | None = None,
+    gradients: bool = True,
+) -> Kernels:
+    """Returns what `prepare` does, with `jax.ShapeDtypeStruct`s for arrays, at once."""
+    shapes: Kernels = {}
+    for name, tile in _tiles(params, conv, size).items():
+        dtype = _dtype(params[name]["kernel"])
+        *sides, channels, outputs = np.shape(params[name]["kernel"])
+        struct: Any = partial(jax.ShapeDtypeStruct, dtype=dtype)  # which has no types
+        bias = struct((outputs,))
+        if tile:
+            row = struct((tile + 2, channels, outputs))
+            shapes[name] = Winograd((row,) * (tile + 2), bias)
+        else:
+            turned = struct((*sides, outputs, channels)) if gradients else None
+            shapes[name] = Direct(struct((*sides, channels, outputs)), turned, bias)
+    return shapes
+
+
+def _tiles(params: Params, conv: str, size: tuple[int, int] | None) -> dict[str, int]:
+    """Returns by layer Winograd's m, 0 for the plain convolution.
+
+    Raises:
+      InputError: no such kind of convolution.
+    """
+    if conv not in CONVS:
+        raise InputError(f"conv {conv!r} is none of {', '.join(CONVS)}")
+    if conv == "auto" and not _on_cpu():
+        conv = "direct"
+    shapes = {name: np.shape(layer["kernel"]) for name, layer in params.items()}
+    return {name: _tile(name, shape, conv, size) for name, shape in shapes.items()}
+
+
+def _dtype(kernel: ArrayLike) -> Any:
+    """Half precision is raised to float32."""
+    return jnp.promote_types(jnp.result_type(kernel), jnp.float32)
 
 
 def _fits(kernel: Kernel, tile: int, *, gradients: bool) -> bool:
@@ -126,7 +165,7 @@ def _prepare_layer(layer: Mapping[str, ArrayLike], tile: int, *, gradients: bool
     kernel = layer["kernel"]
     if tile or not isinstance(kernel, jax.Array):
         kernel = np.asarray(kernel)  # numpy turns it without compiling anything
-    dtype = jnp.promote_types(jnp.result_type(kernel), jnp.float32)
+    dtype = _dtype(kernel)
     bias = jnp.asarray(layer["bias"], dtype)
     if tile:
         rows = winograd.transform(kernel, tile, dtype)

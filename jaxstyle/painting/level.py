@@ -5,6 +5,8 @@ import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
+import numpy as np
 from jax.sharding import Mesh
 
 from jaxstyle.images.canvas import (
@@ -20,7 +22,7 @@ from jaxstyle.images.canvas import (
     total_steps,
 )
 from jaxstyle.machine.memory import Memory, memory_left, memory_mode_of
-from jaxstyle.network.convolution import Kernels, Params, prepare
+from jaxstyle.network.convolution import Kernels, Params, prepare, prepared_shapes
 from jaxstyle.network.layers import block_of, smallest_side
 from jaxstyle.network.vgg import params_up_to
 from jaxstyle.optimization.problem import Problem, make_problem
@@ -195,3 +197,39 @@ def problem_at(
         target_kernels=target_kernels,
         mesh=mesh,
     )
+
+
+def problem_shapes(
+    params: Params,
+    level: Level,
+    *,
+    recipe: Recipe,
+    hyper: Hyperparams,
+    kernels: Kernels | None = None,
+) -> Problem:
+    """Returns what `whole_problem` does on one device, with shapes for arrays, at once.
+
+    `compile_steps` of it is the very executable of the run.
+
+    Args:
+      params: the network's weights.
+      level: one of a run's.
+      recipe: of the run.
+      hyper: of the run.
+      kernels: to paint with, if not those of the level; or shapes for them.
+    """
+    own = level.own_recipe(recipe)
+    if kernels is None:
+        size = level.content.shape[0], level.content.shape[1]
+        needed = params_up_to(params, own.content_layers + own.style_layers)
+        kernels = prepared_shapes(needed, conv=own.conv, size=size)
+    struct: Any = jax.ShapeDtypeStruct  # which has no types
+    pictures = [struct(each.shape, np.float32) for each in (level.content, level.style)]
+    plain = prepared_shapes(params, conv="direct", gradients=False)
+
+    def made(kernels: Kernels, plain: Kernels, *pictures: jax.Array) -> Problem:
+        hyper_here = level.own_hyper(hyper)
+        return make_problem(kernels, *pictures, recipe=own, hyper=hyper_here, target_kernels=plain)
+
+    problem: Problem = jax.eval_shape(made, kernels, plain, *pictures)
+    return dataclasses.replace(problem, first_step=level.first_step, steps=level.steps)

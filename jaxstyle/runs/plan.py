@@ -23,12 +23,12 @@ from jaxstyle.machine.memory import (
     memory_of,
     memory_with,
 )
-from jaxstyle.network.convolution import Kernels
+from jaxstyle.network.convolution import Kernels, Params
 from jaxstyle.network.vgg import params_up_to
 from jaxstyle.optimization.optimizer import State, initial_state, with_duals_and_average
-from jaxstyle.optimization.problem import Problem, make_problem
+from jaxstyle.optimization.problem import Problem
 from jaxstyle.optimization.stepping import MOST_STEPS_A_CALL, SECONDS_A_CALL, compile_steps
-from jaxstyle.painting.level import Level, kernels_at
+from jaxstyle.painting.level import Level, kernels_at, problem_shapes
 from jaxstyle.runs.inputs import Inputs, Settings, steps_of
 from jaxstyle.runs.job import fitting_levels
 from jaxstyle.runs.progress import size_text
@@ -50,21 +50,16 @@ class Call(NamedTuple):
 
 
 def compile_level(
-    mode: str, level: Level, kernels: Kernels, settings: Settings
+    mode: str, level: Level, kernels: Kernels, params: Params, settings: Settings
 ) -> tuple[Any, Problem]:
     """Returns the executable of a level, and its problem with shapes for arrays.
 
     It is the very executable of the run, which finds it in the cache.
     """
     level = level._replace(memory_mode=mode)
-    recipe, hyper = level.own_recipe(settings.recipe), level.own_hyper(settings.hyper)
-    struct: Any = jax.ShapeDtypeStruct  # which has no types
-    canvas = struct(level.content.shape, np.float32)
-    problem = jax.eval_shape(
-        lambda *given: make_problem(*given, recipe=recipe, hyper=hyper),
-        *(kernels, canvas, canvas),
+    problem = problem_shapes(
+        params, level, recipe=settings.recipe, hyper=settings.hyper, kernels=kernels
     )
-    problem = dataclasses.replace(problem, first_step=level.first_step, steps=level.steps)
     return compile_steps(problem, level.content.shape), problem
 
 
@@ -184,14 +179,14 @@ def _tried(inputs: Inputs, levels: list[Level], memory: Memory, note: Say) -> Tr
         executable = None
         if name == last.memory_mode or timed == _sides(last.content):
             note(f"compiling {size_text(last.content.shape)}, {name}")
-            executable, problem = compile_level(name, last, kernels, settings)
+            executable, problem = compile_level(name, last, kernels, params, settings)
             step_bytes[name] = memory_beside_kernels(executable, kernels)
         if not fits(timed, timed, recipe=recipe, mode=name, memory=memory, started=True):
             continue
         small = _small(last, timed)
         if executable is None or small is not last:
             note(f"compiling {size_text(timed)}, {name}, to time it")
-            executable, problem = compile_level(name, small, kernels, settings)
+            executable, problem = compile_level(name, small, kernels, params, settings)
         calls[name] = call_of(executable, problem, kernels, small, settings)
     note(f"timing steps of {size_text(timed)}")
     per_pixel = {

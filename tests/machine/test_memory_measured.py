@@ -30,10 +30,12 @@ import numpy as np
 name, architecture, conv, mode, height, width = sys.argv[1:]
 size = int(height), int(width)
 recipe, hyper = preset(name, conv=conv)
-kernels = prepare(slim_params(architecture, widths=FULL_WIDTHS), conv=conv, size=size)
+params = slim_params(architecture, widths=FULL_WIDTHS)
+kernels = prepare(params, conv=conv, size=size)
 picture = np.broadcast_to(np.uint8(0), (*size, 3))
 level = Level(picture, picture, 0, 1)
-executable, _ = plan.compile_level(mode, level, kernels, Settings(recipe, hyper, *[None] * 5))
+settings = Settings(recipe, hyper, *[None] * 5)
+executable, _ = plan.compile_level(mode, level, kernels, params, settings)
 said = plan.memory_beside_kernels(executable, kernels)
 print(json.dumps([said, memory.step_memory(size, recipe=recipe, mode=mode)]))
 """

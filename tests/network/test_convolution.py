@@ -7,7 +7,7 @@ import pytest
 from conftest import relative_rms
 from numpy_network import numpy_convolve
 
-from jaxstyle.network.convolution import Kernel, apply_kernel, prepare
+from jaxstyle.network.convolution import Kernel, apply_kernel, prepare, prepared_shapes
 
 
 def example(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -67,3 +67,17 @@ def test_without_gradients_the_result_is_the_same_and_a_gradient_is_refused() ->
     assert len(jax.tree.leaves(forward)) == len(jax.tree.leaves(full)) - 1
     with pytest.raises(ValueError, match="without gradients"):
         jax.grad(lambda x: apply_kernel(x, forward).sum())(image[None])
+
+
+@pytest.mark.parametrize("conv", ["direct", "winograd", "auto"])
+@pytest.mark.parametrize("gradients", [True, False])
+def test_prepared_shapes_are_those_of_the_prepared(conv: str, gradients: bool) -> None:
+    half = {"kernel": np.zeros((3, 3, 3, 16), np.float16), "bias": np.zeros(16, np.float16)}
+    wide = {"kernel": np.zeros((3, 3, 16, 24), np.float32), "bias": np.zeros(24, np.float32)}
+    for size in (None, (64, 64), (300, 450)):
+        given = {"conv": conv, "size": size, "gradients": gradients}
+        layers = {"conv1_1": half, "conv2_1": wide}
+        shapes, prepared = prepared_shapes(layers, **given), prepare(layers, **given)
+        assert jax.tree.structure(shapes) == jax.tree.structure(prepared)
+        found = [(each.shape, each.dtype) for each in jax.tree.leaves(shapes)]
+        assert found == [(each.shape, each.dtype) for each in jax.tree.leaves(prepared)]

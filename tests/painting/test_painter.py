@@ -16,7 +16,7 @@ from jaxstyle.images.canvas import denormalize, normalize, resize, total_steps
 from jaxstyle.machine.process import THREADS_AHEAD
 from jaxstyle.optimization.problem import resolve
 from jaxstyle.painting import painter
-from jaxstyle.painting.level import Level, kernels_at, levels
+from jaxstyle.painting.level import Level, kernels_at, levels, problem_shapes, whole_problem
 from jaxstyle.painting.painter import first_canvas, in_background, paint, stylize
 from jaxstyle.settings.presets import preset
 from jaxstyle.settings.recipe import Recipe, field_names
@@ -280,3 +280,17 @@ def test_stylize_takes_other_layers_without_numbers(params, content, style) -> N
 def test_stylize_says_what_params_are(wrong, content, style) -> None:
     with pytest.raises(InputError, match="load_weights"):
         stylize(wrong, content, style)
+
+
+@pytest.mark.parametrize("conv", ["direct", "winograd"])
+def test_shapes_of_a_problem_compile_what_the_run_calls(conv: str, params) -> None:
+    recipe, hyper = preset("default", size=32, steps=2, conv=conv, **SHALLOW)
+    level = levels(PHOTO, PAINTING, recipe=recipe)[-1]
+    settings = {"recipe": recipe, "hyper": hyper}
+    shapes = problem_shapes(params, level, **settings)
+    problem = whole_problem(params, level, **settings, mesh=None)
+    assert jax.tree.map(_kind, shapes) == jax.tree.map(_kind, problem)
+
+
+def _kind(leaf: Any) -> Any:
+    return (leaf.shape, leaf.dtype) if hasattr(leaf, "dtype") else leaf
