@@ -44,6 +44,22 @@ QUICK = {"xla_backend_optimization_level": 0}
 SHALLOW_FLAGS = ["--content-layers", "relu2_2", "--style-layers", "relu1_1,relu2_1"]
 
 
+LONGEST = (
+    *("runs/test_shared_run.py", "optimization/test_rows.py", "machine/test_memory_measured.py"),
+    *("test_references.py", "painting/test_sweep_rounds.py", "optimization/test_strips.py"),
+    *("sweeps/test_sweep_run.py", "runs/test_run.py", "sweeps/test_sweep_processes.py"),
+    *("runs/test_fuzz.py", "runs/test_kill.py", "machine/test_compilation.py", "test_quality.py"),
+)
+"""The files that take longest. They come first, so that no process begins one at the very end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the tests of the longest files first; xdist hands out files in this order."""
+    tests = Path(__file__).parent
+    places = {tests / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
 def slim_params(
     architecture: str, seed: int = 0, *, widths: tuple[int, ...] = SLIM_WIDTHS
 ) -> LayerArrays:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import EXAMPLES, slim_params
+from conftest import EXAMPLES, SHALLOW_FLAGS, slim_params
 
 from jaxstyle.cli.main import main
 from jaxstyle.optimization import stepping
@@ -21,7 +21,7 @@ SMALL = ["--size", "48", "--steps", "9", "--checkpoint-every", "1e-9"]
 
 
 FLAGS = ["--scales", "0.7,1", "-o", "out.png"]
-BASE = ["--content", "photo.png", "--style", "painting.png", "--weights", "slim.h5"]
+BASE = ["--content", "photo.png", "--style", "painting.png", "--weights", "slim.h5", *SHALLOW_FLAGS]
 
 
 def copy_inputs(folder: Path, slim_file: Path) -> None:
@@ -148,7 +148,7 @@ def test_another_run_is_refused_with_what_differs(paint, killed, monkeypatch) ->
         (["--init", "other.png"], "another init picture"),
         (
             ["--style-layers", "relu1_1"],
-            ": style-layer-weights 1,1,1,1,0.5 then, 1 now; style-layers",
+            ": style-layer-weights 1,1 then, 1 now; style-layers",
         ),
     ):
         said = refusal(paint("--resume", *FLAGS, *flags))
