@@ -122,4 +122,12 @@ def squared_error(feature_map: jax.Array, target: jax.Array) -> SquaredError:
 
 def energy(m: Moments) -> jax.Array:
     """Returns the mean square of the features, a scalar."""
-    return jnp.trace(m.outer_sum) / (m.positions * m.outer_sum.shape[0])
+    return jnp.trace(m.outer_sum) / as_divisor(m.positions * m.outer_sum.shape[0])
+
+
+def as_divisor(count: jax.Array | int) -> jax.Array | float:
+    """Returns a number of values as what an array can be divided by.
+
+    jax takes an int for an int32, and a picture of 33.6 megapixels has 2^31 values in 64 channels.
+    """
+    return float(count) if isinstance(count, int) else count

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxstyle.losses.roots import product, root_trace, strongest
-from jaxstyle.losses.statistics import Moments
+from jaxstyle.losses.statistics import Moments, as_divisor
 
 TINY = 1e-15
 """No energy or floor is less: it keeps a style without any features from dividing by zero, and the
@@ -30,7 +30,7 @@ def gram(m: Moments) -> jax.Array:
     The paper divides the loss instead, by 4 C^2 N^2; with F the C x N features the matrix here is
     F F^T / (C N).
     """
-    return m.outer_sum / (m.positions * m.outer_sum.shape[0])
+    return m.outer_sum / as_divisor(m.positions * m.outer_sum.shape[0])
 
 
 def style_loss(canvas_gram: jax.Array, style_gram: jax.Array) -> jax.Array:
@@ -209,12 +209,13 @@ def _wasserstein_parts(m: Moments, target: WassersteinTarget) -> tuple[Part, ...
 
 def _rounding(m: Moments) -> jax.Array:
     """Returns how much of a variance rounding may have taken: next to nothing in float64."""
-    return 2 * float(np.finfo(m.sum.dtype).eps) * jnp.trace(m.outer_sum) / m.positions
+    return 2 * float(np.finfo(m.sum.dtype).eps) * jnp.trace(m.outer_sum) / as_divisor(m.positions)
 
 
 def _statistics(m: Moments) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Returns the mean (C,), the covariance (C, C) and the power, the mean of S's diagonal."""
-    second, mean = m.outer_sum / m.positions, m.sum / m.positions
+    positions = as_divisor(m.positions)
+    second, mean = m.outer_sum / positions, m.sum / positions
     return mean, second - jnp.outer(mean, mean), jnp.trace(second) / mean.size
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxstyle.losses.statistics import SquaredError
+from jaxstyle.losses.statistics import SquaredError, as_divisor
 from jaxstyle.losses.variation import total_variation
 
 VARIATION = "tv"
@@ -72,7 +72,7 @@ def added(terms: Mapping[str, jax.Array], *, without: Iterable[str] = ()) -> jax
 
 def content_loss(error: SquaredError) -> jax.Array:
     """Returns the mean squared difference of the content features (the paper: half the sum)."""
-    return error.sum / error.values
+    return error.sum / as_divisor(error.values)
 
 
 def weighted_layers(

@@ -20,6 +20,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxstyle.losses.statistics import as_divisor
+
 ITERATIONS = 8
 """Iterations of the dual in each step, which begin where the last step left it. Runs with 4 to 20
 of them end at the same loss, to the 1 % by which rounding makes runs differ."""
@@ -45,13 +47,13 @@ def total_variation(canvas: jax.Array, *, height: int | None = None) -> jax.Arra
     vertical = jnp.where(inside[:, None, None], vertical, 0)
     width = canvas.shape[1]
     return 0.5 * (
-        _sum_abs(vertical) / max((height - 1) * width * 3, 1)
-        + _sum_abs(horizontal) / max(height * (width - 1) * 3, 1)
+        _sum_abs(vertical) / as_divisor(max((height - 1) * width * 3, 1))
+        + _sum_abs(horizontal) / as_divisor(max(height * (width - 1) * 3, 1))
     )
 
 
 def _mean_abs(x: jax.Array) -> jax.Array:
-    return _sum_abs(x) / max(x.size, 1)
+    return _sum_abs(x) / as_divisor(max(x.size, 1))
 
 
 def _sum_abs(x: jax.Array) -> jax.Array:

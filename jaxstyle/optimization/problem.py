@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
-from jaxstyle.losses.statistics import Sums, energy, moments, squared_error
+from jaxstyle.losses.statistics import Sums, as_divisor, energy, moments, squared_error
 from jaxstyle.losses.style import layer_style_distance, layer_style_target
 from jaxstyle.losses.terms import (
     VARIATION,
@@ -155,7 +155,7 @@ def _mean_square(
     """Returns the mean square of a map's values; rows below the picture are zero, not counted."""
     height = picture[0] if program.rows is None else program.rows.height
     values = (height >> (block_of(tap) - 1)) * feature_map.shape[1] * feature_map.shape[2]
-    return _energy(jnp.sum(jnp.square(feature_map)) / values)
+    return _energy(jnp.sum(jnp.square(feature_map)) / as_divisor(values))
 
 
 def _energy(mean_square: jax.Array) -> jax.Array:
