@@ -20,7 +20,7 @@ WINGS = {
     "files": (),
     "network": ("layers", "winograd", "convolution", "vgg"),
     "settings": ("recipe", "presets", "text"),
-    "images": ("canvas", "picture_file"),
+    "images": ("canvas", "png_chunks", "picture_file"),
     "weights": (
         *("torch_pickle", "torch_file", "activations", "conventions"),
         *("weight_file", "download", "pretrained"),

@@ -6,7 +6,7 @@ out.
 
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from jaxstyle.errors import InputError
+from jaxstyle.images import png_chunks
 from jaxstyle.images.canvas import Picture
 from jaxstyle.settings.recipe import MOST_PIXELS
 
@@ -22,6 +23,9 @@ _T = TypeVar("_T")
 
 _OPAQUE = {"1": "L", "L": "L", "LA": "L", "CMYK": "CMYK"}
 """Modes whose colors an ICC profile may describe as they are; all others become RGB first."""
+
+PIXELS_AT_ONCE = 2**20
+"""Rows of about so many pixels are converted at once: whole pictures would be copied many times."""
 
 
 def load_picture(path: Path | str) -> Picture:
@@ -31,9 +35,10 @@ def load_picture(path: Path | str) -> Picture:
       (H, W, 3) uint8. Of an animation, the first frame; of several pages, the first.
 
     Raises:
-      InputError: no such file, not a picture, cut off, or more than `MOST_PIXELS` pixels.
+      InputError: no such file, not a picture, cut off, more than `MOST_PIXELS` pixels, or more
+        than there is memory for.
     """
-    return _opened(Path(path), lambda image: np.asarray(to_srgb(_upright(image))))
+    return _opened(Path(path), lambda image: _converted(_upright(image)))
 
 
 def read_text(path: Path) -> dict[str, str]:
@@ -58,8 +63,9 @@ def _opened(path: Path, use: Callable[[Image.Image], _T]) -> _T:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of half of what it refuses
-            with Image.open(path) as image:
-                return use(image)
+            return _used(path, use)
+    except MemoryError:
+        raise InputError(f"there is too little memory to read {path}: make it smaller") from None
     except Image.DecompressionBombError:
         raise InputError(f"{path} has more than {MOST_PIXELS:,} pixels: make it smaller") from None
     except UnidentifiedImageError:
@@ -68,16 +74,54 @@ def _opened(path: Path, use: Callable[[Image.Image], _T]) -> _T:
         ) from None
     except Exception as error:  # Pillow's decoders raise whatever a broken file makes them
         reason = " ".join(str(error).split()) or type(error).__name__
+        if "out of memory" in reason:  # as decoders in C say it
+            reason = f"there is too little memory to read {path}: make it smaller"
+            raise InputError(reason) from None
         raise InputError(f"{path} cannot be read, it is cut off or damaged: {reason}") from None
+
+
+def _used(path: Path, use: Callable[[Image.Image], _T]) -> _T:
+    """Returns what `use` makes of an image; of a PNG that is refused, without what is beside it."""
+    try:
+        with Image.open(path) as image:
+            return use(image)
+    except (Image.DecompressionBombError, MemoryError):
+        raise
+    except Exception:
+        file = path.read_bytes()
+        if not file.startswith(png_chunks.SIGNATURE):
+            raise
+    with Image.open(io.BytesIO(png_chunks.only_deciding(file))) as image:
+        image.info["icc_profile"] = png_chunks.profile_of(file)
+        return use(image)
 
 
 def _upright(image: Image.Image) -> Image.Image:
     """Turns the image as its EXIF orientation says, if it says so readably."""
     image.load()
     try:
-        return ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
+    except MemoryError:
+        raise
     except Exception:  # broken EXIF raises many kinds; the pixels are good
         return image
+    return image
+
+
+def _converted(image: Image.Image) -> Picture:
+    """Returns an image as (H, W, 3) uint8 in sRGB, without transparency, whatever came in."""
+    picture = np.empty((image.height, image.width, 3), np.uint8)
+    white = _white(image)
+    for start, block in _blocks(image):
+        picture[start : start + block.height] = np.asarray(to_srgb(block, white=white))
+    return picture
+
+
+def _blocks(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Yields an image in blocks of rows, each with the number of its first row."""
+    rows = max(1, PIXELS_AT_ONCE // image.width)
+    for start in range(0, image.height, rows):
+        yield start, image.crop((0, start, image.width, min(start + rows, image.height)))
 
 
 def encode(picture: NDArray[np.float32], suffix: str, text: dict[str, str]) -> bytes:
@@ -113,11 +157,16 @@ def _srgb_profile() -> bytes:
     return profile[:24] + bytes(12) + profile[36:]
 
 
-def to_srgb(image: Image.Image) -> Image.Image:
-    """Returns an 8-bit sRGB image without transparency, whatever came in."""
+def to_srgb(image: Image.Image, *, white: float) -> Image.Image:
+    """Returns an 8-bit sRGB image without transparency, whatever came in.
+
+    Args:
+      image: of any mode.
+      white: the value of white in grey of more than 8 bits.
+    """
     profile = image.info.get("icc_profile")
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        image = _eight_bit_grey(image)
+        image = _eight_bit_grey(image, white)
     alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
     picture = _srgb(image.convert(_OPAQUE.get(image.mode, "RGB")), profile)
     if alpha is None:
@@ -125,16 +174,28 @@ def to_srgb(image: Image.Image) -> Image.Image:
     return Image.composite(picture, Image.new("RGB", image.size, "white"), alpha)
 
 
-def _eight_bit_grey(image: Image.Image) -> Image.Image:
-    """Scales 16-bit grey by 1/257; Pillow's own conversion would clip it at 255.
+def _white(image: Image.Image) -> float:
+    """Returns the value of white in grey of more than 8 bits: 65535, where it is not guessed.
 
     Mode "F" has no agreed range: [0, 1], [0, 255] or [0, 65535] is guessed from its maximum, as is
     mode "I", which holds 16-bit PNGs in some versions.
     """
-    values = np.nan_to_num(np.asarray(image, np.float64), posinf=0.0, neginf=0.0)
-    top = values.max(initial=0.0)
-    full = 65535.0 if image.mode != "F" else next(t for t in (1, 255, 65535, top) if top <= t)
-    scaled = np.clip(values / max(full, top) * 255, 0, 255)
+    if image.mode not in ("I", "F"):
+        return 65535.0
+    top = max(float(_numbers(block).max(initial=0.0)) for _, block in _blocks(image))
+    if image.mode == "I":
+        return max(65535.0, top)
+    return next(each for each in (1.0, 255.0, 65535.0, top) if top <= each)
+
+
+def _numbers(image: Image.Image) -> NDArray[np.float64]:
+    """Returns the values of a grey image; those that are not finite are 0."""
+    return np.nan_to_num(np.asarray(image, np.float64), posinf=0.0, neginf=0.0)
+
+
+def _eight_bit_grey(image: Image.Image, white: float) -> Image.Image:
+    """Scales 16-bit grey by 1/257; Pillow's own conversion would clip it at 255."""
+    scaled = np.clip(_numbers(image) / white * 255, 0, 255)
     return Image.fromarray(np.rint(scaled).astype(np.uint8))
 
 

@@ -273,7 +273,109 @@ def test_other_color_spaces(tmp_path: Path, mode: str, color: object, wanted: in
     assert np.abs(loaded.astype(int) - wanted).max() <= 1
 
 
+def png_with(*chunks: tuple[bytes, bytes], damaged: bool = False) -> bytes:
+    """Returns a PNG of `pixels` with chunks behind its header, their checksums right or not."""
+    file = io.BytesIO()
+    Image.fromarray(pixels()).save(file, "PNG")
+    more = b""
+    for name, data in chunks:
+        checksum = zlib.crc32(name + data) ^ damaged
+        more += struct.pack(">I", len(data)) + name + data + struct.pack(">I", checksum)
+    whole, header = file.getvalue(), 8 + 12 + 13
+    return whole[:header] + more + whole[header:]
+
+
+LONG = zlib.compress(bytes(2_000_000))
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [(b"zTXt", b"workflow\0\0" + LONG)],
+        [(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + LONG)],
+        [(b"zTXt", b"workflow\0\7" + LONG)],
+        [(b"iCCP", b"profile\0\0" + LONG)],
+        *([(name, b"")] for name in (b"gAMA", b"cHRM", b"pHYs", b"sRGB", b"acTL")),
+    ],
+)
+def test_what_a_png_has_beside_its_pixels_is_no_reason_to_refuse(
+    tmp_path: Path, chunks: list[tuple[bytes, bytes]]
+) -> None:
+    (tmp_path / "a.png").write_bytes(png_with(*chunks))
+    assert np.array_equal(picture_file.load_picture(tmp_path / "a.png"), pixels())
+    assert picture_file.read_text(tmp_path / "a.png").keys() <= {"workflow"}
+
+
+def test_a_checksum_of_a_png_counts_where_the_pixels_are_decided(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png_with((b"tEXt", b"a\0b"), damaged=True))
+    assert np.array_equal(picture_file.load_picture(tmp_path / "a.png"), pixels())
+    (tmp_path / "a.png").write_bytes(png_with((b"PLTE", b"abc"), damaged=True))
+    with pytest.raises(InputError):
+        picture_file.load_picture(tmp_path / "a.png")
+
+
+def test_a_record_is_found_beside_a_long_text(tmp_path: Path) -> None:
+    record = b"jaxstyle\0\0\0\0\0{}"
+    (tmp_path / "a.png").write_bytes(png_with((b"zTXt", b"x\0\0" + LONG), (b"iTXt", record)))
+    assert picture_file.read_text(tmp_path / "a.png") == {"jaxstyle": "{}"}
+
+
+def test_a_large_profile_of_a_png_is_used(tmp_path: Path) -> None:
+    profile = rgb_profile(ADOBE_RGB, 563 / 256)
+    large = struct.pack(">I", len(profile) + 2_000_000) + profile[4:] + bytes(2_000_000)
+    loaded = []
+    for each in (profile, large):
+        (tmp_path / "a.png").write_bytes(png_with((b"iCCP", b"x\0\0" + zlib.compress(each))))
+        loaded.append(picture_file.load_picture(tmp_path / "a.png"))
+    assert np.array_equal(*loaded)
+    assert not np.array_equal(loaded[0], pixels())
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I", "F"])
+def test_pictures_are_converted_alike_in_blocks_of_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    if mode in ("I;16", "I", "F"):
+        kinds = {"I;16": np.uint16, "I": np.int32, "F": np.float32}
+        image = Image.fromarray((np.arange(54).reshape(6, 9) * 1200).astype(kinds[mode]))
+    else:
+        image = Image.fromarray(pixels()).convert(mode)
+    image.save(tmp_path / "a.tif")
+    whole = picture_file.load_picture(tmp_path / "a.tif")
+    monkeypatch.setattr(picture_file, "PIXELS_AT_ONCE", 20)  # blocks of two rows
+    assert np.array_equal(picture_file.load_picture(tmp_path / "a.tif"), whole)
+
+
 # what cannot be read
+
+
+def test_too_little_memory_is_not_called_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    Image.fromarray(pixels()).save(tmp_path / "a.png")
+    for owner, name in ((Image, "open"), (picture_file.ImageOps, "exif_transpose")):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, full)
+            with pytest.raises(InputError, match=r"too little memory to read .*a\.png"):
+                picture_file.load_picture(tmp_path / "a.png")
+
+
+def test_reading_takes_few_bytes_a_pixel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What numpy and Python take beside Pillow's own image: 3 bytes a pixel, and one block's."""
+    import tracemalloc
+
+    Image.fromarray(np.zeros((1000, 500), np.uint16)).save(tmp_path / "a.png")
+    monkeypatch.setattr(picture_file, "PIXELS_AT_ONCE", 5_000)
+    tracemalloc.start()
+    try:
+        picture_file.load_picture(tmp_path / "a.png")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 3 * 500_000 <= peak < 4 * 500_000
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".webp", ".tif", ".gif", ".bmp", ".png"])
