@@ -34,7 +34,7 @@ POINTS: dict[int, tuple[Point, ...]] = {
 """Points by m: zero, infinity and small numbers of both signs. Others amplify rounding more."""
 
 
-BLOCK = 2**14
+COLUMNS_AT_ONCE = 2**14
 """How many pairs of channels are transformed at once."""
 
 
@@ -88,8 +88,8 @@ def transform(kernel: ArrayLike, m: int, dtype: DTypeLike = np.float64) -> NDArr
     values = np.asarray(kernel).reshape(9, -1)
     both = np.kron(kernel_matrix(m), kernel_matrix(m))
     transformed = np.empty((len(both), values.shape[1]), dtype)
-    for start in range(0, values.shape[1], BLOCK):
-        block = slice(start, start + BLOCK)
+    for start in range(0, values.shape[1], COLUMNS_AT_ONCE):
+        block = slice(start, start + COLUMNS_AT_ONCE)
         transformed[:, block] = both @ values[:, block].astype(np.float64)
     return transformed.reshape(m + 2, m + 2, *np.shape(kernel)[2:])
 
