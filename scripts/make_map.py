@@ -19,7 +19,7 @@ WINGS = {
     "errors": (),
     "files": (),
     "network": ("layers", "winograd", "convolution", "vgg"),
-    "settings": ("recipe", "presets", "text"),
+    "settings": ("checks", "recipe", "presets", "text"),
     "images": ("canvas", "png_chunks", "picture_file"),
     "weights": (
         *("torch_pickle", "torch_file", "activations", "conventions"),

@@ -34,7 +34,7 @@ OTHER_VALUES = {
     **{"style_loss": "covariance", "balance": "relative", "conv": "winograd", "memory": "strips"},
     **{"size": 64, "scales": (0.6, 1.0), "steps": 7, "steps_power": 0.5, "full_depth": 1},
     **{"schedule": "cosine", "tv_step": "proximal", "beta2": "increasing", "clip": True},
-    **{"average": 0.5, "resampling": "lanczos"},
+    **{"optimizer": "another", "average": 0.5, "resampling": "lanczos"},
 }
 """Another value than preset `book` has, for every field of a recipe."""
 

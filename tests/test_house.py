@@ -26,8 +26,8 @@ ORDER = [
 ]
 
 LIGHT = {"errors", "files", "network.layers", "settings.recipe", "settings.presets"}
-LIGHT |= {"settings.text", "machine.process", "machine.memory", "runs.request", "sweeps.grid"}
-LIGHT |= {"sweeps.folder", "cli.flags", "cli.main", "run", "__main__"}
+LIGHT |= {"settings.checks", "settings.text", "machine.process", "machine.memory", "runs.request"}
+LIGHT |= {"sweeps.grid", "sweeps.folder", "cli.flags", "cli.main", "run", "__main__"}
 """These import the standard library and each other alone, but for what a function imports when it
 is called, so that mistakes are answered at once."""
 

@@ -16,6 +16,7 @@ from jaxstyle.cli.main import main
 from jaxstyle.images.canvas import normalize, resize
 from jaxstyle.images.picture_file import load_picture
 from jaxstyle.runs import checkpoint, record
+from jaxstyle.runs.checkpointer import restored_state
 
 BEFORE = Path(__file__).parent / "written_before"
 
@@ -45,6 +46,19 @@ def test_a_checkpoint_has_its_header_and_arrays() -> None:
     np.testing.assert_allclose(
         canvas, normalize(resize(photo, (24, 32), resampling="bilinear")), atol=1e-6
     )
+
+
+def test_a_checkpoints_state_is_restored() -> None:
+    """It is of a run before its first step: Adam has seen nothing."""
+    path = BEFORE / "cut.checkpoint"
+    header, arrays = checkpoint.read_header(path), checkpoint.read_arrays(path)
+    state, finished = restored_state(checkpoint.Resumption(path, header, is_previous=False))
+    assert finished is None
+    np.testing.assert_array_equal(state.canvas, arrays["canvas"])
+    np.testing.assert_array_equal(state.good, arrays["good"])
+    assert (int(state.step), int(state.optimizer.count), bool(state.failed)) == (0, 0, False)
+    assert state.optimizer.mu.shape == state.optimizer.nu.shape == (24, 32, 3)
+    assert (state.duals, state.average) == ((), ())
 
 
 def test_a_sweeps_folder_gets_its_summaries(

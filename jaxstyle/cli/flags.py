@@ -20,7 +20,7 @@ from jaxstyle.runs.request import (
     SweepRequest,
 )
 from jaxstyle.settings.presets import PRESETS, preset
-from jaxstyle.settings.recipe import Hyperparams, Recipe
+from jaxstyle.settings.recipe import Hyperparams, Recipe, has_flag
 from jaxstyle.settings.text import (
     as_text,
     converter,
@@ -78,7 +78,7 @@ def parse(arguments: Sequence[str] | None = None) -> Request | None:
         raise InputError(f"{' and '.join(missing)} must be given: a picture file (see --help)")
     settings: dict[str, Any] = {}
     for each in dataclasses.fields(Recipe) + dataclasses.fields(Hyperparams):
-        if each.metadata and (value := parsed.pop(each.name)) is not None:
+        if has_flag(each) and (value := parsed.pop(each.name)) is not None:
             settings |= layer_settings(each.name, value)
     preset(parsed["preset"] or "default", **settings)  # raises for what cannot be used
     return Request(
@@ -99,7 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
     group = parser.add_argument_group("settings")
     for kind, defaults in zip((Recipe, Hyperparams), PRESETS["default"][1:], strict=True):
         for each in dataclasses.fields(kind):
-            if each.metadata:
+            if has_flag(each):
                 add_setting(group, each, getattr(defaults, each.name))
     add_checkpoint_flags(parser.add_argument_group("interrupted runs"))
     add_sweep_flags(parser.add_argument_group("sweeps: many settings at once"))

@@ -19,6 +19,7 @@ from jaxstyle.machine.process import Interruption, compile_leanly, keep_freed_me
 from jaxstyle.runs import request
 from jaxstyle.runs.request import check_files
 from jaxstyle.settings.presets import PRESETS
+from jaxstyle.settings.recipe import has_flag
 from jaxstyle.settings.text import as_text
 
 
@@ -229,7 +230,7 @@ def _list_presets() -> int:
         print(f"{name}: {preset.about}")
         for settings in (preset.recipe, preset.hyper):
             for each in dataclasses.fields(settings):
-                if each.metadata:
+                if has_flag(each):
                     flag = each.name.replace("_", "-")
                     print(f"    --{flag} {as_text(getattr(settings, each.name))}")
     return 0

@@ -17,7 +17,7 @@ from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageErro
 from jaxstyle.errors import InputError
 from jaxstyle.images import png_chunks
 from jaxstyle.images.canvas import Picture
-from jaxstyle.settings.recipe import MOST_PIXELS
+from jaxstyle.settings.checks import MOST_PIXELS
 
 _T = TypeVar("_T")
 

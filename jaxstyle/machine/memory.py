@@ -15,7 +15,8 @@ from typing import NamedTuple
 from jaxstyle.errors import InputError
 from jaxstyle.machine.process import compiles_leanly
 from jaxstyle.network.layers import block_of
-from jaxstyle.settings.recipe import MOST_PIXELS, Recipe
+from jaxstyle.settings.checks import MOST_PIXELS
+from jaxstyle.settings.recipe import OPTIMIZER_BYTES, Recipe
 
 NO_LIMIT = 2**62
 """cgroup v1 reports "no limit" as a number about this large."""
@@ -143,8 +144,8 @@ READ_BY_PRESETS = 520
 ROWS_AT_WORK = 72
 """Rows of the picture in a strip with its halo."""
 
-STATE = 4 * 12
-"""Bytes a pixel of the canvas, the last good one, and Adam's two moments."""
+CANVASES = 2 * 12
+"""Bytes a pixel of the canvas and the last good one; the optimizer's own are added."""
 
 AVERAGE = 4 * 3
 """Bytes a pixel of an average of canvases."""
@@ -190,10 +191,10 @@ def memory_of(
     return bytes_needed(content, style, recipe=recipe, mode=mode, memory=used, started=started)
 
 
-def memory_with(step_bytes: int, content: Sides, style: Sides, *, mode: str) -> int:
+def memory_with(step_bytes: int, content: Sides, style: Sides, *, recipe: Recipe, mode: str) -> int:
     """Returns how many bytes a process needs whose steps need `step_bytes`, which is known."""
     working = _working_memory(step_bytes, content, style, mode=mode)
-    return STARTED + _used(working, content)
+    return STARTED + _used(working, content, recipe)
 
 
 def bytes_needed(
@@ -213,14 +214,15 @@ def bytes_needed(
     step_bytes = step_memory(content, recipe=recipe, mode=mode)
     working = _working_memory(step_bytes, content, style, mode=mode) // memory.parts
     if not memory.is_address_space:
-        return _used(working, content, memory.parts) + (0 if started else STARTED)
+        return _used(working, content, recipe, memory.parts) + (0 if started else STARTED)
     reserved = 0 if started else STARTED + ADDRESSES + ADDRESSES_A_CORE * (os.cpu_count() or 1)
     return COMPILING + working + reserved
 
 
-def _used(working: int, content: Sides, parts: int = 1) -> int:
+def _used(working: int, content: Sides, recipe: Recipe, parts: int = 1) -> int:
     """Returns the peak of used bytes, without what is imported."""
-    kept = (STATE + DUALS + AVERAGE + PICTURES) * math.prod(content) // parts
+    per_pixel = CANVASES + OPTIMIZER_BYTES[recipe.optimizer] + DUALS + AVERAGE + PICTURES
+    kept = per_pixel * math.prod(content) // parts
     return max(COMPILING + kept, KERNELS + working)
 
 
@@ -232,7 +234,8 @@ def _working_memory(step_bytes: int, content: Sides, style: Sides, *, mode: str)
 
 def step_memory(content: Sides, *, recipe: Recipe, mode: str) -> int:
     """Returns the bytes that the compiler will say a step needs, state and targets included."""
-    kept = STATE + (DUALS if recipe.tv_step == "proximal" else 0)
+    kept = CANVASES + OPTIMIZER_BYTES[recipe.optimizer]
+    kept += DUALS if recipe.tv_step == "proximal" else 0
     kept += AVERAGE if recipe.average else 0
     kept += sum(map(_map_bytes, recipe.content_layers))
     read = sum(map(_map_bytes, {*recipe.content_layers, *recipe.style_layers}))

@@ -47,7 +47,7 @@ class Rows(NamedTuple):
 
 
 class SharedPicture:
-    """A picture (H, W, C) whose rows are on several devices, padded.
+    """A picture (H, W, C), or several (..., H, W, C), whose rows are on several devices, padded.
 
     To whoever looks at it, it is an array without padding, which is fetched when it is asked for.
     Where the devices are several processes', all of these must ask, at the same point.
@@ -58,8 +58,9 @@ class SharedPicture:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(H, W, C)."""
-        return (self._height, *self._padded.shape[1:])
+        """(..., H, W, C)."""
+        *several, _, width, channels = self._padded.shape
+        return (*several, self._height, width, channels)
 
     @property
     def dtype(self) -> Any:
@@ -72,7 +73,7 @@ class SharedPicture:
             whole = np.asarray(self._padded)
         else:
             whole = np.asarray(multihost_utils.process_allgather(self._padded, tiled=True))
-        return np.array(whole[: self._height], dtype)
+        return np.array(whole[..., : self._height, :, :], dtype)
 
 
 def rows_mesh(devices: Sequence[jax.Device]) -> Mesh:
@@ -117,40 +118,49 @@ def put_on_one(tree: _T, mesh: Mesh) -> _T:
 
 
 def share_out(picture: ArrayLike, mesh: Mesh) -> jax.Array:
-    """Pads a picture (H, W, C) and puts its rows on the devices, in order."""
+    """Pads a picture (H, W, C), or several (..., H, W, C); puts rows on devices in order."""
     whole = np.asarray(picture)
+    *several, given, width, channels = whole.shape
     multiple = DIVISOR * mesh.size
-    height = math.ceil(whole.shape[0] / multiple) * multiple
+    height = math.ceil(given / multiple) * multiple
 
     def part(index: Any) -> NDArray[Any]:
         rows = whole[index]  # fewer at the end of the picture
-        start, stop, _ = index[0].indices(height)
-        return np.pad(rows, ((0, stop - start - len(rows)), (0, 0), (0, 0)))
+        start, stop, _ = index[-3].indices(height)
+        below = stop - start - rows.shape[-3]
+        return np.pad(rows, (*((0, 0),) * len(several), (0, below), (0, 0), (0, 0)))
 
-    shape = (height, *whole.shape[1:])
-    return jax.make_array_from_callback(shape, NamedSharding(mesh, SHARED), part)
+    spec: Any = P(*(None,) * len(several), *SHARED)  # type: ignore[no-untyped-call]
+    shape = (*several, height, width, channels)
+    return jax.make_array_from_callback(shape, NamedSharding(mesh, spec), part)
 
 
-def share_out_all(tree: _T, rows: Rows | None) -> _T:
-    """Shares out every picture of a tree, and gives each device a copy of everything else."""
+def share_out_all(tree: _T, rows: Rows | None, canvas: ArrayLike | SharedPicture) -> _T:
+    """Shares out a tree's pictures of the canvas's shape; gives each device a copy of all else.
+
+    Args:
+      tree: of arrays; (..., H, W, C) are several pictures, whatever else has three axes is none.
+      rows: how; by default the tree is left as it is.
+      canvas: (H, W, C), not shared out yet.
+    """
     if rows is None:
         return tree
-    mesh = rows.mesh
+    mesh, shape = rows.mesh, np.shape(canvas)
 
     def put(leaf: Any) -> jax.Array:
-        return share_out(leaf, mesh) if np.ndim(leaf) == 3 else copy_to_all(leaf, mesh)
+        return share_out(leaf, mesh) if np.shape(leaf)[-3:] == shape else copy_to_all(leaf, mesh)
 
     shared: _T = jax.tree.map(put, tree)
     return shared
 
 
-def as_seen(tree: _T, rows: Rows | None) -> _T:
-    """Returns a tree that was shared out with a `SharedPicture` for every picture."""
+def as_seen(tree: _T, rows: Rows | None, canvas: jax.Array) -> _T:
+    """Returns a tree that was shared out, like its `canvas`, with `SharedPicture`s for pictures."""
     if rows is None:
         return tree
-    height = rows.height
+    height, shape = rows.height, canvas.shape
     seen: _T = jax.tree.map(
-        lambda leaf: SharedPicture(leaf, height) if np.ndim(leaf) == 3 else leaf, tree
+        lambda leaf: SharedPicture(leaf, height) if leaf.shape[-3:] == shape else leaf, tree
     )
     return seen
 

@@ -1,7 +1,9 @@
-"""The optimizer: its state, Adam's step, the learning rate, the change to the next level."""
+"""The optimizers, the state of a level's steps, the learning rate, the change of levels."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,7 @@ from jax.typing import ArrayLike
 from jaxstyle.images.canvas import MEAN, STD
 from jaxstyle.losses.variation import Duals, no_duals
 from jaxstyle.optimization.problem import Problem, Program
+from jaxstyle.settings.recipe import Recipe
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 """Adam's constants: the book's, which are PyTorch's defaults."""
@@ -25,12 +28,35 @@ HELD = 2 / 3
 and style settle soonest. The cosine that follows removes the noise of large steps."""
 
 
+class Optimizer(NamedTuple):
+    """How gradients move a canvas: all that there is of an optimizer, see `OPTIMIZERS`.
+
+    Its own state is a pytree of arrays. Those whose last three axes are the canvas's, (..., H, W,
+    3), lie by rows on several devices that share a picture, where all rows below the picture are 0;
+    of all others each device has a copy. How many bytes a pixel it has is in
+    `recipe.OPTIMIZER_BYTES`, since this is to be known before jax is imported.
+    """
+
+    init: Callable[[jax.Array], Any]
+    """Returns the state before the first step of a level, from its canvas."""
+    update: Callable[[jax.Array, Any, jax.Array, Program], tuple[jax.Array, Any]]
+    """Returns, from a gradient (H, W, 3), the state, the canvas and the program, a direction and
+    the next state. The canvas moves by the learning rate times the direction, against it."""
+    metric: Callable[[Any, Program], jax.Array]
+    """Returns, from the next state and the program, by what a gradient is divided to be a
+    direction: above 0, of a shape that broadcasts to the canvas's. Proximal steps need it."""
+    tested: Callable[[Any], Any]
+    """Returns, of the next state, the arrays by which it shows that a gradient was not finite or
+    too large, in which case the step has failed: a value of theirs is then not finite."""
+
+
 class State(NamedTuple):
-    """The optimizer's state. It is donated: a state that was passed to a step is used up."""
+    """The state of a level's steps. It is donated: one that was passed to a step is used up."""
 
     canvas: jax.Array
     """(H, W, 3), normalized; not always what is `shown`."""
-    optimizer: optax.ScaleByAdamState
+    optimizer: Any
+    """The optimizer's own state; empty before a level's first step and after its last."""
     step: jax.Array
     """Steps done since the run began."""
     good: jax.Array
@@ -44,15 +70,22 @@ class State(NamedTuple):
 
 
 def initial_state(canvas: ArrayLike, *, step: int | jax.Array = 0) -> State:
-    """Returns the state before the first step, `step` of which come before this canvas."""
+    """Returns the state before the first step, `step` of which come before this canvas.
+
+    It has nothing of the program's yet, see `with_program_state`.
+    """
     canvas = jnp.asarray(canvas)
-    return State(
-        canvas.copy(), _ADAM.init(canvas), jnp.int32(step), canvas.copy(), jnp.array(False)
-    )
+    return State(canvas.copy(), (), jnp.int32(step), canvas.copy(), jnp.array(False))
 
 
-def with_duals_and_average(state: State, program: Program) -> State:
-    """Returns the state with the duals and the average that this program's steps need."""
+def with_program_state(state: State, program: Program | Recipe) -> State:
+    """Returns the state with all that this program's steps hand on: optimizer, duals, average.
+
+    What it has already stays.
+    """
+    if not jax.tree.leaves(state.optimizer):
+        canvas = jnp.asarray(state.canvas)
+        state = state._replace(optimizer=optimizer_of(program).init(canvas))
     if program.tv_step == "proximal" and not state.duals:
         state = state._replace(duals=no_duals(state.canvas))
     if program.average and isinstance(state.average, tuple):
@@ -93,9 +126,10 @@ def next_level_state(
 ) -> State:
     """Returns the state in which the next level begins, from the canvas that the last one left.
 
-    The canvas is interpolated cubically; Adam is reset. Its moments, resized, were worse: their
-    squares still hold the first, huge gradients and keep the steps at the new level too small. The
-    photo's own detail, added to the canvas, did not help: total variation takes it out again.
+    The canvas is interpolated cubically; the optimizer begins again. Adam's moments, resized, were
+    worse: their squares still hold the first, huge gradients and keep the steps at the new level
+    too small. The photo's own detail, added to the canvas, did not help: total variation takes it
+    out again.
     """
     canvas = jnp.asarray(canvas)
     if canvas.shape != shape:
@@ -108,8 +142,8 @@ def finish_level(state: State, *, step: int) -> State:
     """Returns the state that ends a level, from the one after an extra step.
 
     The extra step is run only to get the losses of the last canvas, which is then in `good`. A copy
-    of the state would cost 48 bytes per pixel where memory is scarcest. Adam is reset, unless the
-    extra step failed.
+    of the state would cost 48 bytes per pixel where memory is scarcest. What the program's steps
+    hand on is dropped, unless the extra step failed.
 
     Args:
       state: after the extra step.
@@ -143,13 +177,45 @@ def adam(
     _, state = _ADAM.update(gradient, state)
     count = state.count.astype(gradient.dtype)
     mean = state.mu / -jnp.expm1(count * math.log(BETA1))
-    if beta2 == "constant":
-        square = state.nu / -jnp.expm1(count * math.log(BETA2))
-    else:
+    if beta2 == "increasing":
         new = count**-BETA2_POWER
-        square = (1 - new) * before + new * jnp.square(gradient)
-        state = state._replace(nu=square)
-    return mean, jnp.sqrt(square) + EPSILON, state
+        state = state._replace(nu=(1 - new) * before + new * jnp.square(gradient))
+    return mean, _adam_root(state, beta2), state
+
+
+def _adam_root(state: optax.ScaleByAdamState, beta2: str) -> jax.Array:
+    """Returns the root of the mean square, plus epsilon, from the state after a step."""
+    square = state.nu
+    if beta2 == "constant":
+        count = state.count.astype(square.dtype)
+        square = square / -jnp.expm1(count * math.log(BETA2))
+    return jnp.sqrt(square) + EPSILON
+
+
+def _adam_update(
+    gradient: jax.Array, state: Any, canvas: jax.Array, program: Program
+) -> tuple[jax.Array, Any]:
+    mean, root, state = adam(gradient, state, beta2=program.beta2)
+    return mean / root, state
+
+
+OPTIMIZERS: Mapping[str, Optimizer] = MappingProxyType(
+    {
+        "adam": Optimizer(
+            init=_ADAM.init,
+            update=_adam_update,
+            metric=lambda state, program: _adam_root(state, program.beta2),
+            tested=lambda state: state.nu,  # mu alone cannot fail: nu has the gradient squared
+        )
+    }
+)
+"""By name; a new one needs its name and its bytes a pixel in `recipe.OPTIMIZER_BYTES` too, and
+nothing else."""
+
+
+def optimizer_of(program: Program | Recipe) -> Optimizer:
+    """Returns the optimizer of a program; raises KeyError if there is no such one."""
+    return OPTIMIZERS[program.optimizer]
 
 
 def learning_rate(step: jax.Array | int, problem: Problem) -> jax.Array:

@@ -72,6 +72,8 @@ class Program(NamedTuple):
     pooling: str
     schedule: str
     tv_step: str = "gradient"
+    optimizer: str = "adam"
+    """A name from `optimizer.OPTIMIZERS`."""
     beta2: str = "constant"
     style_loss: str = "gram"
     balance: str = "book"

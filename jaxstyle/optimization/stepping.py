@@ -3,9 +3,10 @@
 Results do not depend on how many steps are done in one call, bit for bit.
 """
 
+import operator
 import time
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -21,13 +22,13 @@ from jaxstyle.machine.devices import from_first
 from jaxstyle.machine.placement import as_seen, of_several_processes, share_out_all
 from jaxstyle.optimization.optimizer import (
     State,
-    adam,
     averaged,
     displayable,
     finish_level,
     initial_state,
     learning_rate,
-    with_duals_and_average,
+    optimizer_of,
+    with_program_state,
 )
 from jaxstyle.optimization.problem import Problem, canvas_losses
 
@@ -65,29 +66,24 @@ def _step(state: State, problem: Problem) -> tuple[State, Losses, jax.Array]:
 
     (_, losses), gradient = jax.value_and_grad(objective, has_aux=True)(state.canvas)
     rate = learning_rate(state.step, problem).astype(gradient.dtype)
-    mean, root, optimizer = adam(gradient, state.optimizer, beta2=program.beta2)
-    canvas, duals = state.canvas - rate * (mean / root), state.duals
+    method = optimizer_of(program)
+    direction, optimizer = method.update(gradient, state.optimizer, state.canvas, program)
+    canvas, duals = state.canvas - rate * direction, state.duals
     if duals:
         height, weight = None if rows is None else rows.height, problem.hyper.tv_weight
-        canvas, duals = proximal_step(canvas, rate / root, duals, weight, height=height)
+        widths = jnp.broadcast_to(rate / method.metric(optimizer, program), canvas.shape)
+        canvas, duals = proximal_step(canvas, widths, duals, weight, height=height)
     if program.clip:
         canvas = displayable(canvas)
-    average = state.average
+    average, done = state.average, state.step + 1
     if not isinstance(average, tuple):
-        average = averaged(average, canvas, optimizer.count, decay=program.average)
-        ends = state.step + 1 == problem.first_step + problem.steps
+        average = averaged(average, canvas, done - problem.first_step, decay=program.average)
+        ends = done == problem.first_step + problem.steps
         canvas = jnp.where(ends, average, canvas)  # a size leaves what it shows
-    # a gradient whose square overflows would stop the canvas for good, without a word
-    finite = jnp.isfinite(losses.total) & jnp.isfinite(optimizer.nu).all() & ~state.failed
-    moved = State(
-        canvas,
-        optimizer,
-        state.step + 1,
-        state.canvas,
-        state.failed,
-        duals,
-        average,
-    )
+    # a gradient whose square overflows would stop Adam's canvas for good, without a word
+    tested = [losses.total, *jax.tree.leaves(method.tested(optimizer))]
+    finite = reduce(operator.and_, [jnp.isfinite(each).all() for each in tested]) & ~state.failed
+    moved = State(canvas, optimizer, done, state.canvas, state.failed, duals, average)
     stopped = state._replace(failed=jnp.array(True))
     return jax.tree.map(partial(jnp.where, finite), moved, stopped), losses, rate
 
@@ -145,8 +141,8 @@ def steps(problem: Problem, state: State, *, pause_every: int = 0) -> Iterator[C
     """Runs the steps of one level and yields what every few of them brought.
 
     The first chunk has no steps: it says that the program is compiled. The state in a chunk is
-    used up as soon as the next one is asked for. In the last chunk's state, Adam is reset and the
-    duals are dropped.
+    used up as soon as the next one is asked for. In the last chunk's state, all that the program's
+    steps handed on is dropped.
 
     Args:
       problem: from `make_problem`; it says how many steps there are.
@@ -159,7 +155,8 @@ def steps(problem: Problem, state: State, *, pause_every: int = 0) -> Iterator[C
     """
     done, last = int(state.step), problem.first_step + problem.steps
     count, shared, terms = 0, problem.program.rows, problem.program.terms
-    state = share_out_all(with_duals_and_average(state, problem.program), shared)
+    state = with_program_state(state, problem.program)
+    state = share_out_all(state, shared, state.canvas)
     while True:
         started = time.perf_counter()
         state, table = _run_steps(state, count, problem)
@@ -175,7 +172,7 @@ def steps(problem: Problem, state: State, *, pause_every: int = 0) -> Iterator[C
         if finished:
             state, table = _run_steps(state, 1, problem)
             state, closing = finish_level(state, step=done), losses_in(np.asarray(table)[0], terms)
-        seen, losses = as_seen(state, shared), losses_in(rows, terms)
+        seen, losses = as_seen(state, shared, state.canvas), losses_in(rows, terms)
         yield Chunk(seen, problem, before + 1, losses, rows[:, -1], seconds, closing)
         if failed:
             raise DivergedError(done + 1, diverged_term(losses[-1]))
@@ -195,7 +192,7 @@ def compile_steps(problem: Problem, shape: tuple[int, ...]) -> Any:
     thread. Instead of arrays the problem may have their shapes.
     """
     state = jax.eval_shape(
-        lambda: with_duals_and_average(initial_state(jnp.zeros(shape)), problem.program)
+        lambda: with_program_state(initial_state(jnp.zeros(shape)), problem.program)
     )
     return _run_steps.lower(state, 0, problem).compile()
 
@@ -218,7 +215,7 @@ def losses_of(canvas: ArrayLike, problem: Problem) -> Losses:
 
     Runs the program that is compiled already, with a state of its own.
     """
-    state = with_duals_and_average(initial_state(canvas, step=problem.first_step), problem.program)
-    state = share_out_all(state, problem.program.rows)
+    state = with_program_state(initial_state(canvas, step=problem.first_step), problem.program)
+    state = share_out_all(state, problem.program.rows, state.canvas)
     _, table = _run_steps(state, 1, problem)
     return losses_in(np.asarray(table)[0], problem.program.terms)

@@ -38,7 +38,7 @@ from jaxstyle.machine.placement import (
 )
 from jaxstyle.network.convolution import Kernels, Params
 from jaxstyle.network.vgg import params_up_to
-from jaxstyle.optimization.optimizer import State, finish_level, with_duals_and_average
+from jaxstyle.optimization.optimizer import State, finish_level, with_program_state
 from jaxstyle.optimization.problem import Problem
 from jaxstyle.optimization.stepping import losses_in, run_steps, steps_a_call
 from jaxstyle.painting.level import kernels_at
@@ -162,9 +162,7 @@ def _paint_level(
     together = jax.process_count() > 1
     problems = [shared.problem_of(lane.variant, number) for lane in work.lanes]
     problem = dataclasses.replace(one_on_each(problems, work.mesh), kernels=work.kernels_of(number))
-    states = [
-        with_duals_and_average(lane.begin_level(number), problem.program) for lane in work.lanes
-    ]
+    states = [with_program_state(lane.begin_level(number), problem.program) for lane in work.lanes]
     state = one_on_each(states, work.mesh)
     unclosed = remaining > 0
     if not together:

@@ -4,13 +4,14 @@ from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxstyle.errors import InputError, Say
 from jaxstyle.losses.terms import Losses, losses_by_name
 from jaxstyle.machine.process import unbreakable
-from jaxstyle.optimization.optimizer import State, initial_state
+from jaxstyle.optimization.optimizer import State, initial_state, with_program_state
 from jaxstyle.optimization.stepping import Chunk
 from jaxstyle.runs import checkpoint, record
 from jaxstyle.runs.checkpoint import Resumption
@@ -113,20 +114,44 @@ class Checkpointer:
             self.say(f"warning: {self.path} could not be removed: {error.strerror or error}")
 
 
-DUAL_NAMES = ("vertical_duals", "horizontal_duals")
+NAMES_BEFORE = {
+    **{f"optimizer.{name}": name for name in ("count", "mu", "nu")},
+    **{"duals.0": "vertical_duals", "duals.1": "horizontal_duals"},
+}
+"""How arrays were called before they had the names of their places in the state's tree."""
 
 
 def _arrays(state: State, finished: Snapshot | None) -> checkpoint.NamedArrays:
     """Returns all arrays that are not known from elsewhere, on the host."""
-    adam = state.optimizer
-    named: dict[str, Any] = {"step": state.step, "canvas": state.canvas, "good": state.good}
-    named |= {"count": adam.count, "mu": adam.mu, "nu": adam.nu}
-    named |= dict(zip(DUAL_NAMES, state.duals, strict=False))
-    if not isinstance(state.average, tuple):
-        named["average"] = state.average
+    named: dict[str, Any] = by_path(state)
     if finished is not None:
         named["finished"] = finished.canvas
     return {name: np.asarray(each) for name, each in named.items()}
+
+
+def by_path(tree: Any) -> dict[str, Any]:
+    """Returns a tree's leaves by their places in it, such as "optimizer.mu" or "duals.0"."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+
+
+def _with_arrays(state: State, arrays: checkpoint.NamedArrays) -> State:
+    """Returns a state with the arrays that a checkpoint has, by path.
+
+    Fields of which it has none are empty, as they are before a level's first step. Whether a state
+    has failed was not kept before, as no such state is.
+    """
+    arrays = {"failed": np.array(False), **arrays}
+    arrays |= {new: arrays[old] for new, old in NAMES_BEFORE.items() if old in arrays}
+    kept = {name.partition(".")[0] for name in arrays}
+    empty: dict[str, Any] = {name: () for name in State._fields if name not in kept}
+    state = state._replace(**empty)
+    found = [
+        jnp.array(arrays[name].view(leaf.dtype).reshape(leaf.shape))
+        for name, leaf in by_path(state).items()
+    ]
+    whole: State = jax.tree.unflatten(jax.tree.structure(state), found)
+    return whole
 
 
 def restored_state(resumption: Resumption) -> tuple[State, Snapshot | None]:
@@ -138,16 +163,11 @@ def restored_state(resumption: Resumption) -> tuple[State, Snapshot | None]:
     """
     try:
         arrays = checkpoint.read_arrays(resumption.path)
-        state = initial_state(jnp.array(arrays["canvas"]), step=int(arrays["step"]))
-        adam = state.optimizer._replace(
-            **{name: jnp.array(arrays[name]) for name in ("count", "mu", "nu")}
-        )
-    except (checkpoint.DamagedError, KeyError) as error:
+        recipe, *_ = record.restore(resumption.header.run)
+        like = with_program_state(initial_state(arrays["canvas"]), recipe)
+        state = _with_arrays(like, arrays)
+    except (ValueError, KeyError) as error:  # DamagedError is one
         raise InputError(f"{resumption.path} was changed after it was checked: {error}") from None
-    duals: Any = tuple(jnp.array(arrays[name]) for name in DUAL_NAMES if name in arrays)
-    average = jnp.array(arrays["average"]) if "average" in arrays else ()
-    good = jnp.array(arrays["good"])
-    state = state._replace(optimizer=adam, good=good, duals=duals, average=average)
     if resumption.header.finished is None:
         return state, None
     losses, steps_done = resumption.header.finished

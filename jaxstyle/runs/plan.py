@@ -25,7 +25,7 @@ from jaxstyle.machine.memory import (
 )
 from jaxstyle.network.convolution import Kernels, Params
 from jaxstyle.network.vgg import params_up_to
-from jaxstyle.optimization.optimizer import State, initial_state, with_duals_and_average
+from jaxstyle.optimization.optimizer import State, initial_state, with_program_state
 from jaxstyle.optimization.problem import Problem
 from jaxstyle.optimization.stepping import MOST_STEPS_A_CALL, SECONDS_A_CALL, compile_steps
 from jaxstyle.painting.level import Level, kernels_at, problem_shapes
@@ -85,7 +85,7 @@ def call_of(
     )
     problem = dataclasses.replace(problem, kernels=kernels, targets=targets, hyper=hyper)
     state = initial_state(jnp.asarray(normalize(level.content)))
-    return Call(executable, with_duals_and_average(state, problem.program), problem)
+    return Call(executable, with_program_state(state, problem.program), problem)
 
 
 def seconds_a_step(calls: Mapping[str, Call]) -> dict[str, float]:
@@ -253,7 +253,7 @@ def _mode_estimate(
     sides = _sides(levels[-1].content), _sides(levels[-1].style)
     peak = memory_of(*sides, recipe=recipe, mode=name)
     if step_bytes is not None:
-        peak = memory_with(step_bytes, *sides, mode=name)
+        peak = memory_with(step_bytes, *sides, recipe=recipe, mode=name)
     return ModeEstimate(
         name=name,
         peak_bytes=peak,

@@ -16,7 +16,7 @@ from jaxstyle import __version__, files
 from jaxstyle.errors import InputError
 from jaxstyle.images import picture_file
 from jaxstyle.settings.presets import change, preset
-from jaxstyle.settings.recipe import Hyperparams, Recipe, field_names
+from jaxstyle.settings.recipe import Hyperparams, Recipe, field_names, has_flag
 from jaxstyle.settings.text import as_text
 
 KEYWORD = "jaxstyle"
@@ -33,8 +33,16 @@ Record = dict[str, Any]
 
 
 def settings(recipe: Recipe, hyper: Hyperparams, **others: Any) -> Record:
-    """Returns every setting by name; `others` are those of `OTHER_SETTINGS`."""
-    return {**others, **dataclasses.asdict(recipe), **dataclasses.asdict(hyper)}
+    """Returns every setting by name; `others` are those of `OTHER_SETTINGS`.
+
+    A choice without a flag is left out where it is the default, as if there were none: nobody
+    could make another, and what was written before has none.
+    """
+    found = {**others, **dataclasses.asdict(recipe), **dataclasses.asdict(hyper)}
+    for each in dataclasses.fields(Recipe):
+        if not has_flag(each) and found[each.name] == each.default:
+            del found[each.name]
+    return found
 
 
 def versions() -> dict[str, str]:

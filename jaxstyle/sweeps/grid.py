@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from jaxstyle.errors import InputError, did_you_mean
 from jaxstyle.runs.request import MOST_RUNS, Request, SweepRequest, check_is_file
 from jaxstyle.settings.presets import preset
-from jaxstyle.settings.recipe import INITS, Hyperparams, Recipe
+from jaxstyle.settings.recipe import INITS, Hyperparams, Recipe, has_flag
 from jaxstyle.settings.text import as_text, converter, layer_settings, read_seed
 
 RANGE = re.compile(r"(log|lin):([^:]+):([^:]+):([^:]+)")
@@ -23,7 +23,7 @@ SETTING_FIELDS = {
     each.name: each
     for kind in (Recipe, Hyperparams)
     for each in dataclasses.fields(kind)
-    if each.metadata
+    if has_flag(each)
 }
 OTHERS: dict[str, Callable[[str], Any]] = {
     "content": Path,

@@ -16,7 +16,7 @@ from jaxstyle.errors import InputError
 from jaxstyle.images import picture_file
 from jaxstyle.images.canvas import Picture, as_picture, denormalize, fitted_size, normalize, resize
 from jaxstyle.runs import request
-from jaxstyle.settings.recipe import MOST_PIXELS
+from jaxstyle.settings.checks import MOST_PIXELS
 
 # by EXIF orientation: what turns the stored pixels upright (EXIF 2.3, tag 0x0112)
 UPRIGHT = {

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from conftest import QUICK, SHALLOW, relative_rms, slim_params
 from evaluation import losses_with_gradient, rows_of
+from own_optimizer import HISTORY, add_history
 from test_own_style_loss import MEANS, add_means
 from test_strips import (
     BOOK,
@@ -187,6 +188,31 @@ def own_loss(devices: int) -> dict:
     }
 
 
+def own_optimizer(devices: int) -> dict:
+    """Returns how the state of an optimizer of the tests' own lies on devices, and how it goes on.
+
+    And what its canvas differs by from one device's, and from the first one, relative.
+    """
+    add_history(pytest.MonkeyPatch())
+    start, canvases = canvas_of("strokes", (37, 33)), []
+    for count in (1, devices):
+        problem = problem_of(slim_params("vgg19"), (37, 33), count, name="book", steps=4, **HISTORY)
+        for chunk in stepping.steps(problem, optimizer.initial_state(start), pause_every=2):
+            if int(chunk.state.step) == 2:
+                kept = jax.tree.map(lambda leaf: jnp.asarray(np.array(leaf)), chunk.state)
+                gradients = chunk.state.optimizer["gradients"]
+                if count > 1:
+                    parts = [each.data.shape for each in gradients._padded.addressable_shards]
+        canvases.append(np.array(chunk.state.canvas))
+    *_, last = stepping.steps(problem, kept)
+    return {
+        "parts": parts,
+        "canvas": relative_rms(canvases[1], canvases[0]),
+        "moved": relative_rms(canvases[0], start),
+        "goes on": np.array_equal(last.state.canvas, canvases[1]),
+    }
+
+
 def exact_steps(devices: int) -> float:
     """Returns the difference that six steps in float64 make, relative RMS, from one device's."""
     params = jax.tree.map(lambda x: x.astype(np.float64), slim_params("vgg19"))
@@ -241,7 +267,7 @@ def compiled(devices: int) -> dict:
     data = {"kernels": kernels, "targets": targets, "hyper": hyper}
     problem = Problem(**on_devices(data), program=program, steps=1)
     begun = jax.eval_shape(
-        lambda c: optimizer.with_duals_and_average(optimizer.initial_state(c), program), canvas
+        lambda c: optimizer.with_program_state(optimizer.initial_state(c), program), canvas
     )
     lowered = stepping._run_steps.lower(on_devices(begun), 1, problem).compile()
     return {
@@ -268,6 +294,7 @@ def main(kind: str) -> None:
     scales = {"quick": (1.0,), "thorough": (0.6, 1.0)}[kind]
     found["trajectory"] = {n: trajectory(n, scales=scales) for n in several}
     found["own loss"] = own_loss(2)
+    found["own optimizer"] = own_optimizer(2)
     found["goes on"] = goes_on(several[-1])
     jax.config.update("jax_enable_x64", True)
     found["exact steps"] = {n: exact_steps(n) for n in several}

@@ -12,12 +12,13 @@ from jaxstyle.losses.statistics import Moments, SquaredError, energy
 from jaxstyle.losses.style import gram
 from jaxstyle.losses.terms import content_loss
 from jaxstyle.network.convolution import prepare
-from jaxstyle.optimization.optimizer import initial_state, with_duals_and_average
+from jaxstyle.optimization.optimizer import initial_state, with_program_state
 from jaxstyle.optimization.problem import make_problem
 from jaxstyle.optimization.rows import shared_sums
 from jaxstyle.optimization.stepping import run_steps
+from jaxstyle.settings.checks import MOST_PIXELS
 from jaxstyle.settings.presets import preset
-from jaxstyle.settings.recipe import MOST_PIXELS, STYLE_LOSS_NAMES
+from jaxstyle.settings.recipe import STYLE_LOSS_NAMES
 
 LARGEST = (13377, 13377)
 LAYERS = ("relu1_1", "relu2_1")
@@ -50,7 +51,7 @@ def test_a_step_of_the_largest_picture_can_be_traced(kernels, style_loss: str, m
 
     def one_step(kernels, content, style):
         problem = make_problem(kernels, content, style, recipe=recipe, hyper=hyper)
-        state = with_duals_and_average(initial_state(content), problem.program)
+        state = with_program_state(initial_state(content), problem.program)
         return run_steps(state, 1, problem)
 
     state, _ = jax.eval_shape(one_step, kernels, canvas, canvas)

@@ -67,6 +67,17 @@ def test_a_style_loss_of_the_tests_own_paints_on_devices_and_in_a_sweep(found) -
     assert each["picture"] < 1e-3 < each["other"]
 
 
+def test_an_optimizer_of_the_tests_own_is_shared_out_by_rows(found) -> None:
+    """See test_own_optimizer.py: each of two devices has its rows of all five gradients.
+
+    37 rows are padded to 64. The canvas is one device's, and goes on to the same bits.
+    """
+    each = found["own optimizer"]
+    assert each["parts"] == [[5, 32, 33, 3]] * 2
+    assert each["canvas"] < 1e-6 < 1e-3 < each["moved"]
+    assert each["goes on"]
+
+
 def test_a_run_goes_on_bit_for_bit(found) -> None:
     assert found["goes on"]
 
@@ -108,6 +119,21 @@ def test_a_picture_is_padded_and_seen_without() -> None:
     assert (seen.shape, seen.dtype) == (picture.shape, picture.dtype)
     np.testing.assert_array_equal(np.array(seen), picture)
     np.testing.assert_array_equal(jax.numpy.asarray(seen), picture)
+
+
+def test_pictures_are_shared_out_by_shape_and_all_else_is_copied() -> None:
+    """Several pictures by their rows; matrices along a third axis, such as Grams, not at all."""
+    rows = placement.Rows(placement.rows_mesh(jax.devices()[:1]), 21)
+    history = np.arange(5 * 21 * 2 * 3, dtype=np.float32).reshape(5, 21, 2, 3)
+    tree = {"canvas": history[0], "history": history, "grams": np.ones((21, 3, 3))}
+    shared = placement.share_out_all(tree, rows, history[0])
+    shapes = {name: each.shape for name, each in shared.items()}
+    assert shapes == {"canvas": (32, 2, 3), "history": (5, 32, 2, 3), "grams": (21, 3, 3)}
+    assert not np.asarray(shared["history"])[:, 21:].any()
+    seen = placement.as_seen(shared, rows, shared["canvas"])
+    assert seen["history"].shape == (5, 21, 2, 3)
+    for name, each in tree.items():
+        np.testing.assert_array_equal(np.array(seen[name]), each)
 
 
 @pytest.mark.parametrize("changes", [{"memory": "strips"}, {"conv": "winograd"}])

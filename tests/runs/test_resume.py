@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import EXAMPLES, SHALLOW_FLAGS, slim_params
+from own_optimizer import add_history
 
 from jaxstyle.cli.main import main
 from jaxstyle.optimization import stepping
@@ -120,6 +121,41 @@ def test_a_killed_run_goes_on_bit_for_bit(paint, killed) -> None:
     seconds = [float(line.rpartition(",")[2]) for line in Path("log.csv").read_text().split()[1:]]
     assert seconds == sorted(seconds)
     assert names() == ["log.csv", "out.png"]
+
+
+def test_an_optimizer_of_the_tests_own_goes_on_bit_for_bit(paint, killed, monkeypatch) -> None:
+    """Its state, five gradients in one array, is kept as it is, by its place in the tree."""
+    add_history(monkeypatch)
+    flags = ["--preset", "book", "--size", "24x32", "-o", "out.png"]
+    flags += ["--optimizer", "history", "--learning-rate", "0.1"]
+    assert paint(*flags)[0] == 0
+    whole = Path("out.png").read_bytes()
+    Path("out.png").unlink()
+    killed(3, *flags)
+    arrays = checkpoint.read_arrays(Path("out.png.checkpoint"))
+    gradients = arrays["optimizer.gradients"]
+    assert gradients.shape == (5, *arrays["canvas"].shape)
+    assert gradients[:3].any(axis=(1, 2, 3)).all()
+    assert paint("--resume", *flags)[0] == 0
+    assert Path("out.png").read_bytes() == whole
+    found, *_ = record.restore(record.read(Path("out.png")))
+    assert found.optimizer == "history"
+
+
+def test_a_checkpoint_with_the_names_before_goes_on_bit_for_bit(paint, killed, whole) -> None:
+    """Adam's arrays and the duals had names of their own, and nothing was said of failure."""
+    killed(2, *FLAGS)
+    path = Path("out.png.checkpoint")
+    header, arrays = checkpoint.read_header(path), checkpoint.read_arrays(path)
+    before = {"optimizer.count": "count", "optimizer.mu": "mu", "optimizer.nu": "nu"}
+    before |= {"duals.0": "vertical_duals", "duals.1": "horizontal_duals"}
+    assert set(before) < set(arrays)
+    assert arrays["optimizer.mu"].any()
+    del arrays["failed"]
+    old = {before.get(name, name): each for name, each in arrays.items()}
+    checkpoint.write(path, header, old)
+    assert paint("--resume", *FLAGS)[0] == 0
+    assert Path("out.png").read_bytes() == whole
 
 
 def refusal(result: tuple[int, str, str]) -> str:
