@@ -1,9 +1,12 @@
 """Files that are written whole or not at all, names that are free, hashes, the cache folder."""
 
+import contextlib
+import errno
 import hashlib
 import itertools
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -21,8 +24,17 @@ TORCH_SUFFIXES = (".pth", ".pt")
 """Suffixes of weight files."""
 
 
+REFUSALS = frozenset(
+    getattr(errno, name)
+    for name in ("EPERM", "EACCES", "ENOSYS", "ENOTSUP", "EOPNOTSUPP", "EINVAL", "EXDEV", "ENOLCK")
+)
+"""What shares, sticks and mounts answer that take files, but not all that can be done to them."""
+
+
 def write_whole(path: Path, data: bytes, *, overwrite: bool) -> None:
     """Writes a file so that, whatever happens, it is either there whole or as it was before.
+
+    Where a folder refuses permissions, links or renaming, it is written as well as can be.
 
     Args:
       path: where; its folder must exist.
@@ -41,11 +53,26 @@ def write_whole(path: Path, data: bytes, *, overwrite: bool) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
-        part.chmod(0o666 & ~_umask())
+            sync(file.fileno())
+        with contextlib.suppress(OSError):  # the owner can read it
+            part.chmod(0o666 & ~_umask())
         move_into_place(part, path, overwrite=overwrite)
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def sync(handle: int) -> None:
+    """Has the system bring an open file to its disk, where the file system knows how.
+
+    Raises:
+      OSError: the disk is full or fails.
+    """
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
 
 
 def move_into_place(part: Path, path: Path, *, overwrite: bool) -> None:
@@ -55,7 +82,7 @@ def move_into_place(part: Path, path: Path, *, overwrite: bool) -> None:
       FileExistsError: a file of that name is there and `overwrite` is false.
     """
     if overwrite:
-        os.replace(part, path)
+        replace(part, path)
         return
     try:
         os.link(part, path)  # unlike a rename, this never replaces what is there
@@ -64,7 +91,35 @@ def move_into_place(part: Path, path: Path, *, overwrite: bool) -> None:
     except OSError:  # a file system without hard links
         if path.exists():
             raise FileExistsError(f"{path} exists") from None
-        os.replace(part, path)
+        replace(part, path)
+
+
+def replace(source: Path, target: Path) -> None:
+    """Renames a file, in place of one that is there; where that is refused, copies its bytes.
+
+    Raises:
+      OSError: it is not there, or the disk is full or cannot be written. The source is there still.
+    """
+    try:
+        os.replace(source, target)
+    except OSError as error:
+        if error.errno not in REFUSALS | {errno.EEXIST}:
+            raise
+        _copy(source, target)
+        with contextlib.suppress(OSError):
+            source.unlink()
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copies a file's bytes, not in one step; what is left of a new one that fails goes."""
+    is_new = not os.path.lexists(target)
+    try:
+        shutil.copyfile(source, target)
+    except OSError:
+        if is_new:
+            with contextlib.suppress(OSError):
+                target.unlink()
+        raise
 
 
 def _umask() -> int:
@@ -111,7 +166,7 @@ def check_suffix(what: str, path: Path, suffixes: Collection[str]) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Raises InputError if no file can be made in `folder`."""
+    """Raises InputError if no file can be made in `folder`, as `write_whole` makes them."""
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "does not exist: make it first"
         raise InputError(f"the folder {folder} {what}")
@@ -119,7 +174,36 @@ def check_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
+        if error.errno in REFUSALS and _takes_files(folder):
+            return
         raise InputError(f"cannot write in the folder {folder}: {error.strerror}") from None
+
+
+def _takes_files(folder: Path) -> bool:
+    """Whether a file can be written in a folder; it may refuse to have it removed again."""
+    probe = fresh_path(folder, ".jaxstyle", ".part")
+    try:
+        write_whole(probe, b"", overwrite=False)
+    except OSError:
+        return False
+    with contextlib.suppress(OSError):
+        probe.unlink()
+    return True
+
+
+def takes_locks(folder: Path) -> bool:
+    """Whether files in a folder can be locked; also true where that cannot be found out."""
+    try:
+        import fcntl  # not on Windows, where all can
+
+        with tempfile.TemporaryFile(dir=folder) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:  # nobody else knows the file
+                return False
+    except (ImportError, OSError):
+        pass
+    return True
 
 
 def sha256(path: Path) -> str:

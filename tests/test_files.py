@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -62,6 +63,71 @@ def test_a_file_system_without_hard_links_will_do(
         files.write_whole(path, b"two", overwrite=False)
     assert path.read_bytes() == b"one"
     assert names(tmp_path) == ["a.png"]
+
+
+def refuse(number: int):
+    """Returns what a share answers that refuses."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return refused
+
+
+REFUSED = ("chmod", "fsync", "link", "replace")
+"""What is done to a file beside writing it."""
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_folder_that_refuses_all_but_writing_takes_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    path = tmp_path / "a.png"
+    for name in REFUSED:
+        monkeypatch.setattr(os, name, refuse(number))
+    monkeypatch.setattr(Path, "chmod", refuse(number))
+    files.check_writable(tmp_path)
+    files.write_whole(path, b"one", overwrite=False)
+    with pytest.raises(FileExistsError):
+        files.write_whole(path, b"two", overwrite=False)
+    assert path.read_bytes() == b"one"
+    files.write_whole(path, b"two", overwrite=True)
+    assert path.read_bytes() == b"two"
+    assert names(tmp_path) == ["a.png"]
+
+
+def test_what_cannot_be_removed_again_is_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder to which can only be added: the check before a run and the save agree."""
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", refuse(errno.EPERM))
+    for name in (*REFUSED, "unlink"):
+        monkeypatch.setattr(os, name, refuse(errno.EPERM))
+    monkeypatch.setattr(Path, "unlink", refuse(errno.EPERM))
+    files.check_writable(tmp_path)
+    files.write_whole(tmp_path / "a.png", b"one", overwrite=False)
+    assert (tmp_path / "a.png").read_bytes() == b"one"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
+def test_a_disk_that_is_full_or_fails_is_no_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    for name in ("fsync", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, name, refuse(number))
+            with pytest.raises(OSError, match=re.escape(os.strerror(number))):
+                files.write_whole(tmp_path / "a.png", b"one", overwrite=True)
+    assert names(tmp_path) == []
+
+
+def test_a_folder_without_locks_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    assert files.takes_locks(tmp_path)
+    assert files.takes_locks(tmp_path / "missing")  # what fails there is said by who writes
+    monkeypatch.setattr(fcntl, "flock", refuse(errno.ENOLCK))
+    assert not files.takes_locks(tmp_path)
+    assert names(tmp_path) == []
 
 
 def test_permissions_follow_the_umask(tmp_path: Path) -> None:

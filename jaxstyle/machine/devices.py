@@ -83,7 +83,7 @@ def set_up_devices(
     if distributed is None and (most == 1 or (most is None and not cpu_is_divided())):
         call_in_this_thread()
     device = choose_device(name, say=say)
-    keep_executables()
+    keep_executables(say=say)
     return devices_for(device.platform, most)
 
 
@@ -224,13 +224,13 @@ def any_process(flags: Sequence[bool]) -> list[bool]:
     return list(map(bool, everyone.reshape(-1, len(flags)).max(axis=0)))
 
 
-def keep_executables() -> None:
+def keep_executables(*, say: Say = lambda line: None) -> None:
     """Has jax keep every executable in the cache folder, and look there before it compiles.
 
     Where the environment or the caller has chosen a folder (JAX_COMPILATION_CACHE_DIR) or has
     switched jax's cache off (JAX_ENABLE_COMPILATION_CACHE), that is respected. A folder that
-    cannot be written means no cache; a file in it that cannot be read is compiled again, and
-    jax warns.
+    cannot be written means no cache, and so does one without locks, of which is told; a file in
+    it that cannot be read is compiled again, and jax warns.
     """
     # in an application that makes errors of warnings, a damaged cache is still none
     warnings.filterwarnings("default", message=".*persistent compilation cache.*")
@@ -238,6 +238,9 @@ def keep_executables() -> None:
     if config.jax_compilation_cache_dir is None:
         folder = files.cache_folder() / f"compiled-{_processor()}"
         if not _writable(folder):
+            return
+        if not files.takes_locks(folder):
+            say(f"warning: {folder} has no locks, so every run compiles: JAXSTYLE_CACHE=FOLDER")
             return
         _delete_unfinished(folder)
         config.update("jax_compilation_cache_dir", str(folder))

@@ -8,10 +8,10 @@
 A new one replaces the old one in one step, and the old one is kept under a second name.
 """
 
+import contextlib
 import hashlib
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping
 from io import BufferedReader
 from pathlib import Path
@@ -77,12 +77,13 @@ def write(path: Path, header: Header, arrays: Mapping[str, Any], *, keep: bool =
         with part.open("wb") as file:
             file.writelines([FIRST_LINE, digest.hexdigest().encode() + b"\n", *body])
             file.flush()
-            os.fsync(file.fileno())
+            files.sync(file.fileno())
         if keep and path.exists():
-            os.replace(path, files.previous(path))
-        os.replace(part, path)
+            files.replace(path, files.previous(path))
+        files.replace(part, path)
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def _part(path: Path) -> Path:

@@ -55,8 +55,11 @@ def check_folder(folder: Path, *, force: bool) -> None:
         there = next(
             each for each in (folder.absolute(), *folder.absolute().parents) if each.exists()
         )
-        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-            raise InputError(f"the output {folder} cannot be made: {there} cannot be written")
+        try:
+            files.check_writable(there)
+        except InputError:
+            reason = f"the output {folder} cannot be made: {there} cannot be written"
+            raise InputError(reason) from None
         if not (folder / RECORDS).is_dir() and not force:
             for name in (RECORDS, *SUMMARIES):
                 if os.path.lexists(folder / name):

@@ -1,7 +1,6 @@
 """One file from the network into the cache: resumed when cut, checked, never half there."""
 
 import contextlib
-import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -63,9 +62,11 @@ def download(url: str, path: Path, *, sha256_start: str, stream: TextIO | None =
 def taking_turns(path: Path, *, say: Callable[[str], None] = lambda line: None) -> Iterator[None]:
     """Makes a file's folder and holds its lock: of all processes, one at a time is in here.
 
+    Where nothing can be locked, as in some network folders, they do not wait for each other.
+
     Args:
       path: the file that they all want.
-      say: is given a line if another process has to be waited for.
+      say: is given a line if another process has to be waited for, or cannot be.
 
     Raises:
       DownloadError: the folder cannot be made or written.
@@ -73,17 +74,24 @@ def taking_turns(path: Path, *, say: Callable[[str], None] = lambda line: None) 
     lock = filelock.FileLock(path.with_name(path.name + ".lock"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(blocking=False)
-        except filelock.Timeout:
-            say(f"waiting for another process that is getting {path.name}")
-            lock.acquire()
+        if files.takes_locks(path.parent):
+            _acquire(lock, path.name, say)
+        else:
+            say(f"warning: {path.parent} has no locks: let one process at a time get {path.name}")
     except (OSError, NotImplementedError) as error:  # the latter: a file system without locks
         raise _cannot_save(path, error) from None
     try:
         yield
     finally:
         lock.release()
+
+
+def _acquire(lock: filelock.BaseFileLock, name: str, say: Callable[[str], None]) -> None:
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        say(f"waiting for another process that is getting {name}")
+        lock.acquire()
 
 
 def _cannot_save(path: Path, error: Exception) -> DownloadError:
@@ -98,8 +106,8 @@ def _fetch(url: str, path: Path, sha256_start: str, stream: TextIO | None) -> No
         _fetch_whole(url, part, stream)
         if files.sha256(part).startswith(sha256_start):
             with part.open("ab") as file:
-                os.fsync(file.fileno())
-            os.replace(part, path)
+                files.sync(file.fileno())
+            files.replace(part, path)
             return
         part.unlink()
     raise DownloadError(

@@ -109,3 +109,22 @@ def test_what_a_killed_process_left_unfinished_is_deleted(tmp_path, monkeypatch)
             jax.config.update(name, value)
     left = {path.name for path in folder.iterdir()}
     assert left == {"whole-cache", "whole-atime", "young-cache"}
+
+
+def test_where_nothing_can_be_locked_nothing_is_kept_and_one_line_says_so(
+    tmp_path, monkeypatch
+) -> None:
+    import jax
+
+    said: list[str] = []
+    monkeypatch.setattr(devices.files, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(devices.files, "takes_locks", lambda folder: False)
+    kept = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", None)
+    try:
+        devices.keep_executables(say=said.append)
+        assert jax.config.jax_compilation_cache_dir is None
+    finally:
+        jax.config.update("jax_compilation_cache_dir", kept)
+    assert len(said) == 1
+    assert "has no locks, so every run compiles" in said[0]

@@ -317,7 +317,7 @@ def test_a_checkpoint_that_cannot_be_written_is_said_once(paint, whole, monkeypa
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint.os, "replace", full)
+        patch.setattr(checkpoint.files.os, "replace", full)
         code, _, err = paint(*FLAGS)
     assert code == 0
     assert err.count("warning: the checkpoint out.png.checkpoint cannot be written") == 1

@@ -338,3 +338,17 @@ def test_progress_goes_to_the_stream_alone(
     path.unlink()
     download(site.url("/file"), path, sha256_start=START)
     assert capfd.readouterr() == ("", "")
+
+
+def test_without_locks_one_line_says_so_and_nobody_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(module.files, "takes_locks", lambda folder: False)
+    with (
+        module.taking_turns(tmp_path / "w.h5"),
+        module.taking_turns(tmp_path / "w.h5", say=said.append),
+    ):
+        pass
+    assert len(said) == 1
+    assert said[0].startswith(f"warning: {tmp_path} has no locks: let one process at a time ")
