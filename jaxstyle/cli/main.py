@@ -1,7 +1,7 @@
 """The command line itself: the only place that prints and exits.
 
 Exit codes: 0 done; 1 the run failed (a loss became NaN, a disk is full, no network); 2 bad input;
-130 and 143 stopped by Ctrl-C and SIGTERM.
+130, 143 and 129 stopped by Ctrl-C, SIGTERM and SIGHUP.
 """
 
 import contextlib
@@ -94,7 +94,11 @@ def _run(arguments: request.Request, interruption: Interruption) -> int:
     if outcome.is_told:
         judged = {} if outcome.judged is None else {"judged": outcome.judged}
         facts = outcome.record | judged
-        _print_outcome(outcome.path, outcome.seconds, facts, as_json=arguments.json)
+        try:
+            _print_outcome(outcome.path, outcome.seconds, facts, as_json=arguments.json)
+        except OSError:
+            if not interruption.received:  # a closed terminal takes no line
+                raise
     return outcome.exit_code
 
 

@@ -1,6 +1,7 @@
-"""This process: Ctrl-C and SIGTERM, how XLA compiles, what becomes of freed memory.
+"""This process: how it is told to stop, how XLA compiles, what becomes of freed memory.
 
-One signal means "finish this step and save", two mean "at once".
+One signal means "finish this step and save", two mean "at once": Ctrl-C, SIGTERM, or SIGHUP where
+a terminal was closed.
 """
 
 import contextlib
@@ -10,10 +11,18 @@ import signal
 import socket
 import sys
 import threading
+import time
 import types
 from collections.abc import Callable, Iterator
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+"""What stops a run; Windows has no SIGHUP."""
+
+SAME_STOP = 0.25
+"""Seconds after a signal in which others are of the same stop: `timeout` and other parents send one
+to the process and one to its group."""
 
 THREADS_AHEAD = "jaxstyle-ahead"
 """How the names of threads begin that do work ahead of time."""
@@ -28,7 +37,7 @@ TESTED_JAXLIBS = ("0.10.2",)
 
 
 class Interruption:
-    """While entered, notes the first signal, and has the second end the process.
+    """While entered, notes the first signal, and has the second, after SAME_STOP, end the process.
 
     A Python handler waits until a computation hands the main thread back. So the second signal is
     seen by a thread of its own, through the bytes that the system's handler writes to a socket.
@@ -64,17 +73,28 @@ class Interruption:
         self._writer.close()  # which ends the thread
 
     def _watch(self) -> None:
-        count = 0
         with self._reader:
-            while number := self._reader.recv(1):
-                count += number[0] in SIGNALS
-                if count == 2:
-                    with _WRITING:
-                        self._leave(128 + number[0])
+            if not self._next_stop():
+                return
+            time.sleep(SAME_STOP)
+            with contextlib.suppress(BlockingIOError):
+                self._reader.setblocking(False)
+                self._reader.recv(2**16)
+            self._reader.setblocking(True)
+            if number := self._next_stop():
+                with _WRITING:
+                    self._leave(128 + number)
+
+    def _next_stop(self) -> int:
+        """Waits for a signal that stops, and returns its number; 0 once this is left."""
+        while number := self._reader.recv(1):
+            if number[0] in SIGNALS:
+                return number[0]
+        return 0
 
     def _note(self, number: int, frame: types.FrameType | None) -> None:
-        self.received = self.received or number
-        if not self._painting:
+        is_first, self.received = not self.received, self.received or number
+        if is_first and not self._painting:
             raise KeyboardInterrupt
 
     def note_other(self) -> None:
@@ -92,7 +112,7 @@ class Interruption:
 
     @property
     def exit_code(self) -> int:
-        """130 for Ctrl-C, 143 for SIGTERM, as shells report them."""
+        """130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP, as shells report them."""
         return 128 + (self.received or signal.SIGINT)
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, sent to a real process in the middle of a real run."""
+"""Ctrl-C, SIGTERM and SIGHUP, sent to a real process in the middle of a real run."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ import pytest
 from conftest import EXAMPLES, SHALLOW_FLAGS
 
 from jaxstyle.images import picture_file
-from jaxstyle.machine.process import Interruption, unbreakable
+from jaxstyle.machine.process import SAME_STOP, Interruption, unbreakable
 from jaxstyle.runs import record
 
 
@@ -48,7 +48,9 @@ def start(tmp_path: Path, slim_file: Path):
         process.communicate()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_once_saves_the_picture_so_far(start, tmp_path: Path, number: int, code: int) -> None:
     process = start()
     process.send_signal(number)
@@ -120,6 +122,7 @@ def test_two_signals_end_a_computation_but_not_a_file() -> None:
     with Interruption(left.append) as interruption, interruption.noted_only():
         with unbreakable():
             signal.raise_signal(signal.SIGINT)
+            time.sleep(4 * SAME_STOP)
             signal.raise_signal(signal.SIGTERM)
             time.sleep(0.3)
             assert left == []
@@ -129,12 +132,33 @@ def test_two_signals_end_a_computation_but_not_a_file() -> None:
     assert left == [143]
 
 
-def test_an_ignored_signal_stays_ignored() -> None:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def test_a_stop_that_comes_as_several_signals_is_one() -> None:
+    """As from `timeout`, and from a terminal and a wrapper which hands on what it gets."""
+    left: list[int] = []
+    with Interruption(left.append) as interruption, interruption.noted_only():
+        signal.raise_signal(signal.SIGTERM)
+        for _ in range(3):
+            signal.raise_signal(signal.SIGTERM)
+        time.sleep(4 * SAME_STOP)
+        assert (interruption.received, left) == (signal.SIGTERM, [])
+
+
+def test_a_stop_before_the_first_step_interrupts_once() -> None:
+    """The second signal of one stop does not interrupt what is done about the first."""
+    with Interruption(os._exit):
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_an_ignored_signal_stays_ignored(number: int) -> None:
+    """As under nohup."""
+    before = signal.signal(number, signal.SIG_IGN)
     try:
         with Interruption(os._exit) as interruption:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
         assert interruption.received == 0
-        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+        assert signal.getsignal(number) == signal.SIG_IGN
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)
