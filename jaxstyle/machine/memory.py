@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from jaxstyle.errors import InputError
 from jaxstyle.machine.process import compiles_leanly
-from jaxstyle.network.layers import block_of
+from jaxstyle.network.layers import block_of, smallest_side
 from jaxstyle.settings.checks import MOST_PIXELS
 from jaxstyle.settings.recipe import OPTIMIZER_BYTES, Recipe
 
@@ -241,10 +241,15 @@ def step_memory(content: Sides, *, recipe: Recipe, mode: str) -> int:
     read = sum(map(_map_bytes, {*recipe.content_layers, *recipe.style_layers}))
     more = max(0, read - READ_BY_PRESETS) * (content[0] if mode == "plain" else ROWS_AT_WORK)
     kept += L2_POOLS if mode == "plain" and recipe.pooling == "l2" else 0
-    if mode == "strips" and not all(_cuts_evenly(content[0] >> block) for block in range(3)):
+    if mode == "strips" and not _all_cut_evenly(content[0]):
         kept += UNEVEN
     working = _bytes(COSTS[mode, compiles_leanly()], content) + more * content[1]
     return working + kept * math.prod(content) + CONSTANTS
+
+
+def _all_cut_evenly(height: int) -> bool:
+    """Whether the rows of a picture's large maps are cut into equal strips."""
+    return all(_cuts_evenly(height >> block) for block in range(3))
 
 
 def _cuts_evenly(height: int) -> bool:
@@ -302,7 +307,7 @@ def check_fits(
         content, style, recipe=recipe, mode=modes[-1], memory=memory, started=started
     )
     what = " or ".join(f"{gigabytes(needs[mode])} ({mode})" for mode in modes)
-    advice = f"choose --size {largest} or smaller" if largest else "no size fits"
+    advice = _advice(largest, content, recipe)
     if modes == ("plain",) and needs["strips"] <= memory.bytes:
         advice += f", or --memory strips, which needs {gigabytes(needs['strips'])}"
     each = f" in each of {memory.parts} parts" if memory.parts > 1 else ""
@@ -310,6 +315,15 @@ def check_fits(
     raise InputError(
         f"{content[0]}x{content[1]} needs about {what} of memory{each}, but {there}: {advice}"
     )
+
+
+def _advice(largest: int, content: Sides, recipe: Recipe) -> str:
+    """Returns which sizes to choose: of an exact size another exact one, of any those that work."""
+    canvas = _scaled(content, largest)
+    if not largest or min(canvas) < smallest_side(recipe.content_layers + recipe.style_layers):
+        return "no size fits"
+    size = f"{canvas[0]}x{canvas[1]}" if isinstance(recipe.size, tuple) else str(largest)
+    return f"choose --size {size} or smaller"
 
 
 def largest_size(
@@ -323,12 +337,15 @@ def largest_size(
 ) -> int:
     """Returns the largest `--size` N that fits in `memory`, at these pictures' aspects; or 0.
 
-    Pictures are never enlarged: a photo may have fewer pixels than that.
+    Every smaller one fits, too. Pictures are never enlarged: a photo may have fewer pixels.
     """
 
     def can_be(size: int) -> bool:
         canvas, painting = _scaled(content, size), _scaled(style, size)
-        enough = fits(canvas, painting, recipe=recipe, mode=mode, memory=memory, started=started)
+        left = memory
+        if mode == "strips" and _all_cut_evenly(canvas[0]):  # most smaller ones are not
+            left = memory._replace(bytes=memory.bytes - UNEVEN * math.prod(canvas))
+        enough = fits(canvas, painting, recipe=recipe, mode=mode, memory=left, started=started)
         return enough and math.prod(canvas) <= MOST_PIXELS
 
     low, high = 0, 2**17

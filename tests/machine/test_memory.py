@@ -118,6 +118,31 @@ def test_the_largest_size_fits_and_the_next_does_not(mode: str) -> None:
         check(size + 1)
 
 
+def test_below_the_largest_size_every_size_fits() -> None:
+    """Heights that are cut evenly need less; what is advised leaves room for those that are not."""
+    for bytes_free in (20_005_000_000, 5_000_000_000, 2_400_000_000):
+        free = Memory(bytes_free, "a test")
+        largest = memory.largest_size(*SQUARE, recipe=RECIPE, mode="strips", memory=free)
+        for size in range(largest - 300, largest + 1):
+            sides = (size, size), (size, size)
+            assert memory.fits(*sides, recipe=RECIPE, mode="strips", memory=free, started=False), (
+                size
+            )
+
+
+def test_what_a_refusal_advises_is_accepted_and_can_be_painted() -> None:
+    exact, _ = preset(size=(1500, 1000))
+    free = Memory(2_200_000_000, "a test")
+    with pytest.raises(InputError, match=r"choose --size \d+x\d+ or smaller$") as caught:
+        memory.check_fits((6000, 4000), (6000, 4000), recipe=exact, memory=free)
+    height, width = map(int, str(caught.value).split()[-3].split("x"))
+    assert abs(height / width - 1.5) < 0.01
+    memory.check_fits((height, width), (height, width), recipe=exact, memory=free)
+    wide = (100, 20_000)  # at the size that fits it has too few rows for conv5_1
+    with pytest.raises(InputError, match="no size fits"):
+        memory.check_fits(wide, wide, recipe=RECIPE, memory=Memory(1_850_000_000, "a test"))
+
+
 def test_a_memory_mode_that_does_not_fit_names_the_one_that_does() -> None:
     recipe, _ = preset(memory="plain")
     with pytest.raises(InputError, match=r"or --memory strips, which needs \d"):
