@@ -5,7 +5,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import jax
 import numpy as np
@@ -167,7 +167,7 @@ def _set_up(arguments: Request, *, say: Say) -> list[jax.Device]:
     See `set_up_devices`.
     """
     wanted = arguments.devices
-    given = {"most": wanted.most_for_one_picture, "distributed": wanted.distributed}
+    given: Any = {"most": wanted.most_for_one_picture, "distributed": wanted.distributed}
     devices = set_up_devices(arguments.device, **given, say=say)
     there = sum(each.process_index == jax.process_index() for each in devices)
     if wanted.most is not None and there < wanted.most:
