@@ -16,7 +16,7 @@ from .optimization.problem import Problem, Program, Targets, canvas_losses, make
 from .optimization.stepping import Chunk, losses_of, steps
 from .painting.level import levels
 from .painting.painter import paint, stylize
-from .painting.sweep_rounds import Tick, paint_variants, sweep
+from .painting.sweeping import Tick, paint_variants, sweep
 from .painting.variants import Result, Variant
 from .settings.presets import PRESETS, preset
 from .settings.recipe import Hyperparams, Recipe

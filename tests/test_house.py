@@ -272,7 +272,7 @@ def test_files_and_functions_stay_small(name: str) -> None:
     assert text.count("\n") <= 400
     for node in ast.walk(tree_of(name)):
         if isinstance(node, ast.FunctionDef):
-            assert (node.end_lineno or 0) - node.lineno < 60, node.name
+            assert (node.end_lineno or 0) - node.lineno < 50, node.name
 
 
 @pytest.mark.parametrize(

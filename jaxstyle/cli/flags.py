@@ -133,15 +133,16 @@ def _add_files(group: Any) -> None:
         metavar="PATH.csv",
         help="write a row for every step: step, size, the weighted losses before the step,"
         " learning rate, and seconds since the first step began (inside a call of several steps"
-        " interpolated); default: none",
+        " interpolated); in a sweep the name of a file in each run's folder, runs/NAME; default:"
+        " none",
     )
     add(
         "--save-every",
         type=_reader(read_whole),
         default=0,
         metavar="N",
-        help="also save the picture after every N steps, numbered, beside the output;"
-        " default: never",
+        help="also save the picture after every N steps, numbered, beside the output; in a sweep"
+        " as runs/NAME/picture-N.png in its folder; default: never",
     )
 
 
@@ -240,7 +241,7 @@ def add_checkpoint_flags(group: Any) -> None:
         type=_reader(read_seconds),
         metavar="SECONDS",
         help="how often to do so; the checkpoint before is kept as well; inf: only when"
-        f" interrupted; default: {SECONDS_BETWEEN:g}",
+        f" interrupted; for the runs of a sweep too; default: {SECONDS_BETWEEN:g}",
     )
     add(
         "--resume",
@@ -254,14 +255,13 @@ def take_checkpoint_flags(parsed: dict[str, Any], *, sweep: bool) -> CheckpointR
     """Takes these flags out of a parser's result.
 
     Raises:
-      InputError: they were given to a sweep.
+      InputError: those that are not for sweeps were given to one.
     """
     names = ("checkpoint", "checkpoint_every", "resume")
     path, every, resume = (parsed.pop(name) for name in names)
-    given = [name for name, value in zip(names, (path, every, resume), strict=True) if value]
+    given = [name for name, value in (("checkpoint", path), ("resume", resume)) if value]
     if sweep and given:
-        flag = given[0].replace("_", "-")
-        raise InputError(f"--{flag} is for single runs; a sweep goes on by itself where it was")
+        raise InputError(f"--{given[0]} is for single runs; a sweep goes on by itself where it was")
     return CheckpointRequest(path=path, every=every, resume=resume)
 
 
@@ -376,9 +376,8 @@ def take_sweep_flags(parsed: dict[str, Any], *, distributed: bool) -> SweepReque
         if needless:
             raise InputError(f"--{needless[0]} is for sweeps: give --sweep or --sweep-file too")
         return None
-    for name in ("log", "save_every"):
-        if parsed[name]:
-            flag = name.replace("_", "-")
-            raise InputError(f"--{flag} is for single runs; a sweep keeps the losses of every step")
+    log = parsed["log"]
+    if log is not None and Path(log.name) != log:
+        raise InputError(f"--log {log}: in a sweep it is in each run's folder; give a name alone")
     shard = others.pop("shard") or (1, 1)
     return SweepRequest(axes=tuple(map(tuple, axes)), file=file, shard=shard, **others)

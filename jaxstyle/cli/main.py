@@ -83,10 +83,8 @@ def _run(arguments: request.Request, interruption: Interruption) -> int:
 
         tell_refusal(arguments)
         return 2
-    from jaxstyle.runs.job import (
-        Job,
-        run_job,  # jax is imported here, after all that can be refused
-    )
+    from jaxstyle.runs.job import run_job  # jax is imported here, after all that can be refused
+    from jaxstyle.runs.observers import Job
 
     job = Job(arguments, inputs, output, resumption, interruption, say, stream)
     alone = arguments.devices.distributed is None
@@ -160,7 +158,9 @@ def _sweep(arguments: request.Request, interruption: Interruption) -> int:
         run_sweep,  # imports jax
     )
 
-    run_sweep(SweepJob(sweep, arguments.device, arguments.devices, interruption, say, stream))
+    are_logged = run_sweep(
+        SweepJob(sweep, arguments.device, arguments.devices, interruption, say, stream)
+    )
     names = [each.run.name for each in sweep.runs]
     done = sum(is_done(sweep, each) for each in sweep.runs)
     if not done and interruption.received:
@@ -169,7 +169,7 @@ def _sweep(arguments: request.Request, interruption: Interruption) -> int:
         say("nothing of this sweep was to be done here, and nothing is done yet")
         return 0
     if not interruption.received:
-        return _collect(sweep.folder, names, as_json=arguments.json)
+        return max(_collect(sweep.folder, names, as_json=arguments.json), int(not are_logged))
     _collect(sweep.folder, names, as_json=arguments.json)
     say(f"stopped with {done} of {len(names)} done; the same command paints the others")
     return interruption.exit_code

@@ -4,8 +4,8 @@ A picture whose rows are shared out is padded with rows of zeros until the rows 
 maps divide; each device has a part of every map. XLA's partitioner does the rest: it sends the rows
 at the edges to the neighbour before every convolution, and adds up the sums over the devices.
 
-In a sweep each process puts and takes what is on its own devices; nothing here communicates. On a
-mesh of one device a sweep uses the very program of a single run, so it is compiled once for both.
+In a sweep on several devices each process puts and takes what is on its own ones; nothing here
+communicates.
 """
 
 import math
@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
-from jax.sharding import Mesh, NamedSharding, SingleDeviceSharding
+from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
@@ -93,8 +93,6 @@ def of_several_processes(rows: Rows | None) -> bool:
 
 def copy_to_all(tree: _T, mesh: Mesh) -> _T:
     """Puts a copy of the tree on every one of this process's devices."""
-    if mesh.size == 1:
-        return put_on_one(tree, mesh)
     sharding = NamedSharding(mesh, SAME)
 
     def copy(leaf: Any) -> jax.Array:
@@ -103,18 +101,6 @@ def copy_to_all(tree: _T, mesh: Mesh) -> _T:
 
     copied: _T = jax.tree.map(copy, tree)
     return copied
-
-
-def put_on_one(tree: _T, mesh: Mesh) -> _T:
-    """Puts a tree on the only device of a mesh.
-
-    Arrays on the default device stay uncommitted: committing them would compile another program.
-    """
-    device = mesh.local_devices[0]
-    if jnp.zeros(()).devices() == {device}:
-        return tree
-    put: _T = jax.device_put(tree, device)
-    return put
 
 
 def share_out(picture: ArrayLike, mesh: Mesh) -> jax.Array:
@@ -174,10 +160,8 @@ def one_on_each(trees: Sequence[_T], mesh: Mesh) -> _T:
     """Puts the i-th tree on the i-th of this process's devices.
 
     Returns:
-      One tree of arrays with a new leading axis, as long as the mesh; without it if that is 1.
+      One tree of arrays with a new leading axis, as long as the mesh.
     """
-    if mesh.size == 1:
-        return put_on_one(trees[0], mesh)
     sharding = NamedSharding(mesh, EACH)
     devices = mesh.local_devices
     parts = [
@@ -198,19 +182,52 @@ def _with_axis(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree)
 
 
-def local_parts(array: jax.Array) -> list[NDArray[Any]]:
+def local_parts(array: jax.Array, numbers: Sequence[int] | None = None) -> list[NDArray[Any]]:
     """Returns what `one_on_each` put, now from the devices, in the same order, as copies.
 
     On CPUs a view would alias a donated buffer, which the next call overwrites.
+
+    Args:
+      array: on all devices.
+      numbers: which of this process's devices are meant, from 0; by default all.
     """
-    if isinstance(array.sharding, SingleDeviceSharding):
-        return [np.array(array)]
     shards = sorted(array.addressable_shards, key=lambda shard: shard.index[0].start or 0)
-    return [np.array(np.asarray(shard.data)[0]) for shard in shards]
+    chosen = shards if numbers is None else [shards[number] for number in numbers]
+    return [np.array(np.asarray(shard.data)[0]) for shard in chosen]
 
 
-def local_trees(tree: _T) -> list[_T]:
-    """Returns the trees that `one_on_each` put, as they are now, see `local_parts`."""
-    leaves, structure = jax.tree.flatten(tree)
-    parts = zip(*map(local_parts, leaves), strict=True)
-    return [jax.tree.unflatten(structure, each) for each in parts]
+class PictureOnDevice:
+    """One device's own of what `one_on_each` put, an array: fetched when it is asked for."""
+
+    def __init__(self, array: jax.Array, number: int) -> None:
+        """Takes what is on all devices, and which of this process's devices is meant, from 0."""
+        self._array, self._number = array, number
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Without the axis of the devices."""
+        return self._array.shape[1:]
+
+    @property
+    def dtype(self) -> Any:
+        """The type of its values."""
+        return self._array.dtype
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Returns a copy, on the host."""
+        return np.array(local_parts(self._array, [self._number])[0], dtype)
+
+
+def part_on_device(tree: _T, number: int) -> _T:
+    """Returns a tree that `one_on_each` put, as it is now on one of this process's devices.
+
+    Single values are fetched, arrays are `PictureOnDevice`s, which the next call uses up.
+    """
+
+    def part(leaf: jax.Array) -> Any:
+        if leaf.ndim == 1:
+            return local_parts(leaf, [number])[0]
+        return PictureOnDevice(leaf, number)
+
+    parted: _T = jax.tree.map(part, tree)
+    return parted

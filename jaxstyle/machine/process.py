@@ -117,7 +117,7 @@ class Interruption:
 
 
 def works_ahead() -> bool:
-    """Whether a thread of `painter.in_background` still works, perhaps for nobody any more."""
+    """Whether a thread of `engine.in_background` still works, perhaps for nobody any more."""
     return any(each.name.startswith(THREADS_AHEAD) for each in threading.enumerate())
 
 

@@ -7,7 +7,7 @@ import operator
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial, reduce
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +38,9 @@ SECONDS_A_CALL = 1.0
 would be slower: unless freed memory is kept (`process.keep_freed_memory`), the system has to
 provide it again for every call, which takes a quarter of a step's time at 300x450."""
 
+STEPS_A_CALL_IN_STEP = 10
+"""With several processes, which must all make the same calls, however fast each of them is."""
+
 
 class Chunk(NamedTuple):
     """What a few steps yielded."""
@@ -54,6 +57,17 @@ class Chunk(NamedTuple):
     """How long these steps took."""
     closing: Losses | None
     """Losses of the canvas after the last step of this level; None before."""
+
+    @property
+    def failure(self) -> DivergedError | None:
+        """Why the run cannot go on, if a loss or the gradient is not finite."""
+        if self.state.failed:
+            bad = self.losses[-1]
+        elif self.closing is not None and not np.isfinite(self.closing.total):
+            bad = self.closing
+        else:
+            return None
+        return DivergedError(int(self.state.step) + 1, diverged_term(bad))
 
 
 def _step(state: State, problem: Problem) -> tuple[State, Losses, jax.Array]:
@@ -137,6 +151,128 @@ def losses_in(table: NDArray[np.float32], terms: Sequence[str]) -> Losses:
     return Losses(dict(zip(terms, values, strict=True)), total)
 
 
+class Team(Protocol):
+    """Runs that do the steps of a level in the same calls, each with a state of its own."""
+
+    spans: Sequence[tuple[int, int]]
+    """By run, those of other processes too: how many steps are done before, and after the level."""
+    taking_part: Sequence[bool]
+    """Likewise: whether the run has steps at this level."""
+    own: Sequence[int]
+    """Which of these runs are this process's."""
+    in_step: bool
+    """Whether other processes have to make the same calls, without knowing of failures here."""
+
+    def call(self, counts: Sequence[int]) -> tuple[list[NDArray[Any]], float]:
+        """Does by run so many steps; returns every own run's rows of losses, and the seconds."""
+
+    def look(self, number: int) -> tuple[State, Problem]:
+        """Returns what an own run has come to, by its place in `own`; used up by the next call."""
+
+    def finish(self, number: int, *, step: int) -> State:
+        """Returns the state that ends the level of an own run, after the extra step."""
+
+
+class Alone:
+    """A run by itself, a `Team` of one: on one device, or with its rows on several."""
+
+    in_step = False
+
+    def __init__(self, problem: Problem, state: State) -> None:
+        """Takes a problem and the state to begin with, which is used up."""
+        self._problem, self._rows = problem, problem.program.rows
+        self.own: Sequence[int] = (0,)
+        self.taking_part: Sequence[bool] = (True,)
+        self.spans: Sequence[tuple[int, int]] = [
+            (int(state.step), problem.first_step + problem.steps)
+        ]
+        state = with_program_state(state, problem.program)
+        self._state = share_out_all(state, self._rows, state.canvas)
+
+    def call(self, counts: Sequence[int]) -> tuple[list[NDArray[Any]], float]:
+        """Does so many steps; all processes that share the rows get the first one's seconds."""
+        started = time.perf_counter()
+        self._state, table = _run_steps(self._state, int(counts[0]), self._problem)
+        rows = np.asarray(table)
+        seconds = time.perf_counter() - started
+        return [rows], from_first(seconds) if of_several_processes(self._rows) else seconds
+
+    def look(self, number: int) -> tuple[State, Problem]:
+        """Returns the state as it is seen, and the problem."""
+        return as_seen(self._state, self._rows, self._state.canvas), self._problem
+
+    def finish(self, number: int, *, step: int) -> State:
+        """Returns the state that ends the level."""
+        self._state = finish_level(self._state, step=step)
+        return as_seen(self._state, self._rows, self._state.canvas)
+
+
+def advance(team: Team, *, pause_every: int = 0) -> Iterator[list[Chunk | None]]:
+    """Does the steps of one level and yields after every call what it brought, by own run.
+
+    The host's part of every run: it calls, looks at the clock and the losses, has a further step
+    tell the losses after the last one, and decides how many steps come next. The first call has no
+    steps: it compiles. A run that has ended the level, or failed, brings no more chunks.
+
+    Args:
+      team: the runs.
+      pause_every: if not 0, a run's chunk ends at every multiple of this many steps.
+    """
+    done, last = (np.array(each) for each in zip(*team.spans, strict=True))
+    running = np.array(team.taking_part)
+    failed, count = np.zeros_like(running), 0
+    while running.any():
+        counts = np.where(running, np.minimum(count, last - done), 0)
+        if pause_every:
+            counts = np.minimum(counts, pause_every - done % pause_every)
+        tables, seconds = team.call(counts.tolist())
+        chunks: list[Chunk | None] = [None] * len(tables)
+        for number, (i, table) in enumerate(zip(team.own, tables, strict=True)):
+            if running[i] and not failed[i]:
+                chunks[number] = chunk = _chunk_of(*team.look(number), table, int(done[i]), seconds)
+                failed[i] = bool(chunk.state.failed)
+        done = done + counts
+        if not team.in_step:
+            running &= ~failed
+        ending = running & (done >= last)
+        if ending.any():
+            chunks = _closed(team, chunks, ending & ~failed, done)
+        yield chunks
+        running &= ~ending
+        most = int(counts.max())
+        count = STEPS_A_CALL_IN_STEP if team.in_step else steps_a_call(most, seconds)
+
+
+def _chunk_of(
+    state: State, problem: Problem, table: NDArray[Any], before: int, seconds: float
+) -> Chunk:
+    """Returns what a call brought to a run with so many steps before."""
+    rows = table[: int(state.step) - before + bool(state.failed)]
+    losses = losses_in(rows, problem.program.terms)
+    return Chunk(state, problem, before + 1, losses, rows[:, -1], seconds, None)
+
+
+def _closed(
+    team: Team,
+    chunks: list[Chunk | None],
+    ending: NDArray[np.bool_],
+    done: NDArray[np.int64],
+) -> list[Chunk | None]:
+    """Returns the chunks, those of runs that end the level with its closing losses and state."""
+    tables, _ = team.call(ending.astype(int).tolist())
+    closed = list(chunks)
+    for number, (i, chunk) in enumerate(zip(team.own, chunks, strict=True)):
+        if chunk is None:
+            continue
+        if not ending[i]:  # what was seen of it was used up by this call, without a step
+            closed[number] = chunk._replace(state=team.look(number)[0])
+            continue
+        losses = losses_in(tables[number][0], chunk.problem.program.terms)
+        state = team.finish(number, step=int(done[i]))
+        closed[number] = chunk._replace(state=state, closing=losses)
+    return closed
+
+
 def steps(problem: Problem, state: State, *, pause_every: int = 0) -> Iterator[Chunk]:
     """Runs the steps of one level and yields what every few of them brought.
 
@@ -153,36 +289,12 @@ def steps(problem: Problem, state: State, *, pause_every: int = 0) -> Iterator[C
       DivergedError: after the chunk that ends with a step whose loss or gradient is not finite, or
         whose canvas has such a loss. The last good canvas is then `chunk.state.good`.
     """
-    done, last = int(state.step), problem.first_step + problem.steps
-    count, shared, terms = 0, problem.program.rows, problem.program.terms
-    state = with_program_state(state, problem.program)
-    state = share_out_all(state, shared, state.canvas)
-    while True:
-        started = time.perf_counter()
-        state, table = _run_steps(state, count, problem)
-        rows = np.asarray(table)
-        seconds = time.perf_counter() - started
-        if of_several_processes(shared):
-            seconds = from_first(seconds)
-        failed = bool(state.failed)
-        before, done = done, int(state.step)
-        rows = rows[: done - before + failed]
-        finished = done >= last
-        closing = None
-        if finished:
-            state, table = _run_steps(state, 1, problem)
-            state, closing = finish_level(state, step=done), losses_in(np.asarray(table)[0], terms)
-        seen, losses = as_seen(state, shared, state.canvas), losses_in(rows, terms)
-        yield Chunk(seen, problem, before + 1, losses, rows[:, -1], seconds, closing)
-        if failed:
-            raise DivergedError(done + 1, diverged_term(losses[-1]))
-        if closing is not None:
-            if not np.isfinite(closing.total):
-                raise DivergedError(done + 1, diverged_term(closing))
-            return
-        count = min(steps_a_call(count, seconds), last - done)
-        if pause_every:
-            count = min(count, pause_every - done % pause_every)
+    for (chunk,) in advance(Alone(problem, state), pause_every=pause_every):
+        if chunk is not None:
+            failure = chunk.failure
+            yield chunk
+            if failure is not None:
+                raise failure
 
 
 def compile_steps(problem: Problem, shape: tuple[int, ...]) -> Any:

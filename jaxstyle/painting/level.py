@@ -2,15 +2,20 @@
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from jaxstyle.errors import InputError
 from jaxstyle.images.canvas import (
     LARGEST,
+    MEAN,
+    STD,
     Picture,
     as_picture,
     check_large_enough,
@@ -26,7 +31,7 @@ from jaxstyle.network.convolution import Kernels, Params, prepare, prepared_shap
 from jaxstyle.network.layers import block_of, smallest_side
 from jaxstyle.network.vgg import params_up_to
 from jaxstyle.optimization.problem import Problem, make_problem
-from jaxstyle.settings.recipe import Hyperparams, Recipe
+from jaxstyle.settings.recipe import INITS, Hyperparams, Recipe
 
 
 class Level(NamedTuple):
@@ -89,29 +94,70 @@ def levels(
       InputError: a picture of the wrong kind, or too small even at full size.
     """
     pictures = (as_picture(content, name="content"), as_picture(style, name="style"))
-    least = smallest_side(recipe.content_layers + recipe.style_layers)
-    scales = scales_of(recipe, pictures[0])
-    sizes = {scale: sizes_of(*pictures, recipe, scale) for scale in scales}
-    for name, full_size in zip(("content", "style"), sizes[1], strict=True):
-        check_large_enough(name, full_size, least)
-    deep = _too_deep_in_full(recipe)
+    deep, beyond = _too_deep_in_full(recipe), 0
+    if recipe.scales == "auto":
+        beyond = max(0, len(scales_of(recipe, pictures[0])) - LARGEST)
     memory = memory_left() if memory is None else memory
-    painted = [scale for scale in scales if min(map(min, sizes[scale])) >= least]
     return [
         Level(
-            *_resized(pictures, sizes[scale], recipe.resampling),
+            *_resized(pictures, sizes, recipe.resampling),
             first_step,
             steps,
-            memory_mode_of(recipe, sizes[scale][0], sizes[scale][1], memory),
+            memory_mode_of(recipe, *sizes, memory),
             last=scale == 1,
-            beyond=max(0, len(scales) - LARGEST) if recipe.scales == "auto" else 0,
+            beyond=beyond,
             left_out=deep if scale == 1 and first_step else (),
         )
-        for scale, first_step, steps in _parted(
-            painted, step_shares(recipe, painted), total_steps(recipe, pictures[0])
-        )
-        if steps
+        for scale, sizes, first_step, steps in _sizes_and_steps(*pictures, recipe)
     ]
+
+
+def _sizes_and_steps(
+    content: Picture, style: Picture, recipe: Recipe
+) -> list[tuple[float, tuple[tuple[int, int], tuple[int, int]], int, int]]:
+    """Returns by level its scale, both pictures' sizes, how many steps come before, and its own."""
+    least = smallest_side(recipe.content_layers + recipe.style_layers)
+    scales = scales_of(recipe, content)
+    sizes = {scale: sizes_of(content, style, recipe, scale) for scale in scales}
+    for name, full_size in zip(("content", "style"), sizes[1], strict=True):
+        check_large_enough(name, full_size, least)
+    painted = [scale for scale in scales if min(map(min, sizes[scale])) >= least]
+    parts = _parted(painted, step_shares(recipe, painted), total_steps(recipe, content))
+    return [(scale, sizes[scale], first, steps) for scale, first, steps in parts if steps]
+
+
+def pixel_steps(content: Picture, style: Picture, *, recipe: Recipe, done: int = 0) -> int:
+    """Returns the steps of a run after the first `done`, each times the pixels of its canvas."""
+    return sum(
+        max(first_step + steps - max(done, first_step), 0) * math.prod(sizes[0])
+        for _, sizes, first_step, steps in _sizes_and_steps(content, style, recipe)
+    )
+
+
+def first_canvas(level: Level, *, init: Any, seed: int, resampling: str) -> jax.Array:
+    """Returns the canvas (H, W, 3) that a run begins with.
+
+    Args:
+      level: the first, smallest level.
+      init: "content", "style", "noise" (uniform, each channel from black to white), or a picture
+        (H, W, 3), uint8 or floating point in [0, 1]; what is not of the content's size is resized.
+      seed: of the noise.
+      resampling: how to resize.
+
+    Raises:
+      InputError: an unknown word or a picture of the wrong kind.
+    """
+    size = level.content.shape[:2]
+    if isinstance(init, str) and init == "noise":
+        noise = jax.random.uniform(jax.random.key(seed), (*size, 3), jnp.float32)
+        return (noise - MEAN) / STD
+    if isinstance(init, str):
+        if init not in INITS:
+            raise InputError(f"init {init!r} is none of {', '.join(INITS)}, nor a picture")
+        picture = level.content if init == "content" else level.style
+    else:
+        picture = as_picture(init, name="init")
+    return jnp.asarray(normalize(resize(picture, size, resampling=resampling)))
 
 
 def _too_deep_in_full(recipe: Recipe) -> tuple[int, ...]:

@@ -1,27 +1,43 @@
-"""The variants of a sweep: each on one device, with its result; which share a program, and what."""
+"""A run on its way: what decides it, how its levels begin, its last good canvas, its result."""
 
-import dataclasses
-import functools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from jaxstyle.errors import DivergedError
 from jaxstyle.images.canvas import Picture, denormalize
 from jaxstyle.losses.terms import Losses
-from jaxstyle.machine.memory import NO_LIMIT, Memory, memory_left
-from jaxstyle.network.convolution import Params
-from jaxstyle.network.vgg import params_up_to
-from jaxstyle.optimization.optimizer import State, next_level_state, shown
-from jaxstyle.optimization.problem import Problem, as_arrays, resolve
-from jaxstyle.optimization.stepping import diverged_term
-from jaxstyle.painting.level import Level, problem_at, target_kernels_of
-from jaxstyle.painting.level import levels as make_levels
+from jaxstyle.optimization.optimizer import State, initial_state, next_level_state, shown
+from jaxstyle.optimization.stepping import Chunk, losses_of
+from jaxstyle.painting.level import Level, first_canvas
 from jaxstyle.settings.recipe import Hyperparams, Recipe
+
+
+class Snapshot(NamedTuple):
+    """A canvas that can be saved: its losses are known and finite."""
+
+    canvas: jax.Array | NDArray[np.float32]
+    losses: Losses
+    steps_done: int
+
+
+class Unfinished(NamedTuple):
+    """A run that was interrupted, to go on with."""
+
+    steps_done: int
+    memory_modes: tuple[str, ...]
+    """By level, the memory mode in which it was begun; another one rounds otherwise."""
+    restore: Callable[[], tuple[State, Snapshot | None]]
+    """Returns the state, and the end of the last level that was finished."""
+    history: Losses | None
+    """The losses before every step so far, by term; None if nothing is known of them."""
+    seconds: float
+    """How long the steps took so far."""
 
 
 class Variant(NamedTuple):
@@ -33,6 +49,8 @@ class Variant(NamedTuple):
     hyper: Hyperparams
     init: Any = "content"
     seed: int = 0
+    unfinished: Unfinished | None = None
+    """What an interrupted run of it left, to go on from there."""
 
 
 class Result(NamedTuple):
@@ -54,148 +72,129 @@ class Result(NamedTuple):
     """How long its steps took, without compilation."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Lane:
-    """One device's variant in a round, and what is known of it so far."""
+    """A run on its way: what it begins a level with, and what is known of it so far."""
 
     number: int
+    """Index of the variant, from 0."""
     variant: Variant
     levels: list[Level]
     device: jax.Device
-    idle: bool
+    idle: bool = False
     """Whether this lane is padding: it repeats another lane's variant and is ignored."""
-    canvas: Any
-    """The last good canvas, once a level has ended; before that, the first canvas."""
-    losses: Losses | None = None
-    """Losses of this canvas; None of the first canvas."""
-    history: Losses | None = None
-    """Losses before every step so far; None before the first call."""
-    level_began: int = 0
-    """How many steps were done when this level began."""
-    steps_done: int = 0
+    start: State | None = None
+    """The state of an earlier chunk to go on from; used up when its level begins."""
+    finished: Snapshot | None = None
+    """The end of the last level that was finished."""
+    chunk: Chunk | None = None
+    """What came last."""
+    history: list[Losses] = field(default_factory=list)
+    """The losses before every good step so far, in parts."""
     seconds: float = 0.0
+    """How long its steps took so far, without compilation."""
+    good_losses: Losses | None = None
+    """The losses before the last step of this level, which are those of the good canvas."""
     failure: DivergedError | None = None
-    reported: bool = False
-    """Whether the result was handed out."""
+    """Why it cannot go on, if so."""
+
+    def __post_init__(self) -> None:
+        unfinished = self.variant.unfinished
+        if unfinished is not None and not self.idle:
+            self.start, self.finished = unfinished.restore()
+            self.history = [] if unfinished.history is None else [unfinished.history]
+            self.seconds = unfinished.seconds
+        self._before_failure: Snapshot | None = None
+        self._done_before = 0 if self.start is None else int(self.start.step)
 
     @property
-    def over(self) -> bool:
-        """Whether nothing is to be noted any more."""
-        return self.idle or self.failure is not None
+    def steps_done(self) -> int:
+        """Steps so far, of all levels."""
+        return self._done_before if self.chunk is None else int(self.chunk.state.step)
+
+    @property
+    def latest_total(self) -> float:
+        """The total loss before the last good step; NaN if there was none."""
+        totals = (part.total for part in reversed(self.history) if len(part.total))
+        return float(next(totals, [np.nan])[-1])
+
+    def is_behind(self, number: int) -> bool:
+        """Whether a level, by its number from 0, was finished before this run went on."""
+        level = self.levels[number]
+        return self._done_before > 0 and level.first_step + level.steps <= self._done_before
 
     def begin_level(self, number: int) -> State:
-        """Returns the state before the first step of a level, by its number, from 0."""
-        self.level_began = self.steps_done
-        level = self.levels[number]
-        shape, clip = level.content.shape, self.variant.recipe.clip
-        return next_level_state(self.canvas, shape, step=level.first_step, clip=clip)
-
-    def take(self, losses: Losses, seconds: float) -> None:
-        """Takes note of a call's good steps: of the losses before each, and of their time."""
-        before = [] if self.history is None else [self.history]
-        self.history = jax.tree.map(lambda *parts: np.concatenate(parts), *before, losses)
-        self.steps_done += len(losses.total)
-        self.seconds += seconds
-
-    def latest(self) -> Losses:
-        """Returns the losses before the last step so far; NaN if there was none."""
-        assert self.history is not None, "no call was noted"
-        if len(self.history.total):
-            return self.history[-1]
-        unknown: Losses = jax.tree.map(lambda _: np.nan, self.history)
-        return unknown
-
-    def end_level(self, state: State, closing: Losses) -> None:
-        """Takes note of the state after a level's last step, and of its canvas's losses."""
-        if np.isfinite(closing.total):
-            self.canvas, self.losses = shown(state), closing
+        """Returns the state before the first step of a level that is not behind."""
+        level, clip = self.levels[number], self.variant.recipe.clip
+        shape, start, self.start = level.content.shape, self.start, None
+        self.good_losses = None
+        if start is not None and not 0 < level.first_step == self._done_before:
+            return start
+        if start is not None:
+            canvas: ArrayLike = shown(start)
+        elif self.finished is not None:
+            canvas = self.finished.canvas
         else:
-            self.fail(state.good, closing)
+            return initial_state(self._first_canvas())
+        return next_level_state(canvas, shape, step=level.first_step, clip=clip)
 
-    def fail(self, good: Any, bad: Losses) -> None:
-        """Takes note of a canvas with bad losses, and of the good one before.
+    def _first_canvas(self) -> jax.Array:
+        given, recipe = self.variant, self.variant.recipe
+        return first_canvas(
+            self.levels[0], init=given.init, seed=given.seed, resampling=recipe.resampling
+        )
 
-        If no step of this level succeeded, the canvas of the level before is kept.
-        """
-        self.failure = DivergedError(self.steps_done + 1, diverged_term(bad))
-        if self.steps_done > self.level_began:
-            self.canvas, self.losses = good, self.latest()
-            self.steps_done -= 1
+    def take(self, chunk: Chunk) -> None:
+        """Takes note of what a call brought, before the next call uses it up."""
+        self.chunk = chunk
+        good = int(chunk.state.step) - chunk.first_step + 1
+        self.history.append(chunk.losses[:good])
+        if good:
+            self.good_losses = self.history[-1][-1]
+        if len(chunk.learning_rate):
+            self.seconds += chunk.seconds
+        self.failure = chunk.failure
+        if self.failure is not None:
+            self._before_failure = self._good(chunk)
+        elif chunk.closing is not None:
+            canvas = np.array(shown(chunk.state))
+            self.finished = Snapshot(canvas, chunk.closing, int(chunk.state.step))
+
+    def _good(self, chunk: Chunk) -> Snapshot | None:
+        """Returns the canvas before the update that led astray, if one at this level was good."""
+        done = int(chunk.state.step)
+        if done == int(chunk.problem.first_step):
+            return self.finished
+        good = np.asarray(chunk.state.good)
+        losses = self.good_losses or losses_of(good, chunk.problem)
+        return Snapshot(good, losses, done - 1)
+
+    def snapshot(self) -> Snapshot | None:
+        """Returns the last canvas worth saving; None if no step was finished."""
+        if self.failure is not None:
+            return self._before_failure
+        if self.chunk is None or self.chunk.closing is not None:
+            return self.finished
+        state, problem = self.chunk.state, self.chunk.problem
+        done = int(state.step)
+        if done == int(problem.first_step):  # nothing was done at this level
+            return self.finished
+        canvas = np.asarray(shown(state))
+        return Snapshot(canvas, losses_of(canvas, problem), done)
 
     def result(self) -> Result:
-        """Returns the result at the end."""
-        assert self.history is not None, "no call was noted"
+        """Returns the result of a run that has ended: where no step was good, its first canvas."""
+        snapshot = self.snapshot()
+        if snapshot is None:
+            nothing = jax.tree.map(lambda _: np.float32(np.nan), self.history[0])
+            snapshot = Snapshot(self._first_canvas(), nothing, 0)
         return Result(
             number=self.number,
-            picture=denormalize(self.canvas),
-            losses=self.latest() if self.losses is None else self.losses,
-            history=self.history,
-            steps_done=self.steps_done,
+            picture=denormalize(snapshot.canvas),
+            losses=snapshot.losses,
+            history=jax.tree.map(lambda *parts: np.concatenate(parts), *self.history),
+            steps_done=snapshot.steps_done,
             failure=self.failure,
             device=self.device,
             seconds=self.seconds,
         )
-
-
-class Shared(NamedTuple):
-    """What the variants share."""
-
-    levels_of: Callable[[Variant], list[Level]]
-    problem_of: Callable[[Variant, int], Problem]
-    """The problem of a variant at the level of a number, without kernels."""
-
-
-def groups(
-    params: Params, variants: Sequence[Variant], levels_of: Callable[[Variant], list[Level]]
-) -> list[list[int]]:
-    """Returns the variants' indices by program: same layers, pooling, schedule, convolution, sizes.
-
-    In a group those with fewer steps come first, so that the devices of a round end together.
-    """
-    found: dict[Any, list[int]] = {}
-    known: dict[Any, Any] = {}
-    for index, each in enumerate(variants):
-        what = id(each.content), id(each.style), each.recipe
-        if what not in known:
-            sizes = tuple(
-                (level.content.shape, level.memory_mode, level.left_out)
-                for level in levels_of(each)
-            )
-            known[what] = resolve(each.recipe, params), each.recipe.conv, sizes
-        found.setdefault(known[what], []).append(index)
-    return [sorted(group, key=lambda i: variants[i].recipe.steps) for group in found.values()]
-
-
-def make_shared(params: Params, variants: Sequence[Variant], *, keep: int) -> Shared:
-    """Returns what makes levels and problems, each kept for a while, as variants share many."""
-    recipes = {each.recipe for each in variants}
-    taps = {tap for each in recipes for tap in each.content_layers + each.style_layers}
-    plain = target_kernels_of(params_up_to(params, sorted(taps)))
-    pictures = {id(p): p for each in variants for p in (each.content, each.style)}
-
-    # read once, so that all variants of a program, and all processes, choose the same memory mode
-    memory = memory_left() if jax.process_count() == 1 else Memory(NO_LIMIT, "no known limit")
-    memory = memory._replace(bytes=memory.bytes // keep)
-
-    @functools.lru_cache(maxsize=keep + 1)
-    def levels_for(content: int, style: int, recipe: Recipe) -> list[Level]:
-        return make_levels(pictures[content], pictures[style], recipe=recipe, memory=memory)
-
-    def levels_of(variant: Variant) -> list[Level]:
-        return levels_for(id(variant.content), id(variant.style), variant.recipe)
-
-    @functools.lru_cache(maxsize=keep + 1)
-    def problem(content: int, style: int, recipe: Recipe, number: int) -> Problem:
-        level = levels_for(content, style, recipe)[number]
-        # as many weights as layers; they are replaced below
-        layers = (1.0,) * len(recipe.content_layers), (1.0,) * len(recipe.style_layers)
-        hyper = Hyperparams(content_layer_weights=layers[0], style_layer_weights=layers[1])
-        made = problem_at(level, plain, recipe=recipe, hyper=hyper, target_kernels=plain)
-        return dataclasses.replace(made, kernels={})
-
-    def problem_of(variant: Variant, number: int) -> Problem:
-        found = problem(id(variant.content), id(variant.style), variant.recipe, number)
-        hyper = levels_of(variant)[number].own_hyper(variant.hyper)
-        return dataclasses.replace(found, hyper=as_arrays(hyper, np.float32))
-
-    return Shared(levels_of, problem_of)

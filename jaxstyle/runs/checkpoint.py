@@ -30,7 +30,7 @@ FIRST_LINE = b"jaxstyle checkpoint 1\n"
 
 NamedArrays = dict[str, NDArray[Any]]
 
-WAY_OUT = "to begin anew, leave --resume out and add --force"
+WAY_OUT_OF_ONE = "to begin anew, leave --resume out and add --force"
 
 
 class Header(NamedTuple):
@@ -162,9 +162,16 @@ class Resumption(NamedTuple):
 
 
 def find_resumption(
-    arguments: Request, output: Path, inputs: Inputs, *, say: Say
+    arguments: Request, output: Path, inputs: Inputs, *, say: Say, way_out: str = WAY_OUT_OF_ONE
 ) -> Resumption | None:
     """Returns what a run goes on from; None if it begins with the first step.
+
+    Args:
+      arguments: what was asked for.
+      output: where the picture goes.
+      inputs: of the run.
+      say: is given warnings.
+      way_out: what else can be done, for errors.
 
     Raises:
       InputError: no checkpoint that is there can be used, or it is another run's.
@@ -180,13 +187,13 @@ def find_resumption(
         except (DamagedError, OSError) as error:
             faults.append(f"{each} {_reason(error)}")
             continue
-        _check_is_same_run(each, resumption.header, inputs)
+        _check_is_same_run(each, resumption.header, inputs, way_out)
         _check_log(arguments, resumption.header)
         for fault in faults:
             say(f"warning: {fault}; going on from the one before")
         return resumption
     if faults:
-        raise InputError(f"{'; '.join(faults)}: {WAY_OUT}")
+        raise InputError(f"{'; '.join(faults)}: {way_out}")
     say(f"there is no checkpoint {path}: beginning with the first step")
     return None
 
@@ -197,10 +204,10 @@ def _reason(error: DamagedError | OSError) -> str:
     return str(error)
 
 
-def _check_is_same_run(path: Path, header: Header, inputs: Inputs) -> None:
+def _check_is_same_run(path: Path, header: Header, inputs: Inputs, way_out: str) -> None:
     changes = record.changes(header.run, run_record(inputs))
     if changes:
-        raise InputError(f"{path} is of another run: {'; '.join(changes)}; {WAY_OUT}")
+        raise InputError(f"{path} is of another run: {'; '.join(changes)}; {way_out}")
 
 
 def _check_log(arguments: Request, header: Header) -> None:

@@ -1,6 +1,7 @@
 """Checkpoints while a run goes on: written when they are due, removed in the end."""
 
 from dataclasses import InitVar, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,25 @@ from jaxstyle.errors import InputError, Say
 from jaxstyle.losses.terms import Losses, losses_by_name
 from jaxstyle.machine.process import unbreakable
 from jaxstyle.optimization.optimizer import State, initial_state, with_program_state
-from jaxstyle.optimization.stepping import Chunk
+from jaxstyle.painting.events import Event, StepsDone
+from jaxstyle.painting.variants import Lane, Snapshot, Unfinished
 from jaxstyle.runs import checkpoint, record
 from jaxstyle.runs.checkpoint import Resumption
-from jaxstyle.runs.outputs import Ending, Snapshot, is_sound
-from jaxstyle.runs.progress import Clock, Reporter, size_text
+from jaxstyle.runs.log import Log, logged_losses
+from jaxstyle.runs.progress import Clock, size_text
 from jaxstyle.runs.request import SECONDS_BETWEEN, CheckpointRequest
 
 
 @dataclass(kw_only=True)
 class Checkpointer:
-    """Keeps a run's checkpoints. What goes wrong is said once and does not stop the run."""
+    """An observer that keeps a run's checkpoints.
+
+    What goes wrong is said once and does not stop the run. The clock and the log see all first.
+    """
 
     path: Path
     """Path of the checkpoint."""
-    flags: CheckpointRequest
+    request: CheckpointRequest
     run: record.Record
     """What decides the run."""
     steps: int
@@ -34,7 +39,7 @@ class Checkpointer:
     resumption: InitVar[Resumption | None]
     """The checkpoint that the run goes on from."""
     clock: Clock
-    reporter: Reporter
+    log: Log
     say: Say
     writes: bool = True
     """Whether it is this process that writes; the others only help to gather what is written."""
@@ -43,39 +48,42 @@ class Checkpointer:
 
     def __post_init__(self, resumption: Resumption | None) -> None:
         self.pictures = [] if resumption is None else list(resumption.header.pictures)
-        self._on = self.flags.wanted
+        self._on = self.request.wanted
         self._last = self.clock.seconds
         self._keep_previous = resumption is None or not resumption.is_previous
         self._there = resumption is not None
         self._warned = False
 
-    def see(self, chunk: Chunk, finished: Snapshot | None) -> None:
-        """Writes a checkpoint after a chunk, if one is due.
+    def see(self, event: Event) -> None:
+        """Writes a checkpoint after a call, if one is due.
 
         If checkpoints were asked for, the first is written before step 1, so that --resume
         recognizes what else a killed run leaves, such as a log, as its own.
         """
-        done, seconds = int(chunk.state.step), self.clock.seconds
+        if not isinstance(event, StepsDone):
+            return
+        chunk, seconds = event.chunk, self.clock.seconds
+        done = int(chunk.state.step)
         self._on = self._on or seconds + self.clock.left(done) > SECONDS_BETWEEN
-        every = SECONDS_BETWEEN if self.flags.every is None else self.flags.every
+        every = SECONDS_BETWEEN if self.request.every is None else self.request.every
         first = not self._there and not self._warned
         due = first or (len(chunk.learning_rate) and seconds - self._last >= every)
-        if self._on and due and done < self.steps and is_sound(chunk):
+        if self._on and due and done < self.steps and chunk.failure is None:
             self._last = seconds
-            self._write(chunk.state, finished)
+            self._write(chunk.state, event.lane.finished)
 
-    def interrupted(self, ending: Ending, picture: str) -> bool:
+    def interrupted(self, lane: Lane, *pictures: str) -> bool:
         """Writes a checkpoint at an interruption; returns whether there is one to go on from.
 
         Args:
-          ending: what the loop left, sound.
-          picture: the sha256 of the picture that will be saved, which --resume may replace.
+          lane: of the run, which has not failed.
+          *pictures: the sha256 of the picture that will be saved, which --resume may replace.
         """
-        self.pictures.append(picture)
-        if int(ending.chunk.state.step) == self.steps:
+        self.pictures += pictures
+        if lane.chunk is None or lane.steps_done == self.steps:
             return False
         if self._on:
-            self._write(ending.chunk.state, ending.finished)
+            self._write(lane.chunk.state, lane.finished)
         return self._there and self.path.exists()
 
     def _write(self, state: State, finished: Snapshot | None) -> None:
@@ -101,7 +109,7 @@ class Checkpointer:
             self.clock.seconds,
             None if finished is None else [_numbers(finished), finished.steps_done],
             self.pictures,
-            self.reporter.log_text,
+            self.log.text,
         )
 
     def remove(self) -> None:
@@ -183,3 +191,15 @@ def _restored_losses(stored: dict[str, float] | list[float]) -> Losses:
     if isinstance(stored, list):
         stored = dict(zip(("content", "style", "tv", "total"), stored, strict=True))
     return losses_by_name({name: np.float32(value) for name, value in stored.items()})
+
+
+def unfinished(resumption: Resumption) -> Unfinished:
+    """Returns what a checkpoint holds, for the run to go on; its arrays are not read yet."""
+    header = resumption.header
+    return Unfinished(
+        header.steps_done,
+        tuple(header.run["memory"]),
+        partial(restored_state, resumption),
+        logged_losses(header.log),
+        header.seconds,
+    )

@@ -1,6 +1,7 @@
 """All that a run reads before jax is imported: settings, pictures, weights."""
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -106,33 +107,82 @@ def read_inputs(arguments: Request, output: Path, *, say: Say, stream: TextIO | 
       InputError: a file or setting that cannot be used.
       OSError: a download failed.
     """
-    settings = read_settings(arguments, say=say)
+    settings, reader = read_settings(arguments, say=say), Reader()
     if arguments.devices.several:
         for_several_devices(settings.recipe)  # only to refuse now what these do not do
-    content, style = (
-        picture_file.load_picture(arguments.content),
-        picture_file.load_picture(arguments.style),
-    )
+    content, style = reader.picture(arguments.content), reader.picture(arguments.style)
     check_numbered(arguments, output, steps=total_steps(settings.recipe, content))
     check_sizes(
         *(content, style, settings.recipe, output),
         device=arguments.device,
         processes=arguments.devices.processes,
     )
-    init = (
-        settings.init if settings.init in INITS else picture_file.load_picture(Path(settings.init))
-    )
-    weight_file = find_weights(settings.weights, say=say, stream=stream)
-    params = read_weights(weight_file.path)
-    for layers in (settings.recipe.content_layers, settings.recipe.style_layers):
-        resolve_taps(layers, sorted(params))  # only to refuse now what the weights do not have
-    facts = _facts(arguments, init, settings.init, weight_file)
+    reader.init(settings)  # only to refuse it before a download
+    network = read_network(settings.weights, say=say, stream=stream)
+    check_has_layers(settings.recipe, network)
+    inputs = reader.inputs(arguments, settings, network)
     if settings.earlier is not None:
-        for line in record.differences(settings.earlier, facts["weights"]["sha256"]):
+        for line in record.differences(settings.earlier, network.facts["sha256"]):
             say(line)
-    wanted = arguments.judge and not arguments.plan
-    judge = read_judge({"content": [content], "style": [style]}, say=say) if wanted else None
-    return Inputs(settings, content, style, init, weight_file, params, facts, judge)
+    if not arguments.judge or arguments.plan:
+        return inputs
+    return inputs._replace(judge=read_judge({"content": [content], "style": [style]}, say=say))
+
+
+class Network(NamedTuple):
+    """The network's weights, as they were read."""
+
+    file: WeightFile
+    params: LayerArrays
+    facts: record.Record
+    """Name and sha256. Taken now: the file may be gone or changed when the picture is saved."""
+
+
+def read_network(weights: str, *, say: Say, stream: TextIO | None) -> Network:
+    """Finds the weights that a setting names and reads them.
+
+    Raises:
+      InputError: a file that cannot be used.
+      OSError: a download failed.
+    """
+    file = find_weights(weights, say=say, stream=stream)
+    facts = {"name": file.name, "sha256": files.sha256(file.path)}
+    return Network(file, read_weights(file.path), facts)
+
+
+def check_has_layers(recipe: Recipe, network: Network) -> None:
+    """Raises InputError if the weights lack a layer."""
+    for layers in (recipe.content_layers, recipe.style_layers):
+        resolve_taps(layers, sorted(network.params))
+
+
+class Reader:
+    """Reads the files of one run or of many, each once."""
+
+    def __init__(self) -> None:
+        self.picture = functools.cache(picture_file.load_picture)
+        self._facts = functools.cache(record.file_facts)
+
+    def init(self, settings: Settings) -> Picture | str:
+        """Returns what the canvas is at first: a word, or a picture."""
+        return settings.init if settings.init in INITS else self.picture(Path(settings.init))
+
+    def inputs(self, arguments: Request, settings: Settings, network: Network) -> Inputs:
+        """Returns all that a run works on, with the facts of the files as they are now.
+
+        Raises:
+          InputError: a picture that cannot be used.
+        """
+        facts: record.Record = {
+            "content": self._facts(arguments.content),
+            "style": self._facts(arguments.style),
+            "weights": network.facts,
+        }
+        if settings.init not in INITS:
+            facts["init"] = self._facts(Path(settings.init))
+        pictures = self.picture(arguments.content), self.picture(arguments.style)
+        init = self.init(settings)
+        return Inputs(settings, *pictures, init, network.file, network.params, facts)
 
 
 def check_sizes(
@@ -158,28 +208,17 @@ def check_sizes(
         check_fits(*sizes, recipe=recipe, memory=memory_left()._replace(parts=processes))
 
 
-def run_record(inputs: Inputs) -> record.Record:
-    """Returns all that is known of a run before it begins: settings, files, versions."""
+def run_record(inputs: Inputs, versions: dict[str, str] | None = None) -> record.Record:
+    """Returns all that is known of a run before it begins: settings, files, versions.
+
+    `versions` are those of `record.versions`, for whom they take too long to find again.
+    """
     settings = inputs.settings
     others = {"preset": settings.preset, "init": settings.init, "seed": settings.seed}
     if not isinstance(inputs.init, str):
         others["init"] = Path(settings.init).name
     return {
         **inputs.facts,
-        "versions": record.versions(),
+        "versions": versions or record.versions(),
         "settings": record.settings(settings.recipe, settings.hyper, **others),
     }
-
-
-def _facts(
-    arguments: Request, init: Picture | str, init_path: str, weight_file: WeightFile
-) -> record.Record:
-    """Taken now: the files may be gone or changed when the picture is saved."""
-    facts: record.Record = {
-        "content": record.file_facts(arguments.content),
-        "style": record.file_facts(arguments.style),
-        "weights": {"name": weight_file.name, "sha256": files.sha256(weight_file.path)},
-    }
-    if not isinstance(init, str):
-        facts["init"] = record.file_facts(Path(init_path))
-    return facts

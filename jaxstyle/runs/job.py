@@ -3,15 +3,15 @@
 import contextlib
 import dataclasses
 import json
+import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
-import numpy as np
-from numpy.typing import NDArray
 
-from jaxstyle.errors import DivergedError, InputError, Say
+from jaxstyle.errors import InputError, Say
 from jaxstyle.images.picture_file import load_picture
 from jaxstyle.judging.verdict import judge_of
 from jaxstyle.machine.devices import (
@@ -19,6 +19,7 @@ from jaxstyle.machine.devices import (
     all_or_none,
     any_process,
     device_memory,
+    from_first,
     is_first,
     kind_of,
     memories,
@@ -27,28 +28,17 @@ from jaxstyle.machine.devices import (
 )
 from jaxstyle.machine.memory import Memory, check_fits
 from jaxstyle.machine.placement import own_of
-from jaxstyle.machine.process import Interruption
-from jaxstyle.optimization.optimizer import State, shown
+from jaxstyle.painting.events import watched
 from jaxstyle.painting.level import Level
 from jaxstyle.painting.level import levels as make_levels
-from jaxstyle.painting.painter import paint
+from jaxstyle.painting.painter import lane_of, paint_run
+from jaxstyle.painting.variants import Lane
 from jaxstyle.runs import record
 from jaxstyle.runs.checkpoint import Resumption
-from jaxstyle.runs.checkpointer import Checkpointer, restored_state
 from jaxstyle.runs.inputs import Inputs, run_record, steps_of
-from jaxstyle.runs.outputs import (
-    Ending,
-    Snapshot,
-    data_sha256,
-    encode_result,
-    is_due,
-    is_sound,
-    last_snapshot,
-    make_record,
-    save,
-    save_numbered,
-)
-from jaxstyle.runs.progress import Clock, Reporter, size_text
+from jaxstyle.runs.observers import Job, Watch, variant_of
+from jaxstyle.runs.outputs import data_sha256, encode_result, make_record, save
+from jaxstyle.runs.progress import size_text
 from jaxstyle.runs.request import Request
 from jaxstyle.settings.recipe import for_several_devices
 
@@ -103,25 +93,6 @@ def _as_begun(levels: list[Level], resumption: Resumption) -> list[Level]:
     """Returns the levels in the memory modes in which the run began, whatever is free now."""
     modes = resumption.header.run["memory"]
     return [level._replace(memory_mode=mode) for level, mode in zip(levels, modes, strict=True)]
-
-
-class Job(NamedTuple):
-    """All that a run needs to know."""
-
-    arguments: Request
-    inputs: Inputs
-    output: Path
-    """Where the picture goes."""
-    resumption: Resumption | None
-    """The checkpoint to go on from."""
-    interruption: Interruption
-    """Looked at after every few steps."""
-    say: Say
-    """Is given lines for the person."""
-    stream: IO[str] | None
-    """Where progress goes; None shows none."""
-    writes: bool = True
-    """Whether it is this process that writes files, of those that paint one picture together."""
 
 
 class Outcome(NamedTuple):
@@ -195,48 +166,26 @@ def _silent(job: Job) -> Job:
     return job._replace(arguments=arguments, say=lambda _: None, stream=None, writes=False)
 
 
-def _paint(job: Job, levels: list[Level], devices: list[jax.Device]) -> tuple[Ending, Checkpointer]:
-    """Runs the loop: clock, report, numbered pictures, checkpoints."""
-    arguments, settings, kind = job.arguments, job.inputs.settings, kind_of(devices)
-    resumption, failure = job.resumption, None
-    state, finished = (None, None) if resumption is None else _restore(job, resumption, kind)
-    clock = Clock(levels, seconds=0.0 if resumption is None else resumption.header.seconds)
-    with _reporter(job) as reporter:
-        checkpointer = _checkpointer(job, levels, kind, clock, reporter)
-        try:
-            for chunk in paint(
-                job.inputs.params,
-                levels,
-                recipe=settings.recipe,
-                hyper=settings.hyper,
-                init=job.inputs.init,
-                seed=settings.seed,
-                pause_every=arguments.save_every,
-                start=state,
-                devices=devices,
-            ):
-                clock.tick(chunk)
-                reporter.see(chunk, clock)
-                done = int(chunk.state.step)
-                if chunk.closing is not None and np.isfinite(chunk.closing.total):
-                    finished = Snapshot(np.array(shown(chunk.state)), chunk.closing, done)
-                if is_due(chunk, arguments.save_every):
-                    _save_numbered(job, levels, np.asarray(shown(chunk.state)), kind, done)
-                if _is_interrupted(job) and is_sound(chunk):
-                    break
-                checkpointer.see(chunk, finished)
-        except DivergedError as error:
-            failure = error
-    return Ending(chunk, finished, failure, reporter.log_failed, clock.seconds), checkpointer
+def _paint(job: Job, levels: list[Level], devices: list[jax.Device]) -> tuple[Lane, Watch]:
+    """Paints while the run's observers watch; returns what is known of it in the end."""
+    kind = kind_of(devices)
+    lane = lane_of(variant_of(job, kind), levels, devices)
+    with Watch(job, levels, kind, now=_now) as watch:
+        events = paint_run(
+            job.inputs.params,
+            lane,
+            devices=devices,
+            pause_every=job.arguments.save_every,
+            stop=partial(_is_interrupted, job),
+        )
+        for _ in watched(events, [watch]):
+            pass
+    return lane, watch
 
 
-def _save_numbered(
-    job: Job, levels: list[Level], canvas: NDArray[np.float32], kind: str, done: int
-) -> None:
-    if job.writes:
-        facts = make_record(job.inputs, kind, canvas, None, done)
-        size, force = levels[-1].content.shape[:2], job.arguments.force
-        save_numbered(canvas, job.output, facts, size=size, force=force, say=job.say)
+def _now() -> float:
+    """Returns the first process's time: what all do together may depend on it."""
+    return from_first(time.perf_counter())
 
 
 def _is_interrupted(job: Job) -> bool:
@@ -247,85 +196,41 @@ def _is_interrupted(job: Job) -> bool:
     return stop
 
 
-def _restore(job: Job, resumption: Resumption, kind: str) -> tuple[State, Snapshot | None]:
-    """Returns what a checkpoint holds, and says where the run goes on."""
-    header, steps = resumption.header, steps_of(job.inputs)
-    was = header.run["device"]
-    if was != kind:
-        job.say(f"warning: begun on {was}, going on on {kind}, which rounds otherwise")
-    if job.stream is not None:
-        at = f"step {header.steps_done} of {steps}, {header.size}"
-        job.say(f"going on after {at}: {resumption.path}")
-    return restored_state(resumption)
-
-
-def _reporter(job: Job) -> Reporter:
-    arguments, steps, going_on = job.arguments, steps_of(job.inputs), job.resumption
-    return Reporter(
-        arguments.log,
-        steps,
-        job.stream,
-        job.say,
-        overwrite=arguments.force or going_on is not None,
-        earlier="" if going_on is None else going_on.header.log,
-    )
-
-
-def _checkpointer(
-    job: Job, levels: list[Level], kind: str, clock: Clock, reporter: Reporter
-) -> Checkpointer:
-    flags, modes = job.arguments.checkpoints, [level.memory_mode for level in levels]
-    run = {**run_record(job.inputs), "device": kind, "memory": modes}
-    return Checkpointer(
-        path=flags.beside(job.output),
-        flags=flags,
-        run=run,
-        steps=steps_of(job.inputs),
-        resumption=job.resumption,
-        clock=clock,
-        reporter=reporter,
-        say=job.say,
-        writes=job.writes,
-    )
-
-
-def _finish(
-    job: Job, ending: Ending, checkpointer: Checkpointer, devices: list[jax.Device]
-) -> Outcome:
+def _finish(job: Job, lane: Lane, watch: Watch, devices: list[jax.Device]) -> Outcome:
     """Saves the last good canvas and says how the run ended."""
-    failure, steps = ending.failure, steps_of(job.inputs)
-    snapshot = last_snapshot(ending)
-    if failure is not None:
-        job.say(str(failure))
-    if snapshot is None and (failure is not None or job.resumption is None):
-        checkpointer.remove()
-    if snapshot is None and failure is None:
+    snapshot, seconds = lane.snapshot(), watch.clock.seconds
+    if lane.failure is not None:
+        job.say(str(lane.failure))
+    if snapshot is None and (lane.failure is not None or job.resumption is None):
+        watch.checkpointer.remove()
+    if snapshot is None and lane.failure is None:
         raise KeyboardInterrupt
     if snapshot is None:
         job.say("no step was finished, so no picture was saved")
-        return Outcome(None, {}, ending.seconds, 1)
+        return Outcome(None, {}, seconds, 1)
     facts = make_record(
         job.inputs, kind_of(devices), snapshot.canvas, snapshot.losses, snapshot.steps_done
     )
     data = encode_result(job.output, snapshot.canvas, facts) if job.writes else b""
     stopped = _is_interrupted(job)
-    to_go_on = stopped and failure is None and checkpointer.interrupted(ending, data_sha256(data))
+    keeps = watch.checkpointer.interrupted
+    to_go_on = stopped and lane.failure is None and keeps(lane, data_sha256(data))
     if not job.writes:
-        code = job.interruption.exit_code if stopped else int(failure is not None)
-        return Outcome(None, {}, ending.seconds, code, is_told=False)
-    own = [*checkpointer.pictures, data_sha256(data)]
+        code = job.interruption.exit_code if stopped else int(lane.failure is not None)
+        return Outcome(None, {}, seconds, code, is_told=False)
+    own = [*watch.checkpointer.pictures, data_sha256(data)]
     path, moved = save(job.output, data, force=job.arguments.force, own=own, say=job.say)
-    at = f"after step {snapshot.steps_done} of {steps}, {facts['painted_size']}"
-    if failure is not None:
+    at = f"after step {snapshot.steps_done} of {steps_of(job.inputs)}, {facts['painted_size']}"
+    if lane.failure is not None:
         job.say(f"the last good picture, {at}, was saved: {path}")
     elif stopped:
-        more = f"; --resume goes on from {checkpointer.path}" if to_go_on else ""
+        more = f"; --resume goes on from {watch.checkpointer.path}" if to_go_on else ""
         job.say(f"stopped {at}; saved: {path}{more}")
     if not to_go_on:
-        checkpointer.remove()
-    failed = failure is not None or ending.log_failed or moved
+        watch.checkpointer.remove()
+    failed = lane.failure is not None or watch.log.failed or moved
     code = job.interruption.exit_code if stopped else int(failed)
-    return Outcome(path, facts, ending.seconds, code)
+    return Outcome(path, facts, seconds, code)
 
 
 def _first_line(devices: list[jax.Device], inputs: Inputs, levels: list[Level]) -> str:

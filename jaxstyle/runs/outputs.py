@@ -5,71 +5,74 @@ import hashlib
 import tempfile
 from collections.abc import Collection
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 from numpy.typing import NDArray
 
 from jaxstyle import files
-from jaxstyle.errors import DivergedError, Say
+from jaxstyle.errors import Say
 from jaxstyle.images import picture_file
 from jaxstyle.images.canvas import denormalize, resize_floats
 from jaxstyle.losses.terms import Losses
 from jaxstyle.machine.process import unbreakable
 from jaxstyle.optimization.optimizer import shown
-from jaxstyle.optimization.stepping import Chunk, losses_of
+from jaxstyle.optimization.stepping import Chunk
+from jaxstyle.painting.events import Event, StepsDone
 from jaxstyle.runs import record
 from jaxstyle.runs.inputs import Inputs, run_record
 from jaxstyle.runs.progress import size_text
 from jaxstyle.runs.request import numbered
 
 
-class Snapshot(NamedTuple):
-    """A canvas that can be saved: its losses are known and finite."""
+class NumberedPictures:
+    """An observer that saves the canvas, numbered, beside the output after every so many steps.
 
-    canvas: jax.Array | NDArray[np.float32]
-    losses: Losses
-    steps_done: int
+    Where that fails, it warns and the run goes on. All are enlarged to the size of the result.
+    """
 
+    def __init__(
+        self,
+        every: int,
+        output: Path,
+        inputs: Inputs,
+        *,
+        device: str,
+        size: tuple[int, int],
+        force: bool,
+        say: Say,
+        writes: bool = True,
+    ) -> None:
+        """Takes what to save when.
 
-class Ending(NamedTuple):
-    """What the loop left."""
+        Args:
+          every: so many steps.
+          output: where the result goes.
+          inputs: of the run.
+          device: the kind, for the record.
+          size: (H, W) of the result.
+          force: whether files that are there may be replaced.
+          say: is given warnings.
+          writes: whether it is this process that writes; the others only help to gather.
+        """
+        self._every, self._output, self._inputs, self._device = every, output, inputs, device
+        self._size, self._force, self._say, self._writes = size, force, say, writes
 
-    chunk: Chunk
-    """The last one."""
-    finished: Snapshot | None
-    """The end of the last level that was finished."""
-    failure: DivergedError | None
-    log_failed: bool
-    seconds: float
-
-
-def is_sound(chunk: Chunk) -> bool:
-    """Returns whether all losses so far are finite; if not, asking for more raises."""
-    return not bool(chunk.state.failed) and (
-        chunk.closing is None or bool(np.isfinite(chunk.closing.total))
-    )
-
-
-def last_snapshot(ending: Ending) -> Snapshot | None:
-    """Returns the last canvas worth saving; None if no step was finished."""
-    state, problem = ending.chunk.state, ending.chunk.problem
-    done = int(state.step)
-    if done == problem.first_step:  # nothing was done at this level
-        return ending.finished
-    if ending.failure is not None:  # the last update led astray: the canvas before it
-        good = np.asarray(state.good)
-        return Snapshot(good, losses_of(good, problem), done - 1)
-    if ending.chunk.closing is not None:
-        return ending.finished
-    canvas = np.asarray(shown(state))
-    return Snapshot(canvas, losses_of(canvas, problem), done)
+    def see(self, event: Event) -> None:
+        """Saves the canvas, if it is due."""
+        if not isinstance(event, StepsDone) or not is_due(event.chunk, self._every):
+            return
+        canvas, done = np.asarray(shown(event.chunk.state)), int(event.chunk.state.step)
+        if self._writes:
+            facts = make_record(self._inputs, self._device, canvas, None, done)
+            given: Any = {"size": self._size, "force": self._force, "say": self._say}
+            save_numbered(canvas, self._output, facts, **given)
 
 
 def is_due(chunk: Chunk, every: int) -> bool:
-    """Returns whether a chunk ended at a multiple of so many steps."""
-    if not every or not len(chunk.learning_rate) or not is_sound(chunk):
+    """Returns whether a chunk ended at a multiple of so many steps, and none failed."""
+    if not every or not len(chunk.learning_rate) or chunk.failure is not None:
         return False
     return int(chunk.state.step) % every == 0
 

@@ -1,17 +1,15 @@
-"""What a person sees of a run or a sweep: a bar or plain lines, and the log of every step."""
+"""What a person sees of a run or a sweep: a bar or plain lines; and the time left."""
 
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import IO, Never
 
 from tqdm import tqdm
 
-from jaxstyle.machine.devices import from_first
 from jaxstyle.optimization.stepping import Chunk
+from jaxstyle.painting.events import CallDone, Event, RunEnded, StepsDone
 from jaxstyle.painting.level import Level
-from jaxstyle.painting.sweep_rounds import Tick
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -20,18 +18,32 @@ MOST_SHOWN = 4
 
 
 class Clock:
-    """Seconds since the first step began, and until the last one ends."""
+    """An observer: seconds since the first step began, and until the last one ends."""
 
-    def __init__(self, levels: Sequence[Level], *, seconds: float = 0.0) -> None:
-        """Takes the levels of the run, and how long its steps took before it was interrupted."""
-        self._levels = levels
+    def __init__(
+        self,
+        levels: Sequence[Level],
+        *,
+        seconds: float = 0.0,
+        now: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """Takes the levels of the run, and how long its steps took before it was interrupted.
+
+        `now` returns the time; processes that act together by it need the same.
+        """
+        self._levels, self._now = levels, now
         self._began: float | None = None
         self._per_pixel = 0.0
         self.seconds = seconds
 
+    def see(self, event: Event) -> None:
+        """Takes note of steps that have just ended."""
+        if isinstance(event, StepsDone):
+            self.tick(event.chunk)
+
     def tick(self, chunk: Chunk) -> None:
         """Takes note of a chunk that has just ended."""
-        now = from_first(time.perf_counter())
+        now = self._now()
         count = len(chunk.learning_rate)
         if self._began is None and count:
             self._began = now - chunk.seconds - self.seconds
@@ -51,56 +63,32 @@ class Clock:
         return pixels * self._per_pixel
 
 
-def log_header(chunk: Chunk) -> str:
-    """Returns the line that names the columns of `log_rows`."""
-    names = ["step", "size", *chunk.losses.by_name(), "learning_rate", "seconds"]
-    return ",".join(names) + "\r\n"
-
-
-def log_rows(chunk: Chunk, seconds: float) -> str:
-    """Returns a chunk's steps as CSV; it ended at `seconds`, and its steps share its time."""
-    count = len(chunk.learning_rate)
-    began = seconds - chunk.seconds
-    rows = [
-        [
-            str(chunk.first_step + i),
-            size_text(chunk.state.canvas.shape),
-            *(f"{float(term[i]):.9g}" for term in chunk.losses.by_name().values()),
-            f"{float(chunk.learning_rate[i]):.9g}",
-            f"{began + chunk.seconds * (i + 1) / count:.3f}",
-        ]
-        for i in range(count)
-    ]
-    return "".join(",".join(row) + "\r\n" for row in rows)
-
-
-class Log:
-    """A file that is flushed as it goes."""
-
-    def __init__(self, path: Path, *, overwrite: bool) -> None:
-        self._file = path.open("w" if overwrite else "x", newline="", encoding="utf-8")
-
-    def write(self, text: str) -> None:
-        """Writes rows."""
-        self._file.write(text)
-        self._file.flush()
-
-    def close(self) -> None:
-        """Closes the file."""
-        self._file.close()
-
-
 class Display:
-    """Shows progress on a stream: a bar on a terminal, else a plain line now and then."""
+    """An observer that shows progress: a bar on a terminal, else a plain line now and then.
 
-    def __init__(self, steps: int, stream: IO[str]) -> None:
-        self._steps, self._stream = steps, stream
+    Nothing that goes wrong here stops the run.
+    """
+
+    def __init__(self, steps: int, stream: IO[str], clock: Clock) -> None:
+        """Takes the number of steps, where to show them, and the clock, which sees all first."""
+        self._steps, self._stream, self._clock = steps, stream, clock
+        self._is_seen = True
         self._last_line = 0.0
         self._bar: tqdm[Never] | None = None
         if stream.isatty():
             bar_format = "{percentage:3.0f}%|{bar:10}| {desc}"
             self._bar = tqdm(total=steps, file=stream, bar_format=bar_format, leave=False)
             self._bar.set_description_str("compiling")
+
+    def see(self, event: Event) -> None:
+        """Shows where the run stands after a call with at least one step."""
+        if isinstance(event, StepsDone) and len(event.chunk.learning_rate) and self._is_seen:
+            try:
+                self.show(event.chunk, self._clock.left(int(event.chunk.state.step)))
+            except OSError:  # nobody can read it any more
+                self._is_seen = False
+        if isinstance(event, RunEnded):
+            self.close()
 
     def show(self, chunk: Chunk, seconds_left: float) -> None:
         """Shows where the run stands after a chunk with at least one step."""
@@ -118,81 +106,8 @@ class Display:
     def close(self) -> None:
         """Takes the bar away."""
         if self._bar is not None:
-            self._bar.close()
-
-
-class Reporter:
-    """Reports a run: to the display and the log, whichever were asked for.
-
-    Nothing that goes wrong here stops the run. The log's file is begun with the first step, so that
-    a run that is refused leaves none.
-
-    Attributes:
-      log_failed: whether the log could not be written to the end.
-    """
-
-    def __init__(
-        self,
-        log: Path | None,
-        steps: int,
-        stream: IO[str] | None,
-        say: Callable[[str], None],
-        *,
-        overwrite: bool,
-        earlier: str = "",
-    ) -> None:
-        """Takes where to log and show what; `earlier` is the log so far of a run that goes on."""
-        self._display = Display(steps, stream) if stream is not None else None
-        self._path, self._overwrite = log, overwrite
-        self._log: Log | None = None
-        self._rows = [earlier] if earlier else []
-        self._say = say
-        self.log_failed = False
-
-    def __enter__(self) -> "Reporter":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._display is not None:
             with contextlib.suppress(OSError):
-                self._display.close()
-        if self._log is not None:
-            try:
-                self._log.close()  # which tries once more to write what could not be written
-            except OSError as error:
-                self._fail(error)
-
-    def _fail(self, error: OSError) -> None:
-        if not self.log_failed:
-            self._say(f"warning: the log could not be written to its end: {error.strerror}")
-        self.log_failed = True
-
-    def see(self, chunk: Chunk, clock: Clock) -> None:
-        """Shows and logs a chunk that has just ended."""
-        if not self._rows:
-            self._rows = [log_header(chunk)]
-        if not len(chunk.learning_rate):
-            return
-        if self._display is not None:
-            try:
-                self._display.show(chunk, clock.left(int(chunk.state.step)))
-            except OSError:  # nobody can read it any more
-                self._display = None
-        self._rows.append(log_rows(chunk, clock.seconds))
-        if self._path is not None and not self.log_failed:
-            try:
-                if self._log is None:
-                    self._log = Log(self._path, overwrite=self._overwrite)
-                    self._log.write(self.log_text)
-                else:
-                    self._log.write(self._rows[-1])
-            except OSError as error:
-                self._fail(error)
-
-    @property
-    def log_text(self) -> str:
-        """The log so far, whether or not a file was asked for."""
-        return "".join(self._rows)
+                self._bar.close()
 
 
 def progress_text(chunk: Chunk, steps: int, seconds_left: float) -> str:
@@ -228,7 +143,7 @@ def size_text(shape: Sequence[int]) -> str:
 
 
 class SweepDisplay:
-    """Shows progress on a stream: a bar on a terminal, else a plain line now and then.
+    """An observer of a sweep that shows progress: a bar on a terminal, else a line now and then.
 
     Nothing that goes wrong here stops the sweep.
     """
@@ -239,6 +154,7 @@ class SweepDisplay:
         """Takes the names and steps of all variants, and the pixel-steps that this process does."""
         self._names, self._steps, self._work, self._stream = names, steps, work, stream
         self._done, self._worked, self._seconds = 0, 0, 0.0
+        self._just_ended = False
         self._last_line = time.monotonic()
         self._bar: tqdm[Never] | None = None
         if stream is not None and stream.isatty():
@@ -246,29 +162,35 @@ class SweepDisplay:
             self._bar = tqdm(total=max(work, 1), file=stream, bar_format=bar_format, leave=False)
             self._bar.set_description_str("compiling")
 
-    def see(self, tick: Tick) -> None:
+    def see(self, event: Event) -> None:
         """Shows where the sweep stands after a call."""
-        self._done += len(tick.finished)
-        self._worked += tick.pixel_steps
-        self._seconds += tick.seconds if tick.pixel_steps else 0.0
-        if self._stream is None or not tick.pixel_steps:
-            return
-        with contextlib.suppress(OSError, ValueError):
-            if self._bar is not None:
-                self._bar.n = min(self._worked, self._work)
-                self._bar.set_description_str(self._text(tick))
-            elif tick.finished or time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
-                self._last_line = time.monotonic()
-                self._stream.write(self._text(tick) + "\n")
-                self._stream.flush()
+        if isinstance(event, RunEnded) and event.how != "interrupted":
+            self._done += 1
+            self._just_ended = True
+        if isinstance(event, CallDone) and event.pixel_steps:
+            self._worked += event.pixel_steps
+            self._seconds += event.seconds
+            if self._stream is not None:
+                with contextlib.suppress(OSError, ValueError):
+                    self._show(event, self._stream)
+            self._just_ended = False
 
-    def _text(self, tick: Tick) -> str:
+    def _show(self, call: CallDone, stream: IO[str]) -> None:
+        if self._bar is not None:
+            self._bar.n = min(self._worked, self._work)
+            self._bar.set_description_str(self._text(call))
+        elif self._just_ended or time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
+            stream.write(self._text(call) + "\n")
+            stream.flush()
+
+    def _text(self, call: CallDone) -> str:
         left = max(self._work - self._worked, 0) * self._seconds / max(self._worked, 1)
         shown = [
             f"{self._names[number]} step {done}/{self._steps[number]} total {total:.3g}"
-            for number, done, total in tick.running[:MOST_SHOWN]
+            for number, done, total in call.running[:MOST_SHOWN]
         ]
-        more = ["..."] if len(tick.running) > MOST_SHOWN else []
+        more = ["..."] if len(call.running) > MOST_SHOWN else []
         count = f"{self._done}/{len(self._names)} done"
         return f"{count}, {time_text(left)} left; {'; '.join(shown + more)}"
 

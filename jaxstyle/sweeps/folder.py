@@ -1,5 +1,7 @@
 """The folder of a sweep: NAME.png and records/NAME.json for every run, and the summaries.
 
+What else a run writes, such as its log, lies in runs/NAME.
+
 A run's record is written after its picture, so what has a record is finished. Every file is
 written whole or not at all, and a run's files have the same names in all shards, so that any
 number of processes may work in one folder.
@@ -16,6 +18,7 @@ from jaxstyle.errors import InputError
 
 RECORDS = "records"
 SAMPLES = "samples"
+RUNS = "runs"
 SUMMARIES = ("sweep.csv", "sheet.png", "index.html")
 
 JUDGED = ("style_distance", "content_distance")
@@ -33,6 +36,16 @@ ENTRY_KEYS = (
 def picture_path(folder: Path, name: str) -> Path:
     """Returns where the picture of a run is."""
     return folder / f"{name}.png"
+
+
+def run_folder(folder: Path, name: str) -> Path:
+    """Returns where a run's log, numbered pictures and checkpoints are."""
+    return folder / RUNS / name
+
+
+def own_output(folder: Path, name: str) -> Path:
+    """Returns the output beside which a run, were it alone, has its other files: in its folder."""
+    return run_folder(folder, name) / "picture.png"
 
 
 def record_path(folder: Path, name: str) -> Path:
@@ -61,7 +74,7 @@ def check_folder(folder: Path, *, force: bool) -> None:
             reason = f"the output {folder} cannot be made: {there} cannot be written"
             raise InputError(reason) from None
         if not (folder / RECORDS).is_dir() and not force:
-            for name in (RECORDS, *SUMMARIES):
+            for name in (RECORDS, RUNS, *SUMMARIES):
                 if os.path.lexists(folder / name):
                     raise InputError(
                         f"{folder / name} exists and is not of a sweep: choose another folder, or"

@@ -1,25 +1,49 @@
 """All that a sweep reads before jax is imported, each file once, and what is done already."""
 
-import functools
+import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import NamedTuple, TextIO
 
 from jaxstyle import files
 from jaxstyle.errors import InputError, Say
-from jaxstyle.images import picture_file
 from jaxstyle.judging.network import read_judge
-from jaxstyle.network.layers import resolve_taps
 from jaxstyle.runs import record
-from jaxstyle.runs.inputs import Inputs, Settings, check_sizes, read_settings
-from jaxstyle.runs.request import Request, SweepRequest, check_inputs, inputs_of
-from jaxstyle.settings.recipe import INITS
-from jaxstyle.sweeps.folder import SUMMARIES, check_folder, picture_path, read_entry, record_path
-from jaxstyle.sweeps.grid import Run, expand, place_of
+from jaxstyle.runs.checkpoint import Resumption, find_resumption
+from jaxstyle.runs.inputs import (
+    Inputs,
+    Network,
+    Reader,
+    Settings,
+    check_has_layers,
+    check_sizes,
+    read_network,
+    read_settings,
+    run_record,
+)
+from jaxstyle.runs.request import (
+    CheckpointRequest,
+    Request,
+    SweepRequest,
+    check_inputs,
+    goes_on,
+    inputs_of,
+)
+from jaxstyle.sweeps.folder import (
+    SUMMARIES,
+    check_folder,
+    own_output,
+    picture_path,
+    read_entry,
+    record_path,
+)
+from jaxstyle.sweeps.grid import Run, expand, place_of, share
 from jaxstyle.weights.activations import LayerArrays
-from jaxstyle.weights.pretrained import WeightFile, find_weights
-from jaxstyle.weights.weight_file import read_weights
+
+WAY_OUT = "to begin this run anew, remove it; to begin all of them anew, add --force"
+
+RESUME = CheckpointRequest(resume=True)
 
 
 class Planned(NamedTuple):
@@ -28,6 +52,8 @@ class Planned(NamedTuple):
     run: Run
     inputs: Inputs
     fingerprint: str
+    resumption: Resumption | None = None
+    """The checkpoint of the run, if it was interrupted, to go on from."""
 
 
 class Sweep(NamedTuple):
@@ -58,22 +84,42 @@ def read_sweep(arguments: Request, *, say: Say, stream: TextIO | None) -> Sweep:
     if flags is None or folder is None:
         raise InputError("a sweep needs a folder for its pictures: give -o DIR")
     check_folder(folder, force=arguments.force)
+    if arguments.log is not None:
+        files.check_suffix("the log", arguments.log, [".csv"])
     runs = expand(arguments, flags)
     for run in runs[:1]:
         check_inputs(run.arguments)
     settings = _read_settings(runs, say)
-    pictures = functools.cache(picture_file.load_picture)
-    _check_sizes(runs, settings, pictures)
-    weight_file = find_weights(settings[0].weights, say=say, stream=stream)
-    params = read_weights(weight_file.path)
-    _check_layers(runs, settings, params)
-    planned = _plan(runs, settings, pictures, weight_file, params)
+    reader = Reader()
+    _check_sizes(runs, settings, reader)
+    network = read_network(settings[0].weights, say=say, stream=stream)
+    _check_layers(runs, settings, network)
+    planned = _plan(runs, settings, reader, network)
     _check_is_no_input(folder, runs)
     if not arguments.force:
         _check_free(folder, planned)
     judge = _read_judge(planned, say) if arguments.judge else None
     _warn(runs, settings, say)
-    return Sweep(flags, folder, arguments.force, planned, judge)
+    sweep = Sweep(flags, folder, arguments.force, planned, judge)
+    if arguments.force or arguments.devices.distributed is not None:
+        return sweep
+    return sweep._replace(runs=_with_resumptions(sweep, say))
+
+
+def _with_resumptions(sweep: Sweep, say: Say) -> list[Planned]:
+    """Returns all runs, those of this share that were interrupted with their checkpoints.
+
+    Raises:
+      InputError: a checkpoint is another run's, or cannot be used.
+    """
+    found, mine = [], {each.run.number for each in share(sweep.runs, sweep.flags.shard)}
+    for each in sweep.runs:
+        output, resumption = own_output(sweep.folder, each.run.name), None
+        asked = dataclasses.replace(each.run.arguments, log=None, checkpoints=RESUME)
+        if each.run.number in mine and goes_on(asked, output) and not is_done(sweep, each):
+            resumption = find_resumption(asked, output, each.inputs, say=say, way_out=WAY_OUT)
+        found.append(each._replace(resumption=resumption))
+    return found
 
 
 def is_done(sweep: Sweep, planned: Planned) -> bool:
@@ -93,7 +139,7 @@ def _silent(line: str) -> None:
     """Says nothing: it was said for the first run."""
 
 
-def _check_sizes(runs: Sequence[Run], settings: Sequence[Settings], pictures: Any) -> None:
+def _check_sizes(runs: Sequence[Run], settings: Sequence[Settings], reader: Reader) -> None:
     """Raises InputError for pictures that are too small for a run's layers and size."""
     seen = set()
     for run, each in zip(runs, settings, strict=True):
@@ -102,7 +148,7 @@ def _check_sizes(runs: Sequence[Run], settings: Sequence[Settings], pictures: An
         if what in seen:
             continue
         seen.add(what)
-        content, style = pictures(arguments.content), pictures(arguments.style)
+        content, style = reader.picture(arguments.content), reader.picture(arguments.style)
         try:
             path = picture_path(Path(), run.name)
             check_sizes(content, style, each.recipe, path, device=arguments.device)
@@ -110,40 +156,21 @@ def _check_sizes(runs: Sequence[Run], settings: Sequence[Settings], pictures: An
             raise InputError(f"{place_of(run.number, len(runs), run.labels)}: {error}") from None
 
 
-def _check_layers(runs: Sequence[Run], settings: Sequence[Settings], params: LayerArrays) -> None:
+def _check_layers(runs: Sequence[Run], settings: Sequence[Settings], network: Network) -> None:
     for run, each in zip(runs, settings, strict=True):
         try:
-            for layers in (each.recipe.content_layers, each.recipe.style_layers):
-                resolve_taps(layers, sorted(params))
+            check_has_layers(each.recipe, network)
         except InputError as error:
             raise InputError(f"{place_of(run.number, len(runs), run.labels)}: {error}") from None
 
 
 def _plan(
-    runs: Sequence[Run],
-    settings: Sequence[Settings],
-    pictures: Any,
-    weight_file: WeightFile,
-    params: LayerArrays,
+    runs: Sequence[Run], settings: Sequence[Settings], reader: Reader, network: Network
 ) -> list[Planned]:
-    facts_of = functools.cache(record.file_facts)
-    weights = {"name": weight_file.name, "sha256": files.sha256(weight_file.path)}
-    versions = record.versions()
-    found = []
+    versions, found = record.versions(), []
     for run, each in zip(runs, settings, strict=True):
-        content, style = run.arguments.content, run.arguments.style
-        facts: record.Record = {
-            "content": facts_of(content),
-            "style": facts_of(style),
-            "weights": weights,
-        }
-        init: Any = each.init
-        if init not in INITS:
-            init, facts["init"] = pictures(Path(init)), facts_of(Path(init))
-        inputs = Inputs(each, pictures(content), pictures(style), init, weight_file, params, facts)
-        others = {"preset": each.preset, "init": each.init, "seed": each.seed}
-        all_settings = record.settings(each.recipe, each.hyper, **others)
-        whole = {**facts, "settings": all_settings, "versions": versions}
+        inputs = reader.inputs(run.arguments, each, network)
+        whole = run_record(inputs, versions)
         found.append(Planned(run, inputs, record.fingerprint(whole)))
     return found
 

@@ -1,9 +1,13 @@
 """One process's share of a sweep, from its inputs to its files."""
 
+import contextlib
+import dataclasses
 import hashlib
 import math
 from collections.abc import Sequence
-from typing import IO, Any, NamedTuple
+from functools import partial
+from pathlib import Path
+from typing import IO, NamedTuple
 
 import jax
 
@@ -20,10 +24,19 @@ from jaxstyle.machine.devices import (
 )
 from jaxstyle.machine.placement import own_of
 from jaxstyle.machine.process import Interruption, unbreakable
-from jaxstyle.painting.level import levels as make_levels
-from jaxstyle.painting.sweep_rounds import paint_variants
-from jaxstyle.painting.variants import Result, Variant
-from jaxstyle.runs import record
+from jaxstyle.painting.events import (
+    CallDone,
+    Event,
+    LevelBegun,
+    Observer,
+    RunEnded,
+    watched,
+)
+from jaxstyle.painting.level import pixel_steps
+from jaxstyle.painting.sweeping import paint_variants
+from jaxstyle.painting.variants import Lane, Result, Variant
+from jaxstyle.runs import checkpoint, record
+from jaxstyle.runs.observers import Job, Watch, variant_of
 from jaxstyle.runs.outputs import make_record
 from jaxstyle.runs.progress import SweepDisplay
 from jaxstyle.runs.request import DeviceRequest
@@ -31,8 +44,10 @@ from jaxstyle.sweeps.folder import (
     Entry,
     judged_of,
     make_folder,
+    own_output,
     picture_path,
     read_entry,
+    run_folder,
     sample_path,
     write_record,
     write_run,
@@ -56,12 +71,18 @@ class SweepJob(NamedTuple):
     stream: IO[str] | None
     judge: Judge | None = None
     """Judges the results, if that was asked for; `run_sweep` makes it."""
+    observers: Sequence[Observer] = ()
+    """Who else sees everything that happens, after the sweep's own; runs are counted from 0, as
+    they stand in the grid, without those that are there already."""
 
 
-def run_sweep(job: SweepJob) -> None:
+def run_sweep(job: SweepJob) -> bool:
     """Paints what is not done yet, and writes every result as soon as it is there.
 
     Stops early, with all that was finished on disk, when interrupted.
+
+    Returns:
+      Whether all logs that were asked for could be written to their ends.
 
     Raises:
       InputError: no such device, or the other processes cannot be found.
@@ -78,6 +99,7 @@ def run_sweep(job: SweepJob) -> None:
     done = [not sweep.force and is_done(sweep, each) for each in mine]
     todo = [each for each, skip in zip(mine, any_process(done), strict=True) if not skip]
     _save_samples(sweep)
+    _forget_checkpoints(sweep, mine, todo)
     if job.stream is not None:
         job.say(_first_line(devices, mine, todo))
     with jax.default_device(own_of(devices)), job.interruption.noted_only():
@@ -86,8 +108,7 @@ def run_sweep(job: SweepJob) -> None:
                 job = job._replace(judge=judge_of(sweep.judge))
             if is_first():
                 _judge_those_there(job, mine, todo)
-            if todo:
-                _paint(job, todo, devices)
+            return _paint(job, todo, devices) if todo else True
         except jax.errors.JaxRuntimeError as error:
             raise of_the_system(error) from None
 
@@ -109,6 +130,17 @@ def _save_samples(sweep: Sweep) -> None:
                 files.write_whole(path, data, overwrite=True)
 
 
+def _forget_checkpoints(sweep: Sweep, mine: Sequence[Planned], todo: Sequence[Planned]) -> None:
+    """Removes the checkpoints of runs that were killed when their results were written already."""
+    numbers = {each.run.number for each in todo}
+    for each in mine:
+        name, request = each.run.name, each.run.arguments.checkpoints
+        if each.run.number not in numbers and run_folder(sweep.folder, name).is_dir():
+            with contextlib.suppress(OSError):
+                checkpoint.remove(request.beside(own_output(sweep.folder, name)))
+            _remove_if_empty(sweep.folder, name)
+
+
 def _judge_those_there(job: SweepJob, mine: Sequence[Planned], todo: Sequence[Planned]) -> None:
     """Adds what the judge finds to the records that lack it, of an earlier call without one."""
     if job.judge is None:
@@ -125,41 +157,123 @@ def _judge_those_there(job: SweepJob, mine: Sequence[Planned], todo: Sequence[Pl
             write_record(folder, name, entry)
 
 
-def _paint(job: SweepJob, todo: Sequence[Planned], devices: Sequence[jax.Device]) -> None:
-    variants = [_variant(each) for each in todo]
-    names = [each.run.name for each in todo]
-    steps = [total_steps(each.recipe, each.content) for each in variants]
-    work = sum(_pixel_steps(variants)) // jax.process_count()
-    display = SweepDisplay(names, steps, work, job.stream)
-    params = todo[0].inputs.params
+def _paint(job: SweepJob, todo: Sequence[Planned], devices: Sequence[jax.Device]) -> bool:
+    """Paints while the sweep's observers watch; returns whether all logs could be written."""
+    jobs, kind = [_alone(job, each) for each in todo], devices[0].device_kind
+    variants = [variant_of(each, kind) for each in jobs]
+    runs, display = _Runs(job, todo, jobs), _display(job, todo, variants)
+    events = paint_variants(
+        todo[0].inputs.params,
+        variants,
+        devices=devices,
+        pause_every=todo[0].run.arguments.save_every,
+        stop=partial(_is_stopped, job),
+    )
     try:
-        for tick in paint_variants(params, variants, devices=devices):
-            for result in tick.finished:
-                _save(job, todo[result.number], result)
-            display.see(tick)
-            if job.interruption.received:
-                return
+        for _ in watched(events, [runs, display, *job.observers]):
+            pass
     finally:
         display.close()
+        runs.close()
+    return runs.are_logged
 
 
-def _variant(planned: Planned) -> Variant:
-    inputs = planned.inputs
-    chosen = inputs.settings
-    return Variant(
-        inputs.content, inputs.style, chosen.recipe, chosen.hyper, inputs.init, chosen.seed
+def _is_stopped(job: SweepJob) -> bool:
+    return bool(job.interruption.received)
+
+
+def _alone(job: SweepJob, planned: Planned) -> Job:
+    """Returns a run of a sweep as a job by itself, whose files are in its own folder."""
+    sweep, asked = job.sweep, planned.run.arguments
+    name, log = planned.run.name, asked.log
+    if log is not None:
+        log = run_folder(sweep.folder, name) / log
+    checkpoints = dataclasses.replace(asked.checkpoints, resume=planned.resumption is not None)
+    return Job(
+        arguments=dataclasses.replace(asked, log=log, force=True, checkpoints=checkpoints),
+        inputs=planned.inputs,
+        output=own_output(sweep.folder, name),
+        resumption=planned.resumption,
+        interruption=job.interruption,
+        say=partial(_say_of, job.say, name),
+        stream=None,
     )
 
 
-def _pixel_steps(variants: Sequence[Variant]) -> list[int]:
-    """Returns for each variant its steps, each times the pixels of its canvas."""
-    known: dict[Any, int] = {}
-    for each in variants:
-        what = id(each.content), id(each.style), each.recipe
-        if what not in known:
-            levels = make_levels(each.content, each.style, recipe=each.recipe)
-            known[what] = sum(level.steps * math.prod(level.content.shape[:2]) for level in levels)
-    return [known[id(each.content), id(each.style), each.recipe] for each in variants]
+def _say_of(say: Say, name: str, line: str) -> None:
+    """Says a line of a run of the sweep."""
+    before, warning, rest = line.partition("warning: ")
+    say(f"warning: {name}: {rest}" if warning and not before else f"{name}: {line}")
+
+
+def _display(job: SweepJob, todo: Sequence[Planned], variants: Sequence[Variant]) -> SweepDisplay:
+    """Returns what shows the progress of the runs that are to be painted."""
+    steps = [total_steps(each.recipe, each.content) for each in variants]
+    done = [0 if each.unfinished is None else each.unfinished.steps_done for each in variants]
+    work = sum(
+        pixel_steps(each.content, each.style, recipe=each.recipe, done=count)
+        for each, count in zip(variants, done, strict=True)
+    )
+    names = [each.run.name for each in todo]
+    return SweepDisplay(names, steps, work // jax.process_count(), job.stream)
+
+
+class _Runs:
+    """An observer that has every run watched as one by itself, and writes its result at its end.
+
+    Its log, numbered pictures and checkpoints are in its own folder, which is only there while
+    there is something in it. Several processes keep no checkpoints: what each has is not known to
+    the others, and all must make the same calls.
+
+    Attributes:
+      are_logged: whether all logs that were asked for could be written.
+    """
+
+    def __init__(self, job: SweepJob, todo: Sequence[Planned], jobs: Sequence[Job]) -> None:
+        self._job, self._todo, self._jobs = job, todo, jobs
+        self._watches: dict[int, Watch] = {}
+        self.are_logged = True
+
+    def see(self, event: Event) -> None:
+        """Shows an event to the observers of its run."""
+        if isinstance(event, CallDone):
+            return
+        if isinstance(event, LevelBegun) and event.run not in self._watches:
+            self._watches[event.run] = self._begin(event.run, event.lane)
+        self._watches[event.run].see(event)
+        if isinstance(event, RunEnded):
+            self._end(event, self._watches.pop(event.run))
+
+    def _begin(self, number: int, lane: Lane) -> Watch:
+        """Makes a run's folder and its observers."""
+        job = self._jobs[number]
+        job.output.parent.mkdir(parents=True, exist_ok=True)
+        keeps = jax.process_count() == 1
+        return Watch(job, lane.levels, lane.device.device_kind, keeps=keeps)
+
+    def _end(self, event: RunEnded, watch: Watch) -> None:
+        """Writes a run's result, and removes what it no longer needs."""
+        planned = self._todo[event.run]
+        if event.how == "interrupted":
+            watch.checkpointer.interrupted(event.lane)
+        else:
+            _save(self._job, planned, event.lane.result())
+            watch.checkpointer.remove()
+        watch.close()
+        self.are_logged &= not watch.log.failed
+        _remove_if_empty(self._job.sweep.folder, planned.run.name)
+
+    def close(self) -> None:
+        """Closes all files, whatever has happened."""
+        for each in self._watches.values():
+            each.close()
+
+
+def _remove_if_empty(folder: Path, name: str) -> None:
+    """Removes a run's folder, and that of all runs, unless there is something in it."""
+    for each in (run_folder(folder, name), run_folder(folder, name).parent):
+        with contextlib.suppress(OSError):
+            each.rmdir()
 
 
 def _save(job: SweepJob, planned: Planned, result: Result) -> None:
@@ -214,4 +328,6 @@ def _first_line(
         "" if file is None else f", weights {file.name}{f' ({file.note})' if file.note else ''}"
     )
     there = f", {len(mine) - len(todo)} are there already" if len(todo) < len(mine) else ""
+    begun = sum(each.resumption is not None for each in todo)
+    there += f", {begun} go on where they were interrupted" if begun else ""
     return f"on {kind}{weights}, {len(mine)} variants{there}"

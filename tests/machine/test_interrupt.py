@@ -97,8 +97,8 @@ def test_nobody_waits_for_a_thread_that_works_ahead() -> None:
     code = (
         "import time\n"
         "from jaxstyle.cli import main\n"
-        "from jaxstyle.painting import painter\n"
-        "painter.in_background(lambda: time.sleep(300))\n"
+        "from jaxstyle.painting import engine\n"
+        "engine.in_background(lambda: time.sleep(300))\n"
         "print('done')\n"
         "main.main = lambda: 7\n"
         "main.command()"

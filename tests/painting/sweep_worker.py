@@ -9,6 +9,7 @@ import json
 import re
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from conftest import EXAMPLES, SHALLOW, slim_params
 from evaluation import rows_of
@@ -18,6 +19,9 @@ from jaxstyle.images import picture_file
 from jaxstyle.machine import placement
 from jaxstyle.optimization import stepping
 from jaxstyle.painting import sweep_rounds
+from jaxstyle.painting.events import Event, StepsDone, watched
+from jaxstyle.painting.sweeping import paint_variants, ticks
+from jaxstyle.painting.variants import Unfinished, Variant
 
 PARAMS = slim_params("vgg19")
 CONTENT = picture_file.load_picture(EXAMPLES / "coffee.png")[100:167, 250:343]
@@ -116,6 +120,43 @@ def nan_harms_no_other() -> list[int]:
     return [-1] if changed else [r.number for r in after if r.failure is not None]
 
 
+def goes_on_inside() -> bool:
+    """Whether three runs cut off at steps 1, 3 and 5, at two sizes, end as if they were whole."""
+    given = variants_of(3)
+    columns = (given["styles"], given["recipe"], given["hypers"], given["seeds"])
+    variants = [
+        Variant(CONTENT, style, recipe, hyper, "noise", seed)
+        for style, recipe, hyper, seed in zip(*columns, strict=True)
+    ]
+    kept: dict[int, Unfinished] = {}
+
+    class Keep:
+        def see(self, event: Event) -> None:
+            if isinstance(event, StepsDone) and event.lane.steps_done == 1 + 2 * event.run:
+                kept[event.run] = left_by(event)
+
+    def results(those: list[Variant], observers: list) -> list:
+        events = paint_variants(PARAMS, those, devices=jax.devices(), pause_every=1)
+        found = [tick.finished for tick in ticks(watched(events, observers))]
+        return sorted(itertools.chain(*found), key=lambda result: result.number)
+
+    whole = results(variants, [Keep()])
+    cut = [each._replace(unfinished=kept[i]) for i, each in enumerate(variants)]
+    return all(map(same, results(cut, []), whole))
+
+
+def left_by(event: StepsDone) -> Unfinished:
+    """Returns what a checkpoint after a call would hold."""
+    state, lane = jax.tree.map(np.array, event.chunk.state), event.lane
+    finished, modes = lane.finished, tuple(level.memory_mode for level in lane.levels)
+    history = jax.tree.map(lambda *parts: np.concatenate(parts), *lane.history)
+
+    def restore() -> tuple:
+        return jax.tree.map(jnp.array, state), finished
+
+    return Unfinished(lane.steps_done, modes, restore, history, lane.seconds)
+
+
 def compiled() -> tuple[str, int, int]:
     """Returns the program's text, its temporary memory and that of a single run's, in bytes."""
     seen = []
@@ -152,6 +193,7 @@ def main() -> None:
         n: sweep_rounds.steps_on_each(placement.sweep_mesh(jax.devices()[:n])) for n in (3, 8)
     }
     found["programs"] = {n: each._cache_size() for n, each in meshes.items()}
+    found["goes on"] = goes_on_inside()
     found["failures"] = nan_harms_no_other()
     text, *sizes = compiled()
     found["collectives"] = re.findall(COLLECTIVE, text)

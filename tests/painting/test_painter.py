@@ -15,9 +15,17 @@ from jaxstyle.errors import DivergedError, InputError
 from jaxstyle.images.canvas import denormalize, normalize, resize, total_steps
 from jaxstyle.machine.process import THREADS_AHEAD
 from jaxstyle.optimization.problem import resolve
-from jaxstyle.painting import painter
-from jaxstyle.painting.level import Level, kernels_at, levels, problem_shapes, whole_problem
-from jaxstyle.painting.painter import first_canvas, in_background, paint, stylize
+from jaxstyle.painting import engine
+from jaxstyle.painting.engine import in_background
+from jaxstyle.painting.level import (
+    Level,
+    first_canvas,
+    kernels_at,
+    levels,
+    problem_shapes,
+    whole_problem,
+)
+from jaxstyle.painting.painter import paint, stylize
 from jaxstyle.settings.presets import preset
 from jaxstyle.settings.recipe import Recipe, field_names
 
@@ -251,7 +259,7 @@ def test_the_next_size_is_compiled_meanwhile_and_once(
     all_levels = levels(content, style, recipe=recipe)
     pictures, threads = [], []
     for times in (1, 100):
-        monkeypatch.setattr(painter, "TIMES_THE_PIXELS", times)
+        monkeypatch.setattr(engine, "TIMES_THE_PIXELS", times)
         jax.clear_caches()
         caplog.clear()
         with caplog.at_level(logging.DEBUG, "jax._src.interpreters.pxla"):

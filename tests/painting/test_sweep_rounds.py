@@ -25,6 +25,10 @@ def test_equal_to_single_runs_bit_for_bit(found, count: int) -> None:
     assert found[f"equal {count}"]
 
 
+def test_runs_that_were_cut_off_go_on_bit_for_bit(found) -> None:
+    assert found["goes on"]
+
+
 def test_each_size_compiles_once_for_each_number_of_devices(found) -> None:
     """Numbers, seeds, steps and style pictures of two sizes are data; three have two sizes."""
     assert found["programs"] == {"3": 2, "8": 1}

@@ -12,6 +12,7 @@ from conftest import EXAMPLES, SHALLOW, SHALLOW_FLAGS, relative_rms
 import jaxstyle
 from jaxstyle.cli.main import main
 from jaxstyle.images.picture_file import load_picture
+from jaxstyle.painting.events import StepsDone
 from jaxstyle.runs import checkpoint, job
 from jaxstyle.runs.checkpoint import Resumption
 from jaxstyle.runs.checkpointer import restored_state
@@ -57,16 +58,16 @@ def interrupted(tmp_path, slim_file, monkeypatch):
     given = ["--content", "coffee.png", "--style", "strokes.png", "--weights", str(slim_file)]
     given += ["--preset", "book", "--size", "32", "--steps", str(STEPS), "--average", str(DECAY)]
     given += ["--conv", "direct", *SHALLOW_FLAGS, "--save-every", "1", "--checkpoint", "kept"]
-    whole = job.paint
+    whole = job.paint_run
 
     def run(*flags: str, after: int | None = None) -> int:
         def cut(*given, **settings):
-            for chunk in whole(*given, **settings):
-                if int(chunk.state.step) == after:
+            for event in whole(*given, **settings):
+                if isinstance(event, StepsDone) and event.lane.steps_done == after:
                     signal.raise_signal(signal.SIGINT)
-                yield chunk
+                yield event
 
-        monkeypatch.setattr(job, "paint", cut)
+        monkeypatch.setattr(job, "paint_run", cut)
         return main([*given, *flags, "--quiet", "-o", "out.png"])
 
     return run

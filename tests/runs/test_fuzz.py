@@ -16,6 +16,7 @@ from PIL import Image
 
 from jaxstyle.cli.main import main
 from jaxstyle.optimization import stepping
+from jaxstyle.painting.events import StepsDone
 from jaxstyle.runs import job
 
 PRECIOUS = ("old.png", "old.csv", "old.checkpoint", "old.checkpoint.previous")
@@ -39,16 +40,18 @@ def inputs(tmp_path_factory, slim_file: Path) -> Path:
         Image.fromarray(random.integers(0, 256, size, np.uint8)).save(folder / name)
     shutil.copy(slim_file, folder / "slim.h5")
     (folder / "table.csv").write_text('seed,style-layers\n1,"relu1_1,relu2_1"\n2,relu9_9\n')
-    whole = job.paint
+    whole = job.paint_run
 
     def killed(*given, **settings):
-        chunks = whole(*given, **settings)
-        yield next(chunks)
-        yield next(chunks)
-        raise KilledError
+        calls = 0
+        for event in whole(*given, **settings):
+            yield event
+            calls += isinstance(event, StepsDone)
+            if calls == 2:
+                raise KilledError
 
     with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder):
-        patch.setattr(job, "paint", killed)
+        patch.setattr(job, "paint_run", killed)
         with pytest.raises(KilledError):
             main([*SHALLOW_BASE, "--quiet", "-o", "out.png", "--checkpoint-every", "1e-9"])
     return folder
@@ -218,19 +221,21 @@ def test_any_size_is_painted_and_goes_on(inputs, tmp_path_factory, size, chunk) 
     """Killed after any chunk, a run of any size ends with the picture of one that was not."""
     flags = [*BASE, "--size", f"{size[0]}x{size[1]}", "--scales", "0.8,1", "--steps", "7"]
     flags += ["--checkpoint-every", "1e-9", "--quiet"]
-    whole = job.paint
+    whole = job.paint_run
 
     def killed(*given, **settings):
-        for number, each in enumerate(whole(*given, **settings), 1):
-            yield each
-            if number == 1 + chunk % 4:
+        calls = 0
+        for event in whole(*given, **settings):
+            yield event
+            calls += isinstance(event, StepsDone)
+            if calls == 1 + chunk % 4:
                 raise KilledError
 
     with fresh(inputs, tmp_path_factory) as folder, pytest.MonkeyPatch.context() as patch:
         assert run(folder, *flags, "-o", "whole.png")[0] == 0
         patch.setattr(stepping, "MOST_STEPS_A_CALL", 2)
         with patch.context() as deadly, contextlib.suppress(KilledError):
-            deadly.setattr(job, "paint", killed)
+            deadly.setattr(job, "paint_run", killed)
             run(folder, *flags, "-o", "cut.png")
         assert run(folder, *flags, "-o", "cut.png", "--resume")[0] == 0
         data = [(folder / name).read_bytes() for name in ("whole.png", "cut.png")]

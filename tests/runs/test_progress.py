@@ -57,7 +57,7 @@ class Terminal(io.StringIO):
 
 def test_a_bar_on_a_terminal() -> None:
     stream = Terminal()
-    display = Display(10, stream)
+    display = Display(10, stream, Clock([]))
     display.show(chunk_of((30, 40), done=7, count=2, seconds=3.0), 75.0)
     shown = stream.getvalue()
     display.close()
@@ -69,7 +69,7 @@ def test_a_bar_on_a_terminal() -> None:
 
 def test_few_lines_elsewhere() -> None:
     stream = io.StringIO()
-    display = Display(10, stream)
+    display = Display(10, stream, Clock([]))
     for done in range(1, 11):
         display.show(chunk_of((30, 40), done=done, count=1, seconds=0.1), 1.0)
     display.close()

@@ -13,6 +13,7 @@ from own_optimizer import add_history
 
 from jaxstyle.cli.main import main
 from jaxstyle.optimization import stepping
+from jaxstyle.painting.events import StepsDone
 from jaxstyle.runs import checkpoint, checkpointer, job, record
 from jaxstyle.runs.checkpoint import Resumption
 from jaxstyle.runs.checkpointer import restored_state
@@ -62,19 +63,21 @@ class KilledError(BaseException):
 @pytest.fixture
 def killed(paint, monkeypatch: pytest.MonkeyPatch, capfd):
     """Runs the command line and ends it after so many chunks of steps, or at a signal there."""
-    whole = job.paint
+    whole = job.paint_run
 
     def run(chunks: int, *flags: str, number: int | None = None):
         def cut(*given, **settings):
-            for count, chunk in enumerate(whole(*given, **settings)):
-                if count == chunks and number is not None:
+            count = -1
+            for event in whole(*given, **settings):
+                count += isinstance(event, StepsDone)
+                if count == chunks and isinstance(event, StepsDone) and number is not None:
                     signal.raise_signal(number)
-                yield chunk
+                yield event
                 if count == chunks and number is None:
                     raise KilledError
 
         with monkeypatch.context() as patch:
-            patch.setattr(job, "paint", cut)
+            patch.setattr(job, "paint_run", cut)
             if number is not None:
                 return paint(*flags)
             with pytest.raises(KilledError):
@@ -372,11 +375,11 @@ def test_memory_is_used_as_before(paint, killed, monkeypatch) -> None:
     header.run["memory"] = ["strips", "plain"]
     checkpoint.write(path, header, checkpoint.read_arrays(path))
 
-    def look(params, levels, **settings):
-        seen.extend(level.memory_mode for level in levels)
+    def look(params, lane, **settings):
+        seen.extend(level.memory_mode for level in lane.levels)
         raise KilledError
 
-    monkeypatch.setattr(job, "paint", look)
+    monkeypatch.setattr(job, "paint_run", look)
     with pytest.raises(KilledError):
         paint("--resume", *FLAGS)
     assert seen == ["strips", "plain"]

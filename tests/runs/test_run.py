@@ -21,7 +21,7 @@ from jaxstyle.images import picture_file
 from jaxstyle.images.canvas import resize
 from jaxstyle.machine import devices
 from jaxstyle.painting import painter
-from jaxstyle.runs import job, outputs, progress, record
+from jaxstyle.runs import job, log, outputs, record
 
 FAST = ["--size", "48", "--scales", "1", "--steps", "4", "--clip", "no", *SHALLOW_FLAGS]
 
@@ -234,14 +234,14 @@ def test_divergence_at_a_later_size_saves_the_end_of_the_one_before(paint, monke
 
 
 def test_a_full_disk_under_the_log_does_not_lose_the_picture(paint, monkeypatch) -> None:
-    begin = progress.Log.__init__
+    begin = log.LogFile.__init__
 
     def filling(self, *given, **settings) -> None:
         begin(self, *given, **settings)
         with Path("/dev/full").open("wb") as full:
             os.dup2(full.fileno(), self._file.fileno())
 
-    monkeypatch.setattr(progress.Log, "__init__", filling)
+    monkeypatch.setattr(log.LogFile, "__init__", filling)
     code, out, err = paint("-o", "out.png", "--log", "log.csv")
     assert (code, out) == (1, "out.png\n")
     assert "the log could not be written to its end: No space left on device" in err
@@ -358,7 +358,7 @@ def test_out_of_memory_is_one_line(paint, monkeypatch) -> None:
     def exhausted(*given, **settings):
         raise job.jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory\nmany\nlines")
 
-    monkeypatch.setattr(job, "paint", exhausted)
+    monkeypatch.setattr(job, "paint_run", exhausted)
     code, _, err = paint("--quiet")
     assert code == 1
     assert err == "jaxstyle: error: not enough memory: choose a smaller --size\n"

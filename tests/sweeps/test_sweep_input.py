@@ -68,7 +68,6 @@ SEEDS = ("--sweep", "seed", "1", "2")
             "--sweep seed 1 -o out --checkpoint x",
             "--checkpoint is for single runs; a sweep goes on",
         ),
-        ("--sweep seed 1 -o out --checkpoint-every 5", "--checkpoint-every is for single runs"),
         ("--collect no", "no is not the folder of a sweep: it has no folder records"),
         ("--collect c.png", "c.png is not the folder of a sweep"),
     ],

@@ -17,7 +17,7 @@ from jaxstyle.images import picture_file
 from jaxstyle.judging import network
 from jaxstyle.judging.verdict import judge_of
 from jaxstyle.machine import devices
-from jaxstyle.painting import sweep_rounds
+from jaxstyle.optimization import stepping
 from jaxstyle.runs import record
 from jaxstyle.sweeps import job as sweep_job
 from jaxstyle.weights import weight_file
@@ -213,13 +213,13 @@ def test_an_interrupted_sweep_keeps_what_was_finished_and_goes_on(run, monkeypat
 
 
 def test_interrupted_before_anything_is_finished(run, monkeypatch) -> None:
-    original = sweep_rounds.run_steps_on_each
+    original = stepping._run_steps
 
     def interrupt(*arguments):
         os.kill(os.getpid(), 15)
         return original(*arguments)
 
-    monkeypatch.setattr(sweep_rounds, "run_steps_on_each", interrupt)
+    monkeypatch.setattr(stepping, "_run_steps", interrupt)
     code, out, err = run(*GRID, "-o", "out")
     assert (code, out) == (143, "")
     assert "Traceback" not in err

@@ -1,0 +1,120 @@
+"""What the variants of a sweep share: levels and targets by picture, kernels by size."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxstyle.machine.memory import NO_LIMIT, Memory, memory_left
+from jaxstyle.network.convolution import Kernels, Params
+from jaxstyle.network.vgg import params_up_to
+from jaxstyle.optimization.problem import Problem, as_arrays, resolve
+from jaxstyle.painting.level import Level, kernels_at, problem_at, target_kernels_of
+from jaxstyle.painting.level import levels as make_levels
+from jaxstyle.painting.variants import Variant
+from jaxstyle.settings.recipe import Hyperparams, Recipe
+
+
+class Shared:
+    """Makes levels, problems and kernels, each kept for a while, as variants share many."""
+
+    def __init__(self, params: Params, variants: Sequence[Variant], *, keep: int) -> None:
+        """Takes the weights, all variants, and for how many of them at a time to keep things."""
+        recipes = {each.recipe for each in variants}
+        taps = {tap for each in recipes for tap in each.content_layers + each.style_layers}
+        self._params = params
+        self._plain = target_kernels_of(params_up_to(params, sorted(taps)))
+        self._pictures = {id(p): p for each in variants for p in (each.content, each.style)}
+        # read once, so that all variants of a program, and all processes, choose the same mode
+        memory = memory_left() if jax.process_count() == 1 else Memory(NO_LIMIT, "no known limit")
+        self._memory = memory._replace(bytes=memory.bytes // keep)
+        self._levels_for = functools.lru_cache(maxsize=keep + 1)(self._make_levels)
+        self._problem_for = functools.lru_cache(maxsize=keep + 1)(self._make_problem)
+        self._kernels: dict[Any, Kernels] = {}
+        self._compiled: set[Any] = set()
+
+    def _make_levels(self, content: int, style: int, recipe: Recipe) -> list[Level]:
+        pictures = self._pictures[content], self._pictures[style]
+        return make_levels(*pictures, recipe=recipe, memory=self._memory)
+
+    def levels_of(self, variant: Variant) -> list[Level]:
+        """Returns the levels of a variant; of one that goes on, in the modes in which it began."""
+        levels = self._levels_for(id(variant.content), id(variant.style), variant.recipe)
+        if variant.unfinished is None:
+            return levels
+        modes = variant.unfinished.memory_modes
+        return [each._replace(memory_mode=mode) for each, mode in zip(levels, modes, strict=True)]
+
+    def program_of(self, variant: Variant) -> Any:
+        """Returns what two variants of one program have alike; hashable."""
+        sizes = tuple(
+            (level.content.shape, level.memory_mode, level.left_out)
+            for level in self.levels_of(variant)
+        )
+        return resolve(variant.recipe, self._params), variant.recipe.conv, sizes
+
+    def kernels_of(self, variant: Variant, number: int) -> Kernels:
+        """Returns the kernels for a level, by its number, of all variants of this one's program."""
+        program, level = self.program_of(variant), self.levels_of(variant)[number]
+        if (program, number) not in self._kernels:
+            recipe, like = variant.recipe, next(reversed(self._kernels.values()), None)
+            if any(other != program for other, _ in self._kernels):
+                self._kernels.clear()  # one program comes after another
+            params = params_up_to(self._params, recipe.content_layers + recipe.style_layers)
+            made = kernels_at(level, params, recipe=recipe, like=like)
+            self._kernels[program, number] = made
+        return self._kernels[program, number]
+
+    def problem_of(self, variant: Variant, number: int) -> Problem:
+        """Returns the problem of a variant at the level of a number, without kernels."""
+        level = self.levels_of(variant)[number]
+        pictures = id(variant.content), id(variant.style)
+        found = self._problem_for(*pictures, variant.recipe, number, level.memory_mode)
+        hyper = level.own_hyper(variant.hyper)
+        return dataclasses.replace(found, hyper=as_arrays(hyper, np.float32))
+
+    def _make_problem(
+        self, content: int, style: int, recipe: Recipe, number: int, mode: str
+    ) -> Problem:
+        level = self._levels_for(content, style, recipe)[number]._replace(memory_mode=mode)
+        # as many weights as layers; they are replaced above
+        layers = (1.0,) * len(recipe.content_layers), (1.0,) * len(recipe.style_layers)
+        hyper = Hyperparams(content_layer_weights=layers[0], style_layer_weights=layers[1])
+        plain = self._plain
+        made = problem_at(level, plain, recipe=recipe, hyper=hyper, target_kernels=plain)
+        return dataclasses.replace(made, kernels={})
+
+    def whole_problem_of(self, variant: Variant, number: int) -> Problem:
+        """Returns the problem of a variant at the level of a number, with the shared kernels."""
+        problem = self.problem_of(variant, number)
+        return dataclasses.replace(problem, kernels=self.kernels_of(variant, number))
+
+    def is_known(self, variant: Variant) -> bool:
+        """Whether all levels of this variant's program were compiled for one before it."""
+        return self.program_of(variant) in self._compiled
+
+    def is_new(self, variant: Variant) -> bool:
+        """Whether they were not; from now on they are, unless this one skips some as unfinished."""
+        new = not self.is_known(variant)
+        if variant.unfinished is None:
+            self._compiled.add(self.program_of(variant))
+        return new
+
+
+def groups(variants: Sequence[Variant], shared: Shared) -> list[list[int]]:
+    """Returns the variants' indices by program: same layers, pooling, schedule, convolution, sizes.
+
+    In a group those with fewer steps come first, so that the devices of a round end together.
+    """
+    found: dict[Any, list[int]] = {}
+    known: dict[Any, Any] = {}
+    for index, each in enumerate(variants):
+        modes = None if each.unfinished is None else each.unfinished.memory_modes
+        what = id(each.content), id(each.style), each.recipe, modes
+        if what not in known:
+            known[what] = shared.program_of(each)
+        found.setdefault(known[what], []).append(index)
+    return [sorted(group, key=lambda i: variants[i].recipe.steps) for group in found.values()]

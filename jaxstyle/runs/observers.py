@@ -1,0 +1,150 @@
+"""What watches a run, all together: clock, progress, log, numbered pictures, checkpoints."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from jaxstyle.errors import Say
+from jaxstyle.machine.process import Interruption
+from jaxstyle.painting.events import Event, Observer
+from jaxstyle.painting.level import Level
+from jaxstyle.painting.variants import Unfinished, Variant
+from jaxstyle.runs.checkpoint import Resumption
+from jaxstyle.runs.checkpointer import Checkpointer, unfinished
+from jaxstyle.runs.inputs import Inputs, run_record, steps_of
+from jaxstyle.runs.log import Log
+from jaxstyle.runs.outputs import NumberedPictures
+from jaxstyle.runs.progress import Clock, Display
+from jaxstyle.runs.request import Request
+
+
+class Job(NamedTuple):
+    """All that a run needs to know."""
+
+    arguments: Request
+    inputs: Inputs
+    output: Path
+    """Where the picture goes."""
+    resumption: Resumption | None
+    """The checkpoint to go on from."""
+    interruption: Interruption
+    """Looked at after every few steps."""
+    say: Say
+    """Is given lines for the person."""
+    stream: IO[str] | None
+    """Where progress goes; None shows none."""
+    writes: bool = True
+    """Whether it is this process that writes files, of those that paint one picture together."""
+    observers: Sequence[Observer] = ()
+    """Who else sees everything that happens, after the run's own."""
+
+
+def variant_of(job: Job, kind: str) -> Variant:
+    """Returns all that decides a run's result, with what it has to go on from, if anything."""
+    inputs, settings = job.inputs, job.inputs.settings
+    return Variant(
+        content=inputs.content,
+        style=inputs.style,
+        recipe=settings.recipe,
+        hyper=settings.hyper,
+        init=inputs.init,
+        seed=settings.seed,
+        unfinished=_unfinished(job, kind),
+    )
+
+
+def _unfinished(job: Job, kind: str) -> Unfinished | None:
+    """Returns what a run has to go on from, if anything; says so, and if the device is another."""
+    if job.resumption is None:
+        return None
+    header, was = job.resumption.header, job.resumption.header.run["device"]
+    if was != kind:
+        job.say(f"warning: begun on {was}, going on on {kind}, which rounds otherwise")
+    at = f"step {header.steps_done} of {steps_of(job.inputs)}, {header.size}"
+    if job.stream is not None:
+        job.say(f"going on after {at}: {job.resumption.path}")
+    return unfinished(job.resumption)
+
+
+def _numbered(job: Job, kind: str, size: tuple[int, int]) -> NumberedPictures:
+    return NumberedPictures(
+        job.arguments.save_every,
+        job.output,
+        job.inputs,
+        device=kind,
+        size=size,
+        force=job.arguments.force,
+        say=job.say,
+        writes=job.writes,
+    )
+
+
+class Watch:
+    """An observer that is all of a run's own ones, which see every event in turn.
+
+    Attributes:
+      clock: the run's clock.
+      log: the log, which is kept whether or not a file was asked for.
+      checkpointer: keeps the checkpoints.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        levels: Sequence[Level],
+        kind: str,
+        *,
+        now: Callable[[], float] = time.perf_counter,
+        keeps: bool = True,
+    ) -> None:
+        """Takes a run, its levels, the kind of device, a clock (see `Clock`), and settings.
+
+        `keeps` says whether checkpoints are kept.
+        """
+        arguments, resumption, inputs = job.arguments, job.resumption, job.inputs
+        header = None if resumption is None else resumption.header
+        seconds = 0.0 if header is None else header.seconds
+        steps, modes = steps_of(inputs), [level.memory_mode for level in levels]
+        self.clock = Clock(levels, seconds=seconds, now=now)
+        self.log = Log(
+            arguments.log,
+            self.clock,
+            say=job.say,
+            overwrite=arguments.force or header is not None,
+            earlier="" if header is None else header.log,
+        )
+        self.checkpointer = Checkpointer(
+            path=arguments.checkpoints.beside(job.output),
+            request=arguments.checkpoints,
+            run={**run_record(inputs), "device": kind, "memory": modes},
+            steps=steps,
+            resumption=resumption,
+            clock=self.clock,
+            log=self.log,
+            say=job.say,
+            writes=job.writes,
+        )
+        shown = [] if job.stream is None else [Display(steps, job.stream, self.clock)]
+        self._displays = shown
+        numbered = _numbered(job, kind, levels[-1].content.shape[:2])
+        self._all: list[Observer] = [self.clock, *shown, self.log, numbered]
+        self._all += [self.checkpointer] if keeps else []
+        self._all += job.observers
+
+    def see(self, event: Event) -> None:
+        """Shows an event to all."""
+        for each in self._all:
+            each.see(event)
+
+    def __enter__(self) -> "Watch":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes what is open, whatever has happened."""
+        for display in self._displays:
+            display.close()
+        self.log.close()
