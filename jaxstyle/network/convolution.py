@@ -169,7 +169,7 @@ def _prepare_layer(layer: Mapping[str, ArrayLike], tile: int, *, gradients: bool
     bias = jnp.asarray(layer["bias"], dtype)
     if tile:
         rows = winograd.transform(kernel, tile, dtype)
-        return Winograd(tuple(jnp.asarray(row) for row in rows), bias)
+        return Winograd(tuple(jax.device_put(row) for row in rows), bias)
     turned = jnp.asarray(kernel[::-1, ::-1].swapaxes(2, 3), dtype) if gradients else None
     return Direct(jnp.asarray(kernel, dtype), turned, bias)
 

@@ -4,6 +4,7 @@ Results do not depend on how many steps are done in one call, bit for bit.
 """
 
 import operator
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial, reduce
@@ -306,7 +307,13 @@ def compile_steps(problem: Problem, shape: tuple[int, ...]) -> Any:
     state = jax.eval_shape(
         lambda: with_program_state(initial_state(jnp.zeros(shape)), problem.program)
     )
-    return _run_steps.lower(state, 0, problem).compile()
+    with _TRACING:
+        lowered = _run_steps.lower(state, 0, problem)
+    return lowered.compile()
+
+
+_TRACING = threading.Lock()
+"""Held while a thread traces: two that do so at once, in one interpreter, both end late."""
 
 
 def steps_a_call(count: int, seconds: float) -> int:

@@ -112,6 +112,7 @@ def paint_alone(
     *,
     ahead: bool,
     first: Callable[[], Problem] | None = None,
+    shapes: Callable[[Level], Problem] | None = None,
     at_last: Callable[[Problem], None] = lambda _: None,
     pause_every: int = 0,
     stop: Callable[[], bool] = never,
@@ -123,12 +124,14 @@ def paint_alone(
       make: returns the problem of a level; `like` are kernels of which it may take some.
       ahead: whether threads may make and compile levels that come later.
       first: returns the problem of the first level that is painted, if it is made already.
+      shapes: returns the problem of a level with shapes for arrays: a thread then compiles the
+        first level while it is made.
       at_last: is called with the problem of the last level before its steps.
       pause_every: see `paint_lanes`.
       stop: likewise.
     """
     todo = [each for i, each in enumerate(lane.levels) if not lane.is_behind(i)]
-    problems = _problems(todo, make, ahead=ahead, first=first, at_last=at_last)
+    problems = _problems(todo, make, ahead=ahead, first=first, shapes=shapes, at_last=at_last)
 
     def team_at(number: int) -> Team | None:
         if lane.failure is not None or lane.is_behind(number):
@@ -145,6 +148,7 @@ def _problems(
     *,
     ahead: bool,
     first: Callable[[], Problem] | None,
+    shapes: Callable[[Level], Problem] | None,
     at_last: Callable[[Problem], None],
 ) -> Iterator[Problem]:
     """Yields the problem of every level in turn.
@@ -155,12 +159,15 @@ def _problems(
     """
     if not todo:
         return
+    wait = None if shapes is None else in_background(partial(_compiled, shapes, todo[0]))
     waiting = [_given(make(todo[0]) if first is None else first())]
     for level, after in itertools.pairwise(todo):
         if not (ahead and is_small_beside(level, after)):
             break
         waiting.append(in_background(partial(made_and_compiled, waiting[-1], make, after)))
     rest = todo[len(waiting) :]
+    if wait is not None:
+        wait()
     while waiting:  # a problem that was painted is not kept
         problem = waiting.pop(0)()
         if not (waiting or rest):
@@ -171,6 +178,10 @@ def _problems(
         if level is rest[-1]:
             at_last(problem)
         yield problem
+
+
+def _compiled(shapes: Callable[[Level], Problem], level: Level) -> None:
+    compile_steps(shapes(level), level.content.shape)
 
 
 def _given(value: _T) -> Callable[[], _T]:

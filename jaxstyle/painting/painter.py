@@ -20,7 +20,7 @@ from jaxstyle.optimization.optimizer import State, shown
 from jaxstyle.optimization.stepping import Chunk
 from jaxstyle.painting.engine import never, paint_alone
 from jaxstyle.painting.events import Event, Observer, StepsDone, watched
-from jaxstyle.painting.level import Level, whole_problem
+from jaxstyle.painting.level import Level, problem_shapes, whole_problem
 from jaxstyle.painting.level import levels as make_levels
 from jaxstyle.painting.variants import Lane, Variant
 from jaxstyle.settings.presets import preset, with_default_hyper
@@ -112,8 +112,12 @@ def paint_run(
     """
     recipe, mesh = lane.variant.recipe, rows_mesh(devices) if len(devices) > 1 else None
     params = params_up_to(params, recipe.content_layers + recipe.style_layers)
-    make = partial(whole_problem, params, recipe=recipe, hyper=lane.variant.hyper, mesh=mesh)
-    return paint_alone(lane, make, ahead=mesh is None, pause_every=pause_every, stop=stop)
+    own: Any = {"recipe": recipe, "hyper": lane.variant.hyper}
+    make = partial(whole_problem, params, **own, mesh=mesh)
+    shapes = None if mesh is not None else partial(problem_shapes, params, **own)
+    return paint_alone(
+        lane, make, ahead=mesh is None, shapes=shapes, pause_every=pause_every, stop=stop
+    )
 
 
 def stylize(
