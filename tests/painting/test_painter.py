@@ -13,6 +13,7 @@ from conftest import OTHER_VALUES, SHALLOW
 
 from jaxstyle.errors import DivergedError, InputError
 from jaxstyle.images.canvas import denormalize, normalize, resize, total_steps
+from jaxstyle.machine import memory
 from jaxstyle.machine.process import THREADS_AHEAD
 from jaxstyle.optimization.problem import resolve
 from jaxstyle.painting import engine
@@ -108,8 +109,10 @@ def test_deep_style_layers_are_left_out_in_full_alone() -> None:
 
 
 @pytest.mark.parametrize("name", field_names(Recipe))
-def test_readme_says_which_settings_compile_nothing(name: str, params) -> None:
+def test_readme_says_which_settings_compile_nothing(name: str, params, monkeypatch) -> None:
     """What jit sees of a run's levels: programs, and the shapes of canvases and kernels."""
+    optimizers = dict.fromkeys(("adam", OTHER_VALUES["optimizer"]), 0)
+    monkeypatch.setattr(memory, "OPTIMIZER_BYTES", optimizers)
     recipe, _ = preset("book", size=48, scales=(0.5, 1.0), **SHALLOW)
     found: list[list[Any]] = []
     for each in (recipe, dataclasses.replace(recipe, **{name: OTHER_VALUES[name]})):
