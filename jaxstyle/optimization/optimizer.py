@@ -70,9 +70,9 @@ class State(NamedTuple):
 
 
 def initial_state(canvas: ArrayLike, *, step: int | jax.Array = 0) -> State:
-    """Returns the state before the first step, `step` of which come before this canvas.
+    """Returns the state before a level's first step; the run has done `step` steps before it.
 
-    It has nothing of the program's yet, see `with_program_state`.
+    Optimizer, duals and average are empty until `with_program_state` adds them.
     """
     canvas = jnp.asarray(canvas)
     return State(canvas.copy(), (), jnp.int32(step), canvas.copy(), jnp.array(False))
@@ -96,8 +96,8 @@ def with_program_state(state: State, program: Program | Recipe) -> State:
 def shown(state: State) -> jax.Array:
     """Returns the canvas (H, W, 3) that a state shows: the average, if there is one.
 
-    Pictures of a state, such as results, are of this canvas. `steps` leaves it in `canvas` where a
-    level ends, whose losses are found there.
+    Pictures of a state, such as results, are of this canvas. A level's last step also copies it to
+    `canvas`, so that the losses at the level's end are those of the picture shown.
     """
     return state.canvas if isinstance(state.average, tuple) else state.average
 

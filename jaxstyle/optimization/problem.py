@@ -63,7 +63,8 @@ class Targets(NamedTuple):
 class Program(NamedTuple):
     """What decides the program of a level; hashable, static under jit.
 
-    A field for every one of the recipe's that is marked so (`program_names`), `terms` and `rows`.
+    It has a field for every marked field of the recipe (`program_names`), so a new marked field has
+    to be added here too. `terms` and `rows` are its own.
     """
 
     content_layers: tuple[str, ...]
@@ -173,7 +174,7 @@ def picture_sums(
     program: Program,
     weights: Mapping[str, jax.Array] | None = None,
 ) -> Sums:
-    """Returns all that the losses need to know of a picture's features (H, W, 3).
+    """Returns all that the losses need to know of the features of a picture (H, W, 3).
 
     The one place where the network meets the losses: whole, in strips, or on several devices.
 
@@ -250,7 +251,10 @@ def make_problem(
 
 
 def as_arrays(hyper: Hyperparams, dtype: Any) -> Hyperparams:
-    """Returns hyperparameters as arrays: an int for a float would compile another program."""
+    """Returns hyperparameters as arrays of this dtype, `decay_every` alone as an int32.
+
+    A Python int where a float belongs would compile another program.
+    """
     arrays: Hyperparams = jax.tree.map(lambda number: jnp.asarray(number, dtype), hyper)
     interval: Any = jnp.asarray(hyper.decay_every, jnp.int32)
     return dataclasses.replace(arrays, decay_every=interval)

@@ -278,8 +278,8 @@ def steps(problem: Problem, state: State, *, pause_every: int = 0) -> Iterator[C
     """Runs the steps of one level and yields what every few of them brought.
 
     The first chunk has no steps: it says that the program is compiled. The state in a chunk is
-    used up as soon as the next one is asked for. In the last chunk's state, all that the program's
-    steps handed on is dropped.
+    used up as soon as the next one is asked for. The last chunk's state has no optimizer state,
+    duals or average any more, see `finish_level`.
 
     Args:
       problem: from `make_problem`; it says how many steps there are.

@@ -1,6 +1,7 @@
 """The loop over levels: runs, one or several at a time, from their first step to their last.
 
-What happens is yielded as events. A thread compiles the next level while one is painted.
+What happens is yielded as events. Threads compile later levels while earlier ones are compiled and
+painted.
 """
 
 import itertools

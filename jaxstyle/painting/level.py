@@ -46,7 +46,7 @@ class Level(NamedTuple):
     last: bool = True
     """Whether this is the level of full size."""
     beyond: int = 0
-    """At full size, how many "auto" scales there are beyond the LARGEST."""
+    """How many "auto" scales the run has beyond the LARGEST ones; the last level alone uses it."""
     left_out: tuple[int, ...] = ()
     """Positions, in the recipe, of the style layers that do not count at this level."""
 
@@ -58,10 +58,10 @@ class Level(NamedTuple):
     def own_hyper(self, hyper: Hyperparams) -> Hyperparams:
         """Returns the hyperparameters of this level.
 
-        Below full size, content_weight is multiplied by coarse_content. In full it is so once for
-        each "auto" scale beyond the LARGEST, unless that is more than 1: a large picture comes to
-        the size of its preview long before, and holding to the photo as much at the finest would
-        undo the strokes.
+        Below full size, content_weight is multiplied by coarse_content. At full size it is
+        multiplied by min(coarse_content, 1), once for each "auto" scale beyond the LARGEST ones. A
+        large picture has its strokes from the levels before, and holding to the photo as firmly at
+        the finest level would undo them.
         """
         if self.last:
             factor = min(hyper.coarse_content, 1.0) ** self.beyond

@@ -97,7 +97,10 @@ class Shared:
         return self.program_of(variant) in self._compiled
 
     def is_new(self, variant: Variant) -> bool:
-        """Whether they were not; from now on they are, unless this one skips some as unfinished."""
+        """Whether `is_known` was false before this call, which makes it true.
+
+        A variant that goes on from a checkpoint leaves it as it was, since it may skip levels.
+        """
         new = not self.is_known(variant)
         if variant.unfinished is None:
             self._compiled.add(self.program_of(variant))

@@ -67,7 +67,7 @@ def paint_in_rounds(
       shared: what they share.
       devices: two or more, those of other processes too.
       pause_every: see `engine.paint_lanes`.
-      stop: asked after every call; if true, it stays so, and all ends there.
+      stop: asked after every call; if true, all variants end there. It must then stay true.
     """
     mesh = sweep_mesh(devices)
     own = [i for i, each in enumerate(devices) if each.process_index == jax.process_index()]

@@ -1,8 +1,8 @@
 """Sweeps: many variants of a run, on one device one after another, on several in rounds.
 
-Variants whose network, layers and sizes agree form a group, which is painted by one program. On one
-device it is the program of single runs; the next level, and the first one of the next group, are
-compiled while one is painted.
+Variants of one program (`Shared.program_of`) form a group. On one device a group is painted by the
+program of single runs; the next level, and the first one of the next group, are compiled while one
+is painted.
 """
 
 import itertools
@@ -63,7 +63,7 @@ def paint_variants(
       variants: in any order.
       devices: to use; a group of fewer variants uses only as many.
       pause_every: if not 0, a chunk ends at every multiple of this many steps.
-      stop: asked after every call; if true, it stays so, and all variants end there.
+      stop: asked after every call; if true, all variants end there. It must then stay true.
 
     Raises:
       InputError: pictures too small or layers that the weights lack; before the first step.
@@ -120,7 +120,7 @@ def paint_in_turn(
       shared: what they share.
       device: jax's default device while this works.
       pause_every: see `engine.paint_lanes`.
-      stop: asked after every call; if true, it stays so, and all ends there.
+      stop: asked after every call; if true, all variants end there. It must then stay true.
     """
     first = None
     for index, following in itertools.zip_longest(order, order[1:]):
@@ -189,9 +189,9 @@ def sweep(
 ) -> Iterator[Result]:
     """Paints many variants of a run and yields each result as soon as it is there.
 
-    Every argument up to `seeds` is one value for all variants, or a list with one for each; lists
-    are of equal length, so for a grid use `itertools.product`. Variants that differ in pictures of
-    equal size, style pictures of any size, hyperparameters, steps or seed share one compilation.
+    Every argument from `content` to `seeds` is one value for all variants, or a list with one for
+    each; lists are of equal length, so for a grid use `itertools.product`. Variants that differ in
+    contents of equal size, styles of any size, hyperparameters, steps or seed share a compilation.
 
         hypers = [jaxstyle.preset(style_weight=w)[1] for w in (1e3, 1e4, 1e5)]
         for result in jaxstyle.sweep(params, content, style, hypers=hypers):
@@ -214,7 +214,8 @@ def sweep(
       and its last good picture; it does not disturb the others.
 
     Raises:
-      InputError: parameters, a setting or a picture that cannot be used; before the first step.
+      InputError: parameters, a setting or a picture that cannot be used; before the first step,
+        but for an `init`, which is looked at when its variant begins.
     """
     check_params(params)
     variants = _variants(content, styles, recipe, hypers, init, seeds)

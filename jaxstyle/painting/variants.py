@@ -124,7 +124,10 @@ class Lane:
         return self._done_before > 0 and level.first_step + level.steps <= self._done_before
 
     def begin_level(self, number: int) -> State:
-        """Returns the state before the first step of a level that is not behind."""
+        """Returns the state in which a level begins, or goes on if the run was interrupted in it.
+
+        Not for a level that `is_behind`.
+        """
         level, clip = self.levels[number], self.variant.recipe.clip
         shape, start, self.start = level.content.shape, self.start, None
         self.good_losses = None

@@ -73,7 +73,9 @@ class Checkpointer:
             self._write(chunk.state, event.lane.finished)
 
     def interrupted(self, lane: Lane, *pictures: str) -> bool:
-        """Writes a checkpoint at an interruption; returns whether there is one to go on from.
+        """Writes a checkpoint at an interruption, if this run keeps any, which short ones do not.
+
+        Returns whether there is a checkpoint to go on from.
 
         Args:
           lane: of the run, which has not failed.

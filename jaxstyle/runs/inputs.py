@@ -196,8 +196,8 @@ def check_sizes(
 ) -> None:
     """Raises InputError, before weights are downloaded, for sizes that cannot be painted.
 
-    That of a GPU or TPU, whose memory only jax knows, is checked later, and so is that of an
-    unknown number of processes which share a picture.
+    Memory is checked here only for a CPU and a known number of processes. jax alone knows the
+    memory of a GPU or TPU; for single runs `job.fitting_levels` checks every device's later.
     """
     least = smallest_side(recipe.content_layers + recipe.style_layers)
     sizes = sizes_of(content, style, recipe)

@@ -99,7 +99,7 @@ class Outcome(NamedTuple):
     """How a run ended."""
 
     path: Path | None
-    """Where the picture is; None if no step was finished."""
+    """Where the picture is; None if no step was finished, or if another process writes it."""
     record: record.Record
     seconds: float
     exit_code: int
@@ -113,8 +113,8 @@ def run_job(job: Job) -> Outcome:
     """Paints, saves and returns how it went.
 
     Raises:
-      InputError: no such device, pictures too small, layers that the weights lack, or other
-        processes that cannot be found, or are given something else.
+      InputError: no such device, too little memory, pictures too small, layers that the weights
+        lack, or other processes that cannot be found, or are given something else.
       KeyboardInterrupt: stopped before the first step ended.
       MemoryError: the device has not enough.
       OSError: the picture could not be saved anywhere, or the device failed.

@@ -98,9 +98,10 @@ class Watch:
         now: Callable[[], float] = time.perf_counter,
         keeps: bool = True,
     ) -> None:
-        """Takes a run, its levels, the kind of device, a clock (see `Clock`), and settings.
+        """Takes a run, its levels, and the kind of device, for the records.
 
-        `keeps` says whether checkpoints are kept.
+        `now` returns the time, see `Clock`. `keeps` says whether checkpoints are written as the run
+        goes on.
         """
         arguments, resumption, inputs = job.arguments, job.resumption, job.inputs
         header = None if resumption is None else resumption.header

@@ -35,8 +35,9 @@ Record = dict[str, Any]
 def settings(recipe: Recipe, hyper: Hyperparams, **others: Any) -> Record:
     """Returns every setting by name; `others` are those of `OTHER_SETTINGS`.
 
-    A choice without a flag is left out where it is the default, as if there were none: nobody
-    could make another, and what was written before has none.
+    A field of the recipe without a flag is left out while it has its default, so that records and
+    fingerprints stay those written before there was such a field. A field with a flag always
+    counts.
     """
     found = {**others, **dataclasses.asdict(recipe), **dataclasses.asdict(hyper)}
     for each in dataclasses.fields(Recipe):
@@ -137,8 +138,9 @@ def read(path: Path) -> Record:
 def restore(record: Record) -> tuple[Recipe, Hyperparams, dict[str, Any], list[str]]:
     """Returns a record's settings, ready for use.
 
-    A setting that it lacks, since there was none such when it was written, has the default of its
-    field, with which all is done as it was then; where there is none, that of the default preset.
+    A setting that the record lacks was added later, or was left out, see `settings`. It gets the
+    default of its field, which must mean that all is done as before. A field without a default gets
+    the value of preset "default".
 
     Returns:
       The recipe, the hyperparameters, the `OTHER_SETTINGS` that it has, and the names of settings

@@ -81,7 +81,10 @@ class DeviceRequest:
 
     @property
     def most_for_one_picture(self) -> int | None:
-        """How many of each process share one picture: one, or with other processes all (None)."""
+        """How many devices of each process share one picture; None for all.
+
+        Unless `most` is given it is one, or all if there are other processes.
+        """
         return 1 if self.most is None and self.distributed is None else self.most
 
     @property

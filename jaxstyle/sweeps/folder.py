@@ -44,7 +44,10 @@ def run_folder(folder: Path, name: str) -> Path:
 
 
 def own_output(folder: Path, name: str) -> Path:
-    """Returns the output beside which a run, were it alone, has its other files: in its folder."""
+    """Returns the path after which a run's numbered pictures and checkpoints are named.
+
+    Nothing is written to it: the run's picture is at `picture_path`.
+    """
     return run_folder(folder, name) / "picture.png"
 
 

@@ -72,8 +72,8 @@ class SweepJob(NamedTuple):
     judge: Judge | None = None
     """Judges the results, if that was asked for; `run_sweep` makes it."""
     observers: Sequence[Observer] = ()
-    """Who else sees everything that happens, after the sweep's own; runs are counted from 0, as
-    they stand in the grid, without those that are there already."""
+    """Further observers, which see every event after the sweep's own. Events count runs from 0, in
+    the grid's order, without those of other shards and those that are done already."""
 
 
 def run_sweep(job: SweepJob) -> bool:
