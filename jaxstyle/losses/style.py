@@ -232,7 +232,8 @@ STYLE_LOSSES: Mapping[str, StyleLoss] = MappingProxyType(
         "gram+mean-std": StyleLoss(_both_targets, _both_parts),
     }
 )
-"""By name; a new one needs its name in `recipe.STYLE_LOSS_NAMES` too, and nothing else.
+"""By name; a new one needs its name in `recipe.STYLE_LOSS_NAMES` too, at the same place, and a
+few words in the setting's help.
 
 In the book's balance they are, all in units of features f, |.|^2 a sum of squares:
 

@@ -2,8 +2,9 @@
 
 `Recipe` says what a run does; its fields that are marked decide the *program*: changing one
 compiles another. `Hyperparams` holds the *hyperparameters*: changing one never does. Each field
-carries its own help text, from which the command line's flags are made, so a setting is declared
-here and nowhere else.
+carries its own help text, from which the command line's flags are made. So a setting is declared
+here alone; its range is checked in `validate`, and one that decides the program has a field in
+`problem.Program`.
 """
 
 import dataclasses

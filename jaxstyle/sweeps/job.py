@@ -232,6 +232,7 @@ class _Runs:
     def __init__(self, job: SweepJob, todo: Sequence[Planned], jobs: Sequence[Job]) -> None:
         self._job, self._todo, self._jobs = job, todo, jobs
         self._watches: dict[int, Watch] = {}
+        self._keeps = jax.process_count() == 1
         self.are_logged = True
 
     def see(self, event: Event) -> None:
@@ -248,14 +249,14 @@ class _Runs:
         """Makes a run's folder and its observers."""
         job = self._jobs[number]
         job.output.parent.mkdir(parents=True, exist_ok=True)
-        keeps = jax.process_count() == 1
-        return Watch(job, lane.levels, lane.device.device_kind, keeps=keeps)
+        return Watch(job, lane.levels, lane.device.device_kind, keeps=self._keeps)
 
     def _end(self, event: RunEnded, watch: Watch) -> None:
         """Writes a run's result, and removes what it no longer needs."""
         planned = self._todo[event.run]
         if event.how == "interrupted":
-            watch.checkpointer.interrupted(event.lane)
+            if self._keeps:
+                watch.checkpointer.interrupted(event.lane)
         else:
             _save(self._job, planned, event.lane.result())
             watch.checkpointer.remove()

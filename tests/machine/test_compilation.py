@@ -51,7 +51,8 @@ def test_a_second_run_compiles_nothing_and_paints_the_same(tmp_path, slim_file) 
     assert first["hits"] == 0
     assert first["misses"] > 0
     second, again, said = run(tmp_path, slim_file)
-    assert second == {"hits": first["misses"], "misses": 0}
+    assert second["misses"] == 0
+    assert second["hits"] >= first["misses"]  # two threads may ask for a small program at once
     assert again == picture
     assert said == ""
     (steps,) = (tmp_path / "cache").glob("compiled-*/jit__run_steps-*-cache")
