@@ -301,6 +301,18 @@ def measure_start(runs: int = 11) -> Iterator[Row]:
 
 def main() -> None:
     """Reads the command line and prints rows."""
+    options = _parser().parse_args()
+    if options.sizes is None:
+        options.sizes = ["320"] if options.against == "pastiche" else SIZES
+    if options.work:
+        height, width = map(int, options.sizes[0].split("x"))
+        work(options.work, (height, width), options.weights)
+        return
+    for row in _rows(options):
+        print(json.dumps(row | machine()), flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -320,32 +332,24 @@ def main() -> None:
     parser.add_argument("--style", type=Path, default=STYLE, help="of a whole run")
     parser.add_argument("--listing-steps", type=int, default=20, help="how many to time of its 500")
     parser.add_argument("--start", action="store_true")
-    parser.add_argument("--sweep", nargs="+", type=int, metavar="N", help="numbers of settings")
+    parser.add_argument("--sweep", nargs="+", type=int, metavar="N", help="numbers of variants")
     parser.add_argument("--work", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.sizes is None:
-        options.sizes = ["320"] if options.against == "pastiche" else SIZES
-    if options.work:
-        height, width = map(int, options.sizes[0].split("x"))
-        work(options.work, (height, width), options.weights)
+    return parser
+
+
+def _rows(options: argparse.Namespace) -> Iterator[Row]:
+    """Yields the rows of what was asked for, size by size."""
+    if options.start:
+        yield from measure_start()
         return
+    pair = (options.content, options.style)
     programs = [f"jaxstyle-{conv}-{memory}" for conv in options.conv for memory in options.memory]
     programs += OTHERS.get(options.against, [])
-    pair = (options.content, options.style)
-    rows: Iterator[Row]
-    if options.start:
-        rows = measure_start()
-    elif options.sweep:
-        rows = (
-            row
-            for size in options.sizes
-            for row in measure_sweeps(options.sweep, size, options.turns)
-        )
-    elif options.against == "pastiche":
-        rows = (
-            row
-            for size in options.sizes
-            for row in measure_against_pastiche(
+    for size in options.sizes:
+        if options.sweep:
+            yield from measure_sweeps(options.sweep, size, options.turns)
+        elif options.against == "pastiche":
+            yield from measure_against_pastiche(
                 pair,
                 int(size),
                 peer=options.peer,
@@ -353,19 +357,10 @@ def main() -> None:
                 flags=options.flags or ["--preset draft", "--preset default"],
                 out=options.output,
             )
-        )
-    elif options.time_to_loss:
-        rows = (
-            row for size in options.sizes for row in time_to_loss(size, pair, options.listing_steps)
-        )
-    else:
-        rows = (
-            row
-            for size in options.sizes
-            for row in measure_steps(programs, size, options.weights, options.turns, options.steps)
-        )
-    for row in rows:
-        print(json.dumps(row | machine()), flush=True)
+        elif options.time_to_loss:
+            yield from time_to_loss(size, pair, options.listing_steps)
+        else:
+            yield from measure_steps(programs, size, options.weights, options.turns, options.steps)
 
 
 if __name__ == "__main__":

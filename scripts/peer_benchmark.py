@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,33 +42,13 @@ def measure_against_pastiche(
       flags: of jaxstyle, each a text such as "--preset draft".
       out: a folder for the pictures.
     """
-    from jaxstyle.images.picture_file import load_picture
-    from jaxstyle.judging.network import judge_params
-    from jaxstyle.judging.verdict import judge_of
-
-    judge = judge_of(judge_params(say=lambda line: print(line, file=sys.stderr)))
-    pictures = [load_picture(path) for path in pair]
-
-    def judged(path: Path) -> tuple[float, float]:
-        found = judge(load_picture(path), *pictures)
-        return found["style_distance"], found["content_distance"]
-
+    judged = _judge(pair)  # which may have to be fetched
     out.mkdir(parents=True, exist_ok=True)
+    paths = {each: out / f"jaxstyle-{i}.png" for i, each in enumerate(flags, 1)}
     with tempfile.TemporaryDirectory() as folder:
-        paths = {each: out / f"jaxstyle-{i}.png" for i, each in enumerate(flags, 1)}
-
-        def seconds_of_ours() -> list[float]:
-            return [
-                timed_run(
-                    *(pair, size, *shlex.split(each), "--force", "-o", str(path)),
-                    cache=Path(folder, path.stem),
-                )[0]
-                for each, path in paths.items()
-            ]
-
-        empty = seconds_of_ours()
+        empty = _seconds_of_ours(pair, size, paths, Path(folder))
         shots = _pastiche(pair, size, peer, steps, out)
-        compiled = seconds_of_ours()
+        compiled = _seconds_of_ours(pair, size, paths, Path(folder))
     curve = [(seconds, *judged(path)) for seconds, path in shots]
     seconds, style, content = curve[-1]
     nearest = next(when for when, found, _ in curve if found <= AS_NEAR * style)
@@ -97,6 +77,35 @@ def measure_against_pastiche(
             "ratio": round(nearest / cold, 2),
             "compiled_ratio": round(nearest / warm, 2),
         }
+
+
+def _judge(pair: tuple[Path, Path]) -> Callable[[Path], tuple[float, float]]:
+    """Returns what gives the style and the content distance of a result of this pair."""
+    from jaxstyle.images.picture_file import load_picture
+    from jaxstyle.judging.network import judge_params
+    from jaxstyle.judging.verdict import judge_of
+
+    judge = judge_of(judge_params(say=lambda line: print(line, file=sys.stderr)))
+    pictures = [load_picture(path) for path in pair]
+
+    def judged(path: Path) -> tuple[float, float]:
+        found = judge(load_picture(path), *pictures)
+        return found["style_distance"], found["content_distance"]
+
+    return judged
+
+
+def _seconds_of_ours(
+    pair: tuple[Path, Path], size: int, paths: Mapping[str, Path], caches: Path
+) -> list[float]:
+    """Paints with each set of flags, and its own cache; returns the seconds."""
+    return [
+        timed_run(
+            *(pair, size, *shlex.split(each), "--force", "-o", str(path)),
+            cache=caches / path.stem,
+        )[0]
+        for each, path in paths.items()
+    ]
 
 
 def _pastiche(
