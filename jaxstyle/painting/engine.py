@@ -126,7 +126,7 @@ def paint_alone(
       ahead: whether threads may make and compile levels that come later.
       first: returns the problem of the first level that is painted, if it is made already.
       shapes: returns the problem of a level with shapes for arrays: a thread then compiles the
-        first level while it is made.
+        first level while it is made, if it is small beside the next.
       at_last: is called with the problem of the last level before its steps.
       pause_every: see `paint_lanes`.
       stop: likewise.
@@ -160,7 +160,9 @@ def _problems(
     """
     if not todo:
         return
-    wait = None if shapes is None else in_background(partial(_compiled, shapes, todo[0]))
+    wait = None
+    if shapes is not None and len(todo) > 1 and is_small_beside(*todo[:2]):
+        wait = in_background(partial(_compiled, shapes, todo[0]))
     waiting = [_given(make(todo[0]) if first is None else first())]
     for level, after in itertools.pairwise(todo):
         if not (ahead and is_small_beside(level, after)):
