@@ -16,6 +16,23 @@ def names(folder: Path) -> list[str]:
     return sorted(each.name for each in folder.iterdir())
 
 
+def refuse(number: int):
+    """Returns what a share answers that refuses."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return refused
+
+
+def writes_unless_there(path: Path) -> None:
+    """Asserts that a new file is written, and one that is there is not replaced."""
+    files.write_whole(path, b"one", overwrite=False)
+    with pytest.raises(FileExistsError):
+        files.write_whole(path, b"two", overwrite=False)
+    assert path.read_bytes() == b"one"
+
+
 def test_a_file_is_written_whole_and_nothing_else(tmp_path: Path) -> None:
     files.write_whole(tmp_path / "a.png", b"data", overwrite=False)
     assert (tmp_path / "a.png").read_bytes() == b"data"
@@ -39,10 +56,7 @@ def test_a_failed_write_leaves_all_as_it_was(
     path = tmp_path / "a.png"
     path.write_bytes(b"old")
 
-    def full(handle: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", refuse(errno.ENOSPC))
     for overwrite in (True, False):
         with pytest.raises(OSError, match="No space"):
             files.write_whole(path, b"new", overwrite=overwrite)
@@ -53,25 +67,9 @@ def test_a_failed_write_leaves_all_as_it_was(
 def test_a_file_system_without_hard_links_will_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unable(*_: object) -> None:
-        raise OSError(errno.EPERM, "Operation not permitted")
-
-    monkeypatch.setattr(os, "link", unable)
-    path = tmp_path / "a.png"
-    files.write_whole(path, b"one", overwrite=False)
-    with pytest.raises(FileExistsError):
-        files.write_whole(path, b"two", overwrite=False)
-    assert path.read_bytes() == b"one"
+    monkeypatch.setattr(os, "link", refuse(errno.EPERM))
+    writes_unless_there(tmp_path / "a.png")
     assert names(tmp_path) == ["a.png"]
-
-
-def refuse(number: int):
-    """Returns what a share answers that refuses."""
-
-    def refused(*_: object, **__: object) -> None:
-        raise OSError(number, os.strerror(number))
-
-    return refused
 
 
 REFUSED = ("chmod", "fsync", "link", "replace")
@@ -87,10 +85,7 @@ def test_a_folder_that_refuses_all_but_writing_takes_files(
         monkeypatch.setattr(os, name, refuse(number))
     monkeypatch.setattr(Path, "chmod", refuse(number))
     files.check_writable(tmp_path)
-    files.write_whole(path, b"one", overwrite=False)
-    with pytest.raises(FileExistsError):
-        files.write_whole(path, b"two", overwrite=False)
-    assert path.read_bytes() == b"one"
+    writes_unless_there(path)
     files.write_whole(path, b"two", overwrite=True)
     assert path.read_bytes() == b"two"
     assert names(tmp_path) == ["a.png"]

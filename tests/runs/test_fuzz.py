@@ -12,6 +12,7 @@ import pytest
 from conftest import SHALLOW_FLAGS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from interruption import KilledError
 from PIL import Image
 
 from jaxstyle.cli.main import main
@@ -25,10 +26,6 @@ PRECIOUS = ("old.png", "old.csv", "old.checkpoint", "old.checkpoint.previous")
 BASE = ["--content", "content.png", "--style", "style.jpg", "--weights", "slim.h5", "--steps", "3"]
 SHALLOW_BASE = [*BASE, *SHALLOW_FLAGS]
 FEW = {"deadline": None, "suppress_health_check": list(HealthCheck)}
-
-
-class KilledError(BaseException):
-    """As if the process were gone."""
 
 
 @pytest.fixture(scope="module")

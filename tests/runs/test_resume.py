@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import EXAMPLES, SHALLOW_FLAGS, slim_params
+from interruption import KilledError, without_seconds
 from own_optimizer import add_history
 
 from jaxstyle.cli.main import main
@@ -56,10 +57,6 @@ def whole(tmp_path_factory, slim_file: Path) -> bytes:
         return Path("out.png").read_bytes()
 
 
-class KilledError(BaseException):
-    """As if the process were gone: no handler of the program sees it."""
-
-
 @pytest.fixture
 def killed(paint, monkeypatch: pytest.MonkeyPatch, capfd):
     """Runs the command line and ends it after so many chunks of steps, or at a signal there."""
@@ -92,10 +89,6 @@ def names() -> list[str]:
     """Returns what is in the folder besides the inputs."""
     inputs = {"photo.png", "painting.png", "slim.h5"}
     return sorted(each.name for each in Path().iterdir() if each.name not in inputs)
-
-
-def without_seconds(path: str) -> list[str]:
-    return [line.rpartition(",")[0] for line in Path(path).read_text().splitlines()]
 
 
 def test_a_killed_run_goes_on_bit_for_bit(paint, killed) -> None:

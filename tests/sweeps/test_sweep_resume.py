@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import EXAMPLES, SHALLOW_FLAGS
+from interruption import KilledError, without_seconds
 
 from jaxstyle.cli.main import main
 from jaxstyle.optimization import stepping
@@ -18,10 +19,6 @@ FAST = ["--size", "48", "--scales", "0.7,1", "--steps", "9", *SHALLOW_FLAGS]
 TWO = ["--sweep", "tv-weight", "1", "10", "-o", "out"]
 WATCHED = ["--log", "log.csv", "--save-every", "2", "--checkpoint-every", "1e-9"]
 FIRST, SECOND = "tv-weight=1", "tv-weight=10"
-
-
-class KilledError(BaseException):
-    """As if the process were gone: no handler of the program sees it."""
 
 
 @pytest.fixture
@@ -72,10 +69,6 @@ def names(folder: str) -> list[str]:
 
 def files(folder: str) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
-
-
-def without_seconds(path: str) -> list[str]:
-    return [line.rpartition(",")[0] for line in Path(path).read_text().splitlines()]
 
 
 def results(folder: str) -> dict[str, tuple[bytes, dict]]:
