@@ -11,6 +11,10 @@ Say = Callable[[str], None]
 """A function that shows the person a line."""
 
 
+def silent(line: str) -> None:
+    """Shows nobody a line; a `Say` for those who were told, or are not to be."""
+
+
 class InputError(ValueError):
     """Something that was given cannot be used; the message is one line that says what to do."""
 

@@ -65,7 +65,7 @@ def _opened(path: Path, use: Callable[[Image.Image], _T]) -> _T:
             warnings.simplefilter("ignore")  # Pillow warns of half of what it refuses
             return _used(path, use)
     except MemoryError:
-        raise InputError(f"there is too little memory to read {path}: make it smaller") from None
+        raise _too_little_memory(path) from None
     except Image.DecompressionBombError:
         raise InputError(f"{path} has more than {MOST_PIXELS:,} pixels: make it smaller") from None
     except UnidentifiedImageError:
@@ -75,9 +75,12 @@ def _opened(path: Path, use: Callable[[Image.Image], _T]) -> _T:
     except Exception as error:  # Pillow's decoders raise whatever a broken file makes them
         reason = " ".join(str(error).split()) or type(error).__name__
         if "out of memory" in reason:  # as decoders in C say it
-            reason = f"there is too little memory to read {path}: make it smaller"
-            raise InputError(reason) from None
+            raise _too_little_memory(path) from None
         raise InputError(f"{path} cannot be read, it is cut off or damaged: {reason}") from None
+
+
+def _too_little_memory(path: Path) -> InputError:
+    return InputError(f"there is too little memory to read {path}: make it smaller")
 
 
 def _used(path: Path, use: Callable[[Image.Image], _T]) -> _T:

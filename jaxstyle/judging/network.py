@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxstyle import files
-from jaxstyle.errors import InputError, Say
+from jaxstyle.errors import InputError, Say, silent
 from jaxstyle.images.canvas import MEAN, STD, Picture
 from jaxstyle.judging.distances import size_to_judge
 from jaxstyle.network.layers import required_conv_names
@@ -56,7 +56,7 @@ def judge_params(*, say: Say) -> LayerArrays:
         return found
     try:
         with taking_turns(path, say=say):
-            found = _cached(path, _silent)  # another process may have fetched it
+            found = _cached(path, silent)  # another process may have fetched it
             return found if found is not None else _fetched(path, say)
     except DownloadError as error:
         raise InputError(f"the judge's network: {error}") from None
@@ -81,10 +81,6 @@ def read_judge(pictures: Mapping[str, Sequence[Picture]], *, say: Say) -> LayerA
 def cached_path() -> Path:
     """Returns where the converted network is kept; it need not exist."""
     return files.cache_folder() / "judge-vgg16.h5"
-
-
-def _silent(line: str) -> None:
-    """Says nothing: it was said before."""
 
 
 def _cached(path: Path, say: Say) -> LayerArrays | None:

@@ -37,6 +37,10 @@ class Losses:
         """Returns the terms and, last, the total, under the names that logs and records use."""
         return {**self.terms, TOTAL: self.total}
 
+    def numbers(self) -> dict[str, float]:
+        """Returns what `by_name` does of one step, as numbers that JSON can hold."""
+        return {name: float(value) for name, value in self.by_name().items()}
+
     def __getitem__(self, steps: int | slice) -> "Losses":
         """Returns the losses of one step, by its index, or of some, of arrays over steps."""
         found: Losses = jax.tree.map(lambda values: values[steps], self)

@@ -16,7 +16,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from jaxstyle import files
-from jaxstyle.errors import InputError, Say
+from jaxstyle.errors import InputError, Say, silent
 from jaxstyle.machine.memory import NO_LIMIT, Memory, memory_left
 from jaxstyle.settings.text import read_shard
 
@@ -224,7 +224,7 @@ def any_process(flags: Sequence[bool]) -> list[bool]:
     return list(map(bool, everyone.reshape(-1, len(flags)).max(axis=0)))
 
 
-def keep_executables(*, say: Say = lambda line: None) -> None:
+def keep_executables(*, say: Say = silent) -> None:
     """Has jax keep every executable in the cache folder, and look there before it compiles.
 
     Where the environment or the caller has chosen a folder (JAX_COMPILATION_CACHE_DIR) or has

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -128,9 +128,15 @@ def _sizes_and_steps(
 
 def pixel_steps(content: Picture, style: Picture, *, recipe: Recipe, done: int = 0) -> int:
     """Returns the steps of a run after the first `done`, each times the pixels of its canvas."""
+    parts = _sizes_and_steps(content, style, recipe)
+    return pixel_steps_after(done, [(first, steps, sizes[0]) for _, sizes, first, steps in parts])
+
+
+def pixel_steps_after(done: int, parts: Iterable[tuple[int, int, Sequence[int]]]) -> int:
+    """Returns the same of levels by their first steps, steps, and canvas sizes (H, W)."""
     return sum(
-        max(first_step + steps - max(done, first_step), 0) * math.prod(sizes[0])
-        for _, sizes, first_step, steps in _sizes_and_steps(content, style, recipe)
+        max(first_step + steps - max(done, first_step), 0) * math.prod(size)
+        for first_step, steps, size in parts
     )
 
 
@@ -212,9 +218,14 @@ def kernels_at(
     level: Level, params: Params, *, recipe: Recipe, like: Kernels | None = None
 ) -> Kernels:
     """Returns the kernels that canvases of this level are painted with, see `prepare`."""
-    size, own = (level.content.shape[0], level.content.shape[1]), level.own_recipe(recipe)
-    params = params_up_to(params, own.content_layers + own.style_layers)
-    return prepare(params, conv=recipe.conv, size=size, like=like)
+    return prepare(**_to_prepare(level, params, recipe), like=like)
+
+
+def _to_prepare(level: Level, params: Params, recipe: Recipe) -> dict[str, Any]:
+    """Returns what `prepare` and `prepared_shapes` take, for the canvases of a level."""
+    own = level.own_recipe(recipe)
+    needed = params_up_to(params, own.content_layers + own.style_layers)
+    return {"params": needed, "conv": own.conv, "size": level.content.shape[:2]}
 
 
 def target_kernels_of(params: Params) -> Kernels:
@@ -264,18 +275,15 @@ def problem_shapes(
       hyper: of the run.
       kernels: to paint with, if not those of the level; or shapes for them.
     """
-    own = level.own_recipe(recipe)
     if kernels is None:
-        size = level.content.shape[0], level.content.shape[1]
-        needed = params_up_to(params, own.content_layers + own.style_layers)
-        kernels = prepared_shapes(needed, conv=own.conv, size=size)
+        kernels = prepared_shapes(**_to_prepare(level, params, recipe))
     struct: Any = jax.ShapeDtypeStruct  # which has no types
     pictures = [struct(each.shape, np.float32) for each in (level.content, level.style)]
     plain = prepared_shapes(params, conv="direct", gradients=False)
 
     def made(kernels: Kernels, plain: Kernels, *pictures: jax.Array) -> Problem:
-        hyper_here = level.own_hyper(hyper)
-        return make_problem(kernels, *pictures, recipe=own, hyper=hyper_here, target_kernels=plain)
+        own: Any = {"recipe": level.own_recipe(recipe), "hyper": level.own_hyper(hyper)}
+        return make_problem(kernels, *pictures, **own, target_kernels=plain)
 
     problem: Problem = jax.eval_shape(made, kernels, plain, *pictures)
     return dataclasses.replace(problem, first_step=level.first_step, steps=level.steps)

@@ -229,6 +229,6 @@ def steps_on_each(mesh: Mesh) -> Any:
     # what does not vary over the devices is not tracked: no value is ever combined across them
     mapped = jax.shard_map(one, mesh=mesh, in_specs=inputs, out_specs=EACH, check_vma=False)
     each, same = NamedSharding(mesh, EACH), NamedSharding(mesh, SAME)
-    # fixed explicitly: on one device the states that come back would otherwise compile it again
+    # fixed, so that a state that comes back is no other kind of argument, which would compile again
     given = (each, each, same, each)
     return jax.jit(mapped, donate_argnums=0, in_shardings=given, out_shardings=each)

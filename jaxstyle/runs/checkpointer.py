@@ -109,7 +109,7 @@ class Checkpointer:
             int(state.step),
             size_text(state.canvas.shape),
             self.clock.seconds,
-            None if finished is None else [_numbers(finished), finished.steps_done],
+            None if finished is None else [finished.losses.numbers(), finished.steps_done],
             self.pictures,
             self.log.text,
         )
@@ -182,10 +182,6 @@ def restored_state(resumption: Resumption) -> tuple[State, Snapshot | None]:
         return state, None
     losses, steps_done = resumption.header.finished
     return state, Snapshot(arrays["finished"], _restored_losses(losses), steps_done)
-
-
-def _numbers(snapshot: Snapshot) -> dict[str, float]:
-    return {name: float(value) for name, value in snapshot.losses.by_name().items()}
 
 
 def _restored_losses(stored: dict[str, float] | list[float]) -> Losses:

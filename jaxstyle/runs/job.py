@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxstyle.errors import InputError, Say
+from jaxstyle.errors import InputError, Say, silent
 from jaxstyle.images.picture_file import load_picture
 from jaxstyle.judging.verdict import judge_of
 from jaxstyle.machine.devices import (
@@ -59,7 +59,7 @@ def agreed_levels(
 def tell_refusal(arguments: Request) -> None:
     """Tells the other processes, which wait for this one, that it refuses its input."""
     with contextlib.suppress(InputError):
-        _set_up(arguments, say=lambda _: None)
+        _set_up(arguments, say=silent)
         any_process([True])
 
 
@@ -163,7 +163,7 @@ def _judged(job: Job, outcome: Outcome) -> Outcome:
 def _silent(job: Job) -> Job:
     """Returns the same run for a process that only takes part in it."""
     arguments = dataclasses.replace(job.arguments, log=None)
-    return job._replace(arguments=arguments, say=lambda _: None, stream=None, writes=False)
+    return job._replace(arguments=arguments, say=silent, stream=None, writes=False)
 
 
 def _paint(job: Job, levels: list[Level], devices: list[jax.Device]) -> tuple[Lane, Watch]:
@@ -235,6 +235,4 @@ def _finish(job: Job, lane: Lane, watch: Watch, devices: list[jax.Device]) -> Ou
 
 def _first_line(devices: list[jax.Device], inputs: Inputs, levels: list[Level]) -> str:
     sizes = " then ".join(size_text(level.content.shape) for level in levels)
-    file = inputs.weight_file
-    note = f" ({file.note})" if file.note else ""
-    return f"on {kind_of(devices)}, weights {file.name}{note}, size {sizes}"
+    return f"on {kind_of(devices)}, weights {inputs.weight_file.described}, size {sizes}"

@@ -117,7 +117,7 @@ def make_record(
         "device": device,
     }
     if losses is not None:
-        facts["losses"] = {name: float(value) for name, value in losses.by_name().items()}
+        facts["losses"] = losses.numbers()
     return facts
 
 

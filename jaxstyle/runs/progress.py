@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from jaxstyle.optimization.stepping import Chunk
 from jaxstyle.painting.events import CallDone, Event, RunEnded, StepsDone
-from jaxstyle.painting.level import Level
+from jaxstyle.painting.level import Level, pixel_steps_after
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -55,12 +55,8 @@ class Clock:
 
     def left(self, done: int) -> float:
         """Returns the seconds that the steps after the first `done` will take, by their pixels."""
-        pixels = 0
-        for level in self._levels:
-            height, width = level.content.shape[:2]
-            steps = level.first_step + level.steps - max(done, level.first_step)
-            pixels += max(steps, 0) * height * width
-        return pixels * self._per_pixel
+        parts = [(each.first_step, each.steps, each.content.shape[:2]) for each in self._levels]
+        return pixel_steps_after(done, parts) * self._per_pixel
 
 
 class Display:

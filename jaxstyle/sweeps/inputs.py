@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from jaxstyle import files
-from jaxstyle.errors import InputError, Say
+from jaxstyle.errors import InputError, Say, silent
 from jaxstyle.judging.network import read_judge
 from jaxstyle.runs import record
 from jaxstyle.runs.checkpoint import Resumption, find_resumption
@@ -132,11 +132,7 @@ def _read_settings(runs: Sequence[Run], say: Say) -> list[Settings]:
     if runs[0].arguments.from_picture is None:
         return [read_settings(run.arguments, say=say) for run in runs]
     found = [read_settings(runs[0].arguments, say=say)]
-    return found + [read_settings(run.arguments, say=_silent) for run in runs[1:]]
-
-
-def _silent(line: str) -> None:
-    """Says nothing: it was said for the first run."""
+    return found + [read_settings(run.arguments, say=silent) for run in runs[1:]]
 
 
 def _check_sizes(runs: Sequence[Run], settings: Sequence[Settings], reader: Reader) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import math
 from collections.abc import Sequence
 from functools import partial
@@ -96,10 +97,11 @@ def run_sweep(job: SweepJob) -> bool:
     )
     make_folder(sweep.folder)
     mine = share(sweep.runs, sweep.flags.shard)
-    done = [not sweep.force and is_done(sweep, each) for each in mine]
-    todo = [each for each, skip in zip(mine, any_process(done), strict=True) if not skip]
+    is_there = any_process([not sweep.force and is_done(sweep, each) for each in mine])
+    there = list(itertools.compress(mine, is_there))
+    todo = [each for each, skip in zip(mine, is_there, strict=True) if not skip]
     _save_samples(sweep)
-    _forget_checkpoints(sweep, mine, todo)
+    _forget_checkpoints(sweep, there)
     if job.stream is not None:
         job.say(_first_line(devices, mine, todo))
     with jax.default_device(own_of(devices)), job.interruption.noted_only():
@@ -107,7 +109,7 @@ def run_sweep(job: SweepJob) -> bool:
             if sweep.judge is not None:
                 job = job._replace(judge=judge_of(sweep.judge))
             if is_first():
-                _judge_those_there(job, mine, todo)
+                _judge_those_there(job, there)
             return _paint(job, todo, devices) if todo else True
         except jax.errors.JaxRuntimeError as error:
             raise of_the_system(error) from None
@@ -130,25 +132,24 @@ def _save_samples(sweep: Sweep) -> None:
                 files.write_whole(path, data, overwrite=True)
 
 
-def _forget_checkpoints(sweep: Sweep, mine: Sequence[Planned], todo: Sequence[Planned]) -> None:
+def _forget_checkpoints(sweep: Sweep, there: Sequence[Planned]) -> None:
     """Removes the checkpoints of runs that were killed when their results were written already."""
-    numbers = {each.run.number for each in todo}
-    for each in mine:
+    for each in there:
         name, request = each.run.name, each.run.arguments.checkpoints
-        if each.run.number not in numbers and run_folder(sweep.folder, name).is_dir():
+        if run_folder(sweep.folder, name).is_dir():
             with contextlib.suppress(OSError):
                 checkpoint.remove(request.beside(own_output(sweep.folder, name)))
             _remove_if_empty(sweep.folder, name)
 
 
-def _judge_those_there(job: SweepJob, mine: Sequence[Planned], todo: Sequence[Planned]) -> None:
+def _judge_those_there(job: SweepJob, there: Sequence[Planned]) -> None:
     """Adds what the judge finds to the records that lack it, of an earlier call without one."""
     if job.judge is None:
         return
-    folder, numbers = job.sweep.folder, {each.run.number for each in todo}
-    for each in mine:
+    folder = job.sweep.folder
+    for each in there:
         name = each.run.name
-        entry = None if each.run.number in numbers else read_entry(folder, name)
+        entry = read_entry(folder, name)
         if job.interruption.received or entry is None or judged_of(entry):
             continue
         result = picture_file.load_picture(picture_path(folder, name))
@@ -323,11 +324,8 @@ def _finite(value: float) -> float | None:
 def _first_line(
     devices: Sequence[jax.Device], mine: Sequence[Planned], todo: Sequence[Planned]
 ) -> str:
-    file = mine[0].inputs.weight_file if mine else None
     kind = f"{len(devices)} x {devices[0].device_kind}"
-    weights = (
-        "" if file is None else f", weights {file.name}{f' ({file.note})' if file.note else ''}"
-    )
+    weights = f", weights {mine[0].inputs.weight_file.described}" if mine else ""
     there = f", {len(mine) - len(todo)} are there already" if len(todo) < len(mine) else ""
     begun = sum(each.resumption is not None for each in todo)
     there += f", {begun} go on where they were interrupted" if begun else ""

@@ -3,7 +3,7 @@
 import contextlib
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -18,6 +18,7 @@ from requests.exceptions import (
 from tqdm import tqdm
 
 from jaxstyle import files
+from jaxstyle.errors import Say, silent
 
 SECONDS_TO_CONNECT = 6
 SECONDS_WITHOUT_DATA = 30
@@ -59,7 +60,7 @@ def download(url: str, path: Path, *, sha256_start: str, stream: TextIO | None =
 
 
 @contextlib.contextmanager
-def taking_turns(path: Path, *, say: Callable[[str], None] = lambda line: None) -> Iterator[None]:
+def taking_turns(path: Path, *, say: Say = silent) -> Iterator[None]:
     """Makes a file's folder and holds its lock: of all processes, one at a time is in here.
 
     Where nothing can be locked, as in some network folders, they do not wait for each other.
@@ -86,7 +87,7 @@ def taking_turns(path: Path, *, say: Callable[[str], None] = lambda line: None) 
         lock.release()
 
 
-def _acquire(lock: filelock.BaseFileLock, name: str, say: Callable[[str], None]) -> None:
+def _acquire(lock: filelock.BaseFileLock, name: str, say: Say) -> None:
     try:
         lock.acquire(blocking=False)
     except filelock.Timeout:

@@ -6,7 +6,7 @@ from typing import NamedTuple, TextIO
 from urllib.parse import urlsplit
 
 from jaxstyle import files
-from jaxstyle.errors import InputError, Say
+from jaxstyle.errors import InputError, Say, silent
 from jaxstyle.network.layers import architecture_of
 from jaxstyle.weights.activations import LayerArrays
 from jaxstyle.weights.conventions import is_oxfords
@@ -23,10 +23,6 @@ HOW_TO_GET_VGG19 = (
 )
 
 
-def _silent(line: str) -> None:
-    pass
-
-
 class WeightFile(NamedTuple):
     """A weight file that was found, and what to say of it."""
 
@@ -35,6 +31,11 @@ class WeightFile(NamedTuple):
     """"vgg19-oxford", "vgg19", or the file's own name."""
     note: str = ""
     """Why this one, and how to get a better one; may be empty."""
+
+    @property
+    def described(self) -> str:
+        """The name, and the note if there is one, for the first line of a run."""
+        return f"{self.name} ({self.note})" if self.note else self.name
 
 
 def load_weights(weights: str | Path = "auto") -> LayerArrays:
@@ -55,7 +56,7 @@ def load_weights(weights: str | Path = "auto") -> LayerArrays:
 def find_weights(
     weights: str | Path = "auto",
     *,
-    say: Say = _silent,
+    say: Say = silent,
     stream: TextIO | None = None,
 ) -> WeightFile:
     """Returns the weight file that `load_weights` would read; see there.
@@ -140,7 +141,7 @@ def _downloaded_vgg19(say: Say, stream: TextIO | None) -> WeightFile:
         raise InputError(f"JAXSTYLE_VGG19_URL must be the address of a .pth file, not {url!r}")
     folder = files.cache_folder()
     with taking_turns(folder / f"{VGG19}.h5", say=say):
-        return _cached_vgg19(_silent) or _fetched_vgg19(url, folder / name, say, stream)
+        return _cached_vgg19(silent) or _fetched_vgg19(url, folder / name, say, stream)
 
 
 def _fetched_vgg19(url: str, path: Path, say: Say, stream: TextIO | None) -> WeightFile:
