@@ -48,11 +48,12 @@ def run(folder: Path, weights: Path, *flags: str, out: str = "out.png", **enviro
 
 def test_a_second_run_compiles_nothing_and_paints_the_same(tmp_path, slim_file) -> None:
     first, picture, _ = run(tmp_path, slim_file)
-    assert first["hits"] == 0
-    assert first["misses"] > 0
+    assert first["misses"] > 0  # not counted further: two threads may ask for one small program
+    kept = set((tmp_path / "cache").glob("compiled-*/*-cache"))
     second, again, said = run(tmp_path, slim_file)
     assert second["misses"] == 0
-    assert second["hits"] >= first["misses"]  # two threads may ask for a small program at once
+    assert second["hits"] > 0
+    assert set((tmp_path / "cache").glob("compiled-*/*-cache")) == kept
     assert again == picture
     assert said == ""
     (steps,) = (tmp_path / "cache").glob("compiled-*/jit__run_steps-*-cache")
