@@ -16,7 +16,7 @@ from jaxstyle import __version__, files
 from jaxstyle.errors import InputError
 from jaxstyle.images import picture_file
 from jaxstyle.settings.presets import change, preset
-from jaxstyle.settings.recipe import Hyperparams, Recipe, field_names, has_flag
+from jaxstyle.settings.recipe import Hyperparams, Recipe, came_later, field_names
 from jaxstyle.settings.text import as_text
 
 KEYWORD = "jaxstyle"
@@ -35,13 +35,12 @@ Record = dict[str, Any]
 def settings(recipe: Recipe, hyper: Hyperparams, **others: Any) -> Record:
     """Returns every setting by name; `others` are those of `OTHER_SETTINGS`.
 
-    A field of the recipe without a flag is left out while it has its default, so that records and
-    fingerprints stay those written before there was such a field. A field with a flag always
-    counts.
+    A field that came later, see `recipe.came_later`, is left out while it has its default, so that
+    records and fingerprints stay those written before there was such a field.
     """
     found = {**others, **dataclasses.asdict(recipe), **dataclasses.asdict(hyper)}
-    for each in dataclasses.fields(Recipe):
-        if not has_flag(each) and found[each.name] == each.default:
+    for each in dataclasses.fields(Recipe) + dataclasses.fields(Hyperparams):
+        if came_later(each) and found[each.name] == each.default:
             del found[each.name]
     return found
 

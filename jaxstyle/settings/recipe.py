@@ -175,7 +175,8 @@ class Recipe:
         ),
     )
     optimizer: str = field(
-        default="adam", metadata={"program": True, "choices": tuple(OPTIMIZER_BYTES)}
+        default="adam",
+        metadata={"program": True, "choices": tuple(OPTIMIZER_BYTES), "later": True},
     )
     beta2: str = field(
         default="constant",
@@ -288,6 +289,14 @@ def field_names(settings: type[Recipe] | type[Hyperparams]) -> tuple[str, ...]:
 def has_flag(setting: dataclasses.Field[Any]) -> bool:
     """Whether a setting can be given on the command line: it then has a text that explains it."""
     return "help" in setting.metadata
+
+
+def came_later(setting: dataclasses.Field[Any]) -> bool:
+    """Whether a setting is younger than the records of results: its metadata then says "later".
+
+    Its default must mean that all is done as before there was such a setting.
+    """
+    return bool(setting.metadata.get("later"))
 
 
 def program_names() -> tuple[str, ...]:
