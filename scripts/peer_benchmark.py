@@ -86,10 +86,10 @@ def _judge(pair: tuple[Path, Path]) -> Callable[[Path], tuple[float, float]]:
     from jaxstyle.judging.verdict import judge_of
 
     judge = judge_of(judge_params(say=lambda line: print(line, file=sys.stderr)))
-    pictures = [load_picture(path) for path in pair]
+    photo, painting = (load_picture(path) for path in pair)
 
     def judged(path: Path) -> tuple[float, float]:
-        found = judge(load_picture(path), *pictures)
+        found = judge(load_picture(path), photo, [painting])
         return found["style_distance"], found["content_distance"]
 
     return judged

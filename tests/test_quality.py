@@ -71,7 +71,8 @@ def test_json_is_a_line_for_every_result(run) -> None:
     pictures = [
         picture_file.load_picture(Path(f"{n}.png")) for n in ("turned", "photo", "painting")
     ]
-    for name, value in judge_of(slim_params("vgg16"))(*pictures).items():
+    result, photo, painting = pictures
+    for name, value in judge_of(slim_params("vgg16"))(result, photo, [painting]).items():
         assert row[name] == pytest.approx(value, rel=1e-6)
 
 

@@ -33,6 +33,9 @@ from jaxstyle.settings.text import (
     read_whole,
 )
 
+INPUTS = {"content": "content", "style": "styles"}
+"""The flags of the pictures that a run is made from, and where they are in a request."""
+
 DEVICES = ("cpu", "gpu", "tpu")
 
 
@@ -71,9 +74,9 @@ def parse(arguments: Sequence[str] | None = None) -> Request | None:
     devices = take_device_flags(parsed)
     sweep = take_sweep_flags(parsed, distributed=devices.distributed is not None)
     checkpoints = take_checkpoint_flags(parsed, sweep=sweep is not None)
-    missing = [f"--{name}" for name in ("content", "style") if parsed[name] is None]
+    missing = [f"--{flag}" for flag, name in INPUTS.items() if parsed[name] is None]
     if sweep is not None or parsed["collect"] is not None:
-        parsed |= {name[2:]: Path() for name in missing}
+        parsed |= {"content": parsed["content"] or Path(), "styles": parsed["styles"] or ()}
     elif missing:
         raise InputError(f"{' and '.join(missing)} must be given: a picture file (see --help)")
     settings: dict[str, Any] = {}
@@ -81,6 +84,7 @@ def parse(arguments: Sequence[str] | None = None) -> Request | None:
         if has_flag(each) and (value := parsed.pop(each.name)) is not None:
             settings |= layer_settings(each.name, value)
     preset(parsed["preset"] or "default", **settings)  # raises for what cannot be used
+    parsed["styles"] = tuple(parsed["styles"])
     return Request(
         settings=settings, sweep=sweep, checkpoints=checkpoints, devices=devices, **parsed
     )
@@ -114,9 +118,12 @@ def _add_files(group: Any) -> None:
     add("--content", type=Path, metavar="PATH", help="the photo; must be given")
     add(
         "--style",
+        dest="styles",
+        nargs="+",
         type=Path,
         metavar="PATH",
-        help="the picture whose style to take; must be given",
+        help="the picture whose style to take, or several, or a folder of them, see"
+        " --style-weights; must be given",
     )
     add(
         "-o",

@@ -5,6 +5,7 @@ out. A *canvas* is the same in the network's input space: (picture - MEAN) / STD
 float32, roughly -2.1 to 2.6.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from jaxstyle.errors import InputError
-from jaxstyle.settings.recipe import Recipe, Size
+from jaxstyle.settings.checks import MOST_PIXELS
+from jaxstyle.settings.recipe import Recipe, Sides, Size
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -58,31 +60,69 @@ def as_picture(array: Any, *, name: str) -> Picture:
     return np.rint(picture * 255).astype(np.uint8)  # type: ignore[no-any-return]
 
 
-def fitted_size(picture: Picture, size: Size, scale: float) -> tuple[int, int]:
+def as_styles(style: Any, *, name: str = "style") -> tuple[Picture, ...]:
+    """Returns one style picture, or a list or tuple of several, as a tuple; see `as_picture`.
+
+    Raises:
+      InputError: an empty list, or a picture that cannot be used.
+    """
+    several = list(style) if isinstance(style, list | tuple) else [style]
+    if not several:
+        raise InputError(f"{name} is an empty list: give at least one picture")
+    return tuple(as_picture(each, name=name) for each in several)
+
+
+def fitted_size(
+    picture: Picture, size: Size | float, scale: float, *, upscale: bool = False
+) -> Sides:
     """Returns (H, W) of a picture painted at `scale` times `size`; see `recipe.Size`."""
     height, width = picture.shape[:2]
     if isinstance(size, tuple):
         return _scaled(size[0], scale), _scaled(size[1], scale)
-    factor = scale * min(size / max(height, width), 1)
+    ratio = 1.0 if isinstance(size, str) else size / max(height, width)
+    factor = scale * (ratio if upscale else min(ratio, 1))
     return _scaled(height, factor), _scaled(width, factor)
 
 
-def sizes_of(
-    content: Picture, style: Picture, recipe: Recipe, scale: float = 1.0
-) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Returns (H, W) of both pictures painted at `scale` times a recipe's size.
+def canvas_size(content: Picture, recipe: Recipe, scale: float = 1.0) -> Sides:
+    """Returns (H, W) of the canvas at `scale` times a recipe's size."""
+    return fitted_size(content, recipe.size, scale, upscale=recipe.upscale)
 
-    With "auto" scales the long sides of both are alike, be it that the style is enlarged: strokes
-    then are as large beside the photo at every size, and a large picture is like its preview.
+
+def sizes_of(
+    content: Picture, styles: Sequence[Picture], recipe: Recipe, scale: float = 1.0
+) -> tuple[Sides, tuple[Sides, ...]]:
+    """Returns (H, W) of the canvas and of the styles at `scale` times a recipe's size.
+
+    Every style comes once with each `style_scale`, in this order. With "auto" scales its long side
+    is the canvas's, be it that the style is enlarged: strokes then are as large beside the photo at
+    every size, and a large picture is like its preview. With given scales a style is never enlarged
+    (but by an exact size), and if the photo has fewer pixels than `size`, no style has more.
     """
-    canvas = fitted_size(content, recipe.size, scale)
-    if recipe.scales != "auto" or isinstance(recipe.size, tuple):
-        return canvas, fitted_size(style, recipe.size, scale)
+    sides = [
+        _style_size(style, content, recipe, scale, times)
+        for style in styles
+        for times in recipe.style_scale
+    ]
+    return canvas_size(content, recipe, scale), tuple(sides)
+
+
+def _style_size(
+    style: Picture, content: Picture, recipe: Recipe, scale: float, times: float
+) -> Sides:
+    """Returns (H, W) of a style picture for strokes `times` as large as usual."""
     height, width = style.shape[:2]
-    factor = max(canvas) / max(height, width)
-    if min(height, width) < LEAST_ENLARGED:
-        factor = min(factor, 1)
-    return canvas, (_scaled(height, factor), _scaled(width, factor))
+    if recipe.scales == "auto" or not isinstance(recipe.style_size, str):
+        long_side: float = max(canvas_size(content, recipe, scale))
+        if not isinstance(recipe.style_size, str):
+            long_side = recipe.style_size * scale
+        factor = times * (long_side / max(height, width))
+        if min(height, width) < LEAST_ENLARGED:
+            factor = min(factor, 1)
+        return _scaled(height, factor), _scaled(width, factor)
+    if isinstance(recipe.size, tuple):
+        return fitted_size(style, recipe.size, scale * times)
+    return fitted_size(style, max(canvas_size(content, recipe)) * times, scale)
 
 
 def scales_of(recipe: Recipe, content: Picture) -> tuple[float, ...]:
@@ -93,7 +133,7 @@ def scales_of(recipe: Recipe, content: Picture) -> tuple[float, ...]:
     """
     if not isinstance(recipe.scales, str):
         return recipe.scales
-    long_side = max(fitted_size(content, recipe.size, 1.0))
+    long_side = max(canvas_size(content, recipe))
     halvings = max(0, (long_side // COARSEST).bit_length() - 1)
     return tuple(0.5**halving for halving in range(halvings, -1, -1))
 
@@ -125,7 +165,25 @@ def _scaled(side: int, factor: float) -> int:
     return max(1, int(side * factor + 0.5))
 
 
-def check_large_enough(name: str, size: tuple[int, int], least: int) -> None:
+def largest_style(sides: Sequence[Sides]) -> Sides:
+    """Returns the sides of the style that has most pixels."""
+    return max(sides, key=math.prod)
+
+
+def check_all_sizes(canvas: Sides, styles: Sequence[Sides], least: int) -> None:
+    """Raises InputError for a canvas or style of fewer than `least` pixels, or of far too many."""
+    check_large_enough("content", canvas, least)
+    for size in styles:
+        check_large_enough("style", size, least)
+    for name, size in [("canvas", canvas), *(("style picture", size) for size in styles)]:
+        if math.prod(size) > MOST_PIXELS:
+            raise InputError(
+                f"the {name} would be {size[0]}x{size[1]}: at most {MOST_PIXELS:,} pixels are"
+                " painted"
+            )
+
+
+def check_large_enough(name: str, size: Sides, least: int) -> None:
     """Raises InputError if a picture of (H, W) has fewer than `least` pixels either way."""
     if min(size) < least:
         raise InputError(
@@ -143,6 +201,19 @@ def resize(picture: Picture, size: tuple[int, int], *, resampling: str) -> Pictu
         return picture
     image = Image.fromarray(picture).resize(size[::-1], _FILTERS[resampling])
     return np.asarray(image)
+
+
+def beside(pictures: Sequence[Picture]) -> Picture:
+    """Returns one picture itself, or several as one, side by side, as high as the lowest."""
+    if len(pictures) == 1:
+        return pictures[0]
+    height = min(each.shape[0] for each in pictures)
+    widths = [_scaled(each.shape[1], height / each.shape[0]) for each in pictures]
+    parts = [
+        resize(each, (height, width), resampling="lanczos")
+        for each, width in zip(pictures, widths, strict=True)
+    ]
+    return np.concatenate(parts, axis=1)
 
 
 def resize_floats(picture: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:

@@ -9,8 +9,9 @@ A result is better where its style distance is lower at no higher content distan
 proves nothing, as a copy of the painting has the one and the photo itself the other.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import jax
@@ -32,7 +33,7 @@ from jaxstyle.judging.distances import (
 from jaxstyle.network.convolution import Kernels, Params, prepare
 from jaxstyle.network.vgg import features
 
-Judge = Callable[[Picture, Picture, Picture], dict[str, float]]
+Judge = Callable[[Picture, Picture, Sequence[Picture]], dict[str, float]]
 
 
 class Standard(NamedTuple):
@@ -99,22 +100,23 @@ def verdict(kernels: Kernels, result: Picture, pair: Standard, *, axes: Maps) ->
 
 
 def judge_of(params: Params) -> Judge:
-    """Returns a function of result, photo and painting to the two main distances, by name.
+    """Returns a function of result, photo and paintings to the two main distances, by name.
 
-    All are pictures (H, W, 3) uint8 of any size. What was found of the last pair is kept, for the
-    next result of it.
+    All are pictures (H, W, 3) uint8 of any size; of several paintings the mean of the distances
+    counts. What was found of the last ones is kept, for the next result of them.
     """
     kernels = judge_kernels(params)
     last: list[Any] = []
 
-    def judge(result: Picture, content: Picture, style: Picture) -> dict[str, float]:
-        if not last or last[0] is not content or last[1] is not style:
-            last[:] = content, style, standard(kernels, content, style)
-        pair: Standard = last[2]
-        maps = _maps(kernels, _like(pair.content, result))
+    def judge(result: Picture, content: Picture, styles: Sequence[Picture]) -> dict[str, float]:
+        pictures = [content, *styles]
+        if not last or list(map(id, last[0])) != list(map(id, pictures)):
+            last[:] = pictures, [standard(kernels, content, style) for style in styles]
+        pairs: list[Standard] = last[1]
+        maps = _maps(kernels, _like(pairs[0].content, result))
         return {
-            "style_distance": style_distance(maps, pair.style_maps),
-            "content_distance": content_distance(maps, pair.content_maps),
+            "style_distance": fmean(style_distance(maps, pair.style_maps) for pair in pairs),
+            "content_distance": content_distance(maps, pairs[0].content_maps),
         }
 
     return judge

@@ -6,6 +6,9 @@ this wing knows the network. Formulas: Gatys, Ecker & Bethge 2016 with the norma
 into Deep Learning, "Neural Style Transfer"; where we differ from the paper it is said.
 """
 
+import functools
+import operator
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -107,6 +110,26 @@ def _weighted_outer_sum_backward(
 
 
 _weighted_outer_sum.defvjp(_weighted_outer_sum_forward, _weighted_outer_sum_backward)
+
+
+def blended_moments(several: Sequence[Moments], shares: Sequence[ArrayLike]) -> Moments:
+    """Returns the moments of positions of which each picture has its share.
+
+    They are linear in the shares: S = sum of share * S_i / positions_i, and the mean likewise. The
+    covariance that follows has also how far the pictures' means are apart.
+
+    Args:
+      several: of one layer of the pictures.
+      shares: one for each, in sum 1; one below 0 leads away from that picture.
+    """
+    factors = [
+        jnp.asarray(share) / as_divisor(each.positions)
+        for each, share in zip(several, shares, strict=True)
+    ]
+    pairs = list(zip(factors, several, strict=True))
+    outer = functools.reduce(operator.add, [factor * each.outer_sum for factor, each in pairs])
+    mean = functools.reduce(operator.add, [factor * each.sum for factor, each in pairs])
+    return Moments(outer, mean, jnp.ones((), mean.dtype))
 
 
 def squared_error(feature_map: jax.Array, target: jax.Array) -> SquaredError:

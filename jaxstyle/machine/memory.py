@@ -16,13 +16,10 @@ from jaxstyle.errors import InputError
 from jaxstyle.machine.process import compiles_leanly
 from jaxstyle.network.layers import block_of, smallest_side
 from jaxstyle.settings.checks import MOST_PIXELS
-from jaxstyle.settings.recipe import OPTIMIZER_BYTES, Recipe
+from jaxstyle.settings.recipe import OPTIMIZER_BYTES, Recipe, Sides
 
 NO_LIMIT = 2**62
 """cgroup v1 reports "no limit" as a number about this large."""
-
-Sides = tuple[int, int]
-"""Height and width."""
 
 
 class Memory(NamedTuple):

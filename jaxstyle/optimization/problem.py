@@ -5,7 +5,7 @@ under jit; everything else is data.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -13,10 +13,20 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
-from jaxstyle.losses.statistics import Sums, as_divisor, energy, moments, squared_error
+from jaxstyle.errors import InputError
+from jaxstyle.losses.statistics import (
+    Moments,
+    Sums,
+    as_divisor,
+    blended_moments,
+    energy,
+    moments,
+    squared_error,
+)
 from jaxstyle.losses.style import layer_style_distance, layer_style_target
 from jaxstyle.losses.terms import (
     VARIATION,
@@ -52,8 +62,9 @@ class Targets(NamedTuple):
 
     content: dict[str, jax.Array]
     """The content's features (h, w, C), by content layer."""
-    style: dict[str, Any]
-    """What the style loss compares with, such as the style's Gram matrix, by style layer."""
+    style: tuple[dict[str, Any], ...]
+    """What the style loss compares with, such as the style's Gram matrix, by style layer: of all
+    style pictures together, or of each."""
     content_energy: dict[str, jax.Array]
     """The mean square of the content's features, by content layer."""
     style_energy: dict[str, jax.Array]
@@ -78,6 +89,7 @@ class Program(NamedTuple):
     beta2: str = "constant"
     style_loss: str = "gram"
     balance: str = "book"
+    style_mix: str = "blend"
     clip: bool = False
     average: float = 0.0
     memory: str = "plain"
@@ -123,33 +135,49 @@ def resolve(recipe: Recipe, kernels: Kernels | Params) -> Program:
     return Program(**marked | layers | {"memory": memory}, terms=tuple(LOSS_TERMS))
 
 
-@partial(jax.jit, static_argnames=("program", "style_rows"))
+@partial(jax.jit, static_argnames=("program", "rows"))
 def make_targets(
     kernels: Kernels,
-    content: jax.Array,
-    style: jax.Array,
+    pictures: Sequence[jax.Array],
+    shares: Sequence[jax.Array] = (),
     *,
     program: Program,
-    style_rows: Rows | None = None,
+    rows: tuple[Rows, ...] | None = None,
 ) -> Targets:
-    """Returns the targets of a content and a style, both (H, W, 3), normalized, of any sizes.
+    """Returns the targets of a content and styles, in this order, (H, W, 3), normalized.
 
-    On several devices both are shared out, the style as `style_rows` says.
+    They are of any sizes; on several devices they are shared out as `rows` says. Of several styles
+    `shares`, scalars whose sum is 1, say how much each counts.
     """
+    content, *styles = pictures
     maps_of: Any = strip_features if program.memory == "strips" else features
     if program.rows is not None:
         maps_of = partial(shared_features, height=program.rows.height)
     taps = tuple(dict.fromkeys(program.style_layers + program.content_layers))
-    of_style = program._replace(rows=style_rows, style_layers=taps)
-    sums = picture_sums(kernels, style, {}, program=of_style).style
+    of_style = program._replace(style_layers=taps)
+    each_style: list[dict[str, Moments]] = []
+    for style, its_rows in zip(styles, rows[1:] if rows else [None] * len(styles), strict=True):
+        if each_style:  # one after another: together they would take more memory
+            style, each_style = lax.optimization_barrier((style, each_style))  # type: ignore[no-untyped-call]
+        own = of_style._replace(rows=its_rows)
+        each_style.append(picture_sums(kernels, style, {}, program=own).style)
+    all_styles = each_style[0] if len(each_style) == 1 else _blended(each_style, shares)
     maps = maps_of(kernels, content, taps=program.content_layers, pooling=program.pooling)
     target_of = partial(layer_style_target, style_loss=program.style_loss)
+    compared = each_style if program.style_mix == "sum" else [all_styles]
     return Targets(
         maps,
-        {tap: target_of(sums[tap]) for tap in program.style_layers},
+        tuple({tap: target_of(one[tap]) for tap in program.style_layers} for one in compared),
         {tap: _mean_square(each, tap, content.shape, program) for tap, each in maps.items()},
-        {tap: _energy(energy(sums[tap])) for tap in program.content_layers},
+        {tap: _energy(energy(all_styles[tap])) for tap in program.content_layers},
     )
+
+
+def _blended(
+    styles: Sequence[Mapping[str, Moments]], shares: Sequence[jax.Array]
+) -> dict[str, Moments]:
+    """Returns by layer the moments of a style that has these shares of several."""
+    return {tap: blended_moments([each[tap] for each in styles], shares) for tap in styles[0]}
 
 
 def _mean_square(
@@ -203,7 +231,7 @@ def picture_sums(
 def make_problem(
     kernels: Kernels,
     content: ArrayLike,
-    style: ArrayLike,
+    style: ArrayLike | Sequence[ArrayLike],
     *,
     recipe: Recipe,
     hyper: Hyperparams,
@@ -217,7 +245,7 @@ def make_problem(
     Args:
       kernels: from `convolution.prepare`.
       content: normalized; the canvas to be has its size.
-      style: normalized.
+      style: normalized; or a list or tuple of several, see `style_weights`.
       recipe: its layers, pooling, schedule and memory count here ("auto" is plain), not its size:
         the canvases have theirs.
       hyper: the hyperparameters.
@@ -228,18 +256,19 @@ def make_problem(
       mesh: the devices that share the rows, from `placement.rows_mesh`; by default there is one.
 
     Raises:
-      InputError: the weights have no such layer.
+      InputError: the weights lack a layer, or there are not as many `style_weights` as styles.
     """
-    program, style_rows = resolve(recipe, kernels), None
-    target_kernels = target_kernels or kernels
-    content, style = jnp.asarray(content), jnp.asarray(style)
-    hyper = as_arrays(hyper, content.dtype)
+    program = resolve(recipe, kernels)
+    styles = style if isinstance(style, list | tuple) else [style]
+    pictures, rows = tuple(map(jnp.asarray, (content, *styles))), None
+    shares, hyper = _with_shares(hyper, len(styles), program, pictures[0].dtype)
+    data = kernels, target_kernels or kernels, hyper
     if mesh is not None:
-        program = program._replace(rows=Rows(mesh, content.shape[0]))
-        style_rows = Rows(mesh, style.shape[0])
-        content, style = (share_out(each, mesh) for each in (content, style))
-        kernels, target_kernels, hyper = copy_to_all((kernels, target_kernels, hyper), mesh)
-    targets = make_targets(target_kernels, content, style, program=program, style_rows=style_rows)
+        rows = tuple(Rows(mesh, each.shape[0]) for each in pictures)
+        program = program._replace(rows=rows[0])
+        pictures, data = tuple(share_out(p, mesh) for p in pictures), copy_to_all(data, mesh)
+    kernels, of_targets, hyper = data
+    targets = make_targets(of_targets, pictures, shares, program=program, rows=rows)
     return Problem(
         kernels=kernels,
         targets=targets,
@@ -248,6 +277,31 @@ def make_problem(
         first_step=first_step,
         steps=recipe.steps if steps is None else steps,
     )
+
+
+def _with_shares(
+    hyper: Hyperparams, styles: int, program: Program, dtype: Any
+) -> tuple[list[jax.Array], Hyperparams]:
+    """Returns how much each style counts, and all hyperparameters as arrays, see `as_arrays`.
+
+    Steps do not see the style weights of a blend, so that another blend compiles nothing.
+    """
+    shares = style_shares(hyper.style_weights, styles)
+    of_steps = shares if program.style_mix == "sum" else ()
+    hyper = as_arrays(dataclasses.replace(hyper, style_weights=of_steps), dtype)
+    return [jnp.asarray(each, dtype) for each in shares], hyper
+
+
+def style_shares(weights: Sequence[float], count: int) -> tuple[float, ...]:
+    """Returns how much each of `count` styles counts, in sum 1; of one style nothing, ().
+
+    Raises:
+      InputError: there are not as many weights; none at all are equal ones.
+    """
+    if weights and len(weights) != count:
+        raise InputError(f"style_weights are {len(weights)} numbers for {count} style pictures")
+    given = weights or (1.0,) * count
+    return () if count == 1 else tuple(weight / sum(given) for weight in given)
 
 
 def as_arrays(hyper: Hyperparams, dtype: Any) -> Hyperparams:
@@ -287,9 +341,15 @@ def style_term(canvas: jax.Array, sums: Sums, problem: Problem) -> jax.Array:
     """Returns the weighted style loss, see `losses.style`."""
     hyper, program, targets = problem.hyper, problem.program, problem.targets
     compare = partial(layer_style_distance, style_loss=program.style_loss, balance=program.balance)
-    losses = {tap: compare(each, targets.style[tap]) for tap, each in sums.style.items()}
     given = program.style_layers, hyper.style_layer_weights, hyper.style_weight
-    return weighted_layers(losses, _layer_weights(*given, program))
+    weights = _layer_weights(*given, program)
+    each_style = [
+        weighted_layers({tap: compare(m, target[tap]) for tap, m in sums.style.items()}, weights)
+        for target in targets.style
+    ]
+    if len(each_style) == 1:
+        return each_style[0]
+    return jnp.sum(jnp.stack(each_style) * jnp.stack(hyper.style_weights))
 
 
 def variation_term(canvas: jax.Array, sums: Sums, problem: Problem) -> jax.Array:

@@ -18,7 +18,9 @@ from jaxstyle.images.canvas import (
     STD,
     Picture,
     as_picture,
-    check_large_enough,
+    as_styles,
+    check_all_sizes,
+    largest_style,
     normalize,
     resize,
     scales_of,
@@ -31,14 +33,15 @@ from jaxstyle.network.convolution import Kernels, Params, prepare, prepared_shap
 from jaxstyle.network.layers import block_of, smallest_side
 from jaxstyle.network.vgg import params_up_to
 from jaxstyle.optimization.problem import Problem, make_problem
-from jaxstyle.settings.recipe import INITS, Hyperparams, Recipe
+from jaxstyle.settings.recipe import INITS, Hyperparams, Recipe, Sides
 
 
 class Level(NamedTuple):
-    """One of the sizes of a run: both pictures, uint8, and its share of the steps."""
+    """One of the sizes of a run: its pictures, uint8, and its share of the steps."""
 
     content: Picture
-    style: Picture
+    styles: tuple[Picture, ...]
+    """Every style picture of the run at every `style_scale`."""
     first_step: int
     steps: int
     memory_mode: str = "plain"
@@ -71,7 +74,15 @@ class Level(NamedTuple):
             hyper,
             content_weight=hyper.content_weight * factor,
             style_layer_weights=self._that_count(hyper.style_layer_weights),
+            style_weights=self._for_every_scale(hyper.style_weights),
         )
+
+    def _for_every_scale(self, weights: tuple[float, ...]) -> tuple[float, ...]:
+        """Returns a weight for each of `styles`, from one for each style picture of the run."""
+        scales, rest = divmod(len(self.styles), len(weights) or 1)
+        if rest or not scales:
+            raise InputError(f"style_weights are {len(weights)} numbers: give one for each style")
+        return tuple(weight for weight in weights for _ in range(scales))
 
     def _that_count(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
         return tuple(each for i, each in enumerate(values) if i not in self.left_out)
@@ -80,56 +91,73 @@ class Level(NamedTuple):
 def levels(
     content: Any, style: Any, *, recipe: Recipe, memory: Memory | None = None
 ) -> list[Level]:
-    """Returns the levels of a run, from coarse to fine; both pictures resized from the originals.
+    """Returns the levels of a run, from coarse to fine; pictures are resized from the originals.
 
     Levels too small for the deepest layer are left out, and so are levels without a step.
 
     Args:
       content: (H, W, 3), uint8 or floating point in [0, 1].
-      style: likewise, of any size.
+      style: likewise, of any size; or a list or tuple of several.
       recipe: its size, scales, steps, layers and memory decide.
       memory: what may be used, on which "auto" memory depends; by default all that is free.
 
     Raises:
       InputError: a picture of the wrong kind, or too small even at full size.
     """
-    pictures = (as_picture(content, name="content"), as_picture(style, name="style"))
+    photo, styles = as_picture(content, name="content"), as_styles(style)
     deep, beyond = _too_deep_in_full(recipe), 0
     if recipe.scales == "auto":
-        beyond = max(0, len(scales_of(recipe, pictures[0])) - LARGEST)
+        beyond = max(0, len(scales_of(recipe, photo)) - LARGEST)
     memory = memory_left() if memory is None else memory
     return [
         Level(
-            *_resized(pictures, sizes, recipe.resampling),
-            first_step,
-            steps,
-            memory_mode_of(recipe, *sizes, memory),
-            last=scale == 1,
+            resize(photo, each.canvas, resampling=recipe.resampling),
+            _resized(styles, each.styles, recipe),
+            each.first_step,
+            each.steps,
+            memory_mode_of(recipe, each.canvas, largest_style(each.styles), memory),
+            last=each.scale == 1,
             beyond=beyond,
-            left_out=deep if scale == 1 and first_step else (),
+            left_out=deep if each.scale == 1 and each.first_step else (),
         )
-        for scale, sizes, first_step, steps in _sizes_and_steps(*pictures, recipe)
+        for each in _sizes_and_steps(photo, styles, recipe)
     ]
 
 
+class _LevelSize(NamedTuple):
+    """The sizes of a level's pictures, and its share of the steps."""
+
+    scale: float
+    canvas: Sides
+    styles: tuple[Sides, ...]
+    first_step: int
+    steps: int
+
+
 def _sizes_and_steps(
-    content: Picture, style: Picture, recipe: Recipe
-) -> list[tuple[float, tuple[tuple[int, int], tuple[int, int]], int, int]]:
-    """Returns by level its scale, both pictures' sizes, how many steps come before, and its own."""
+    content: Picture, styles: Sequence[Picture], recipe: Recipe
+) -> list[_LevelSize]:
+    """Returns the sizes and steps of all levels that are painted."""
     least = smallest_side(recipe.content_layers + recipe.style_layers)
     scales = scales_of(recipe, content)
-    sizes = {scale: sizes_of(content, style, recipe, scale) for scale in scales}
-    for name, full_size in zip(("content", "style"), sizes[1], strict=True):
-        check_large_enough(name, full_size, least)
-    painted = [scale for scale in scales if min(map(min, sizes[scale])) >= least]
+    sizes = {scale: sizes_of(content, styles, recipe, scale) for scale in scales}
+    check_all_sizes(*sizes[1], least)
+    shortest = {scale: min(map(min, (canvas, *of))) for scale, (canvas, of) in sizes.items()}
+    painted = [scale for scale in scales if shortest[scale] >= least]
     parts = _parted(painted, step_shares(recipe, painted), total_steps(recipe, content))
-    return [(scale, sizes[scale], first, steps) for scale, first, steps in parts if steps]
+    return [
+        _LevelSize(scale, *sizes[scale], first_step=first, steps=steps)
+        for scale, first, steps in parts
+        if steps
+    ]
 
 
-def pixel_steps(content: Picture, style: Picture, *, recipe: Recipe, done: int = 0) -> int:
+def pixel_steps(
+    content: Picture, styles: Sequence[Picture], *, recipe: Recipe, done: int = 0
+) -> int:
     """Returns the steps of a run after the first `done`, each times the pixels of its canvas."""
-    parts = _sizes_and_steps(content, style, recipe)
-    return pixel_steps_after(done, [(first, steps, sizes[0]) for _, sizes, first, steps in parts])
+    parts = _sizes_and_steps(content, styles, recipe)
+    return pixel_steps_after(done, [(each.first_step, each.steps, each.canvas) for each in parts])
 
 
 def pixel_steps_after(done: int, parts: Iterable[tuple[int, int, Sequence[int]]]) -> int:
@@ -145,8 +173,9 @@ def first_canvas(level: Level, *, init: Any, seed: int, resampling: str) -> jax.
 
     Args:
       level: the first, smallest level.
-      init: "content", "style", "noise" (uniform, each channel from black to white), or a picture
-        (H, W, 3), uint8 or floating point in [0, 1]; what is not of the content's size is resized.
+      init: "content", "style" (the first), "noise" (uniform, each channel from black to white), or
+        a picture (H, W, 3), uint8 or floating point in [0, 1]; what is not of the content's size
+        is resized.
       seed: of the noise.
       resampling: how to resize.
 
@@ -160,7 +189,7 @@ def first_canvas(level: Level, *, init: Any, seed: int, resampling: str) -> jax.
     if isinstance(init, str):
         if init not in INITS:
             raise InputError(f"init {init!r} is none of {', '.join(INITS)}, nor a picture")
-        picture = level.content if init == "content" else level.style
+        picture = level.content if init == "content" else level.styles[0]
     else:
         picture = as_picture(init, name="init")
     return jnp.asarray(normalize(resize(picture, size, resampling=resampling)))
@@ -188,15 +217,14 @@ def _parted(
 
 
 def _resized(
-    pictures: tuple[Picture, Picture],
-    sizes: Sequence[tuple[int, int]],
-    resampling: str,
-) -> tuple[Picture, Picture]:
-    content, style = (
-        resize(picture, size, resampling=resampling)
-        for picture, size in zip(pictures, sizes, strict=True)
+    styles: Sequence[Picture], sizes: Sequence[Sides], recipe: Recipe
+) -> tuple[Picture, ...]:
+    """Returns every style at its sizes, as many of each as there are style scales."""
+    each_style = (style for style in styles for _ in recipe.style_scale)
+    return tuple(
+        resize(style, size, resampling=recipe.resampling)
+        for style, size in zip(each_style, sizes, strict=True)
     )
-    return content, style
 
 
 def whole_problem(
@@ -246,7 +274,7 @@ def problem_at(
     return make_problem(
         kernels,
         normalize(level.content),
-        normalize(level.style),
+        [normalize(style) for style in level.styles],
         recipe=level.own_recipe(recipe),
         hyper=level.own_hyper(hyper),
         first_step=level.first_step,
@@ -278,12 +306,12 @@ def problem_shapes(
     if kernels is None:
         kernels = prepared_shapes(**_to_prepare(level, params, recipe))
     struct: Any = jax.ShapeDtypeStruct  # which has no types
-    pictures = [struct(each.shape, np.float32) for each in (level.content, level.style)]
+    content, *styles = (struct(p.shape, np.float32) for p in (level.content, *level.styles))
     plain = prepared_shapes(params, conv="direct", gradients=False)
 
-    def made(kernels: Kernels, plain: Kernels, *pictures: jax.Array) -> Problem:
+    def made(kernels: Kernels, plain: Kernels, content: Any, styles: Any) -> Problem:
         own: Any = {"recipe": level.own_recipe(recipe), "hyper": level.own_hyper(hyper)}
-        return make_problem(kernels, *pictures, **own, target_kernels=plain)
+        return make_problem(kernels, content, styles, **own, target_kernels=plain)
 
-    problem: Problem = jax.eval_shape(made, kernels, plain, *pictures)
+    problem: Problem = jax.eval_shape(made, kernels, plain, content, styles)
     return dataclasses.replace(problem, first_step=level.first_step, steps=level.steps)

@@ -60,7 +60,7 @@ def paint(
         devices.
       DivergedError: after the chunk whose last step's loss or gradient is not finite.
     """
-    variant = Variant(levels[-1].content, levels[-1].style, recipe, hyper, init, seed)
+    variant = Variant(levels[-1].content, levels[-1].styles, recipe, hyper, init, seed)
     lane = lane_of(variant, levels, devices, start=start)
     for event in paint_run(params, lane, devices=devices, pause_every=pause_every):
         if isinstance(event, StepsDone):
@@ -123,8 +123,9 @@ def paint_run(
 def stylize(
     params: Params,
     content: Any,
-    style: Any,
+    style: Any = None,
     *,
+    styles: Sequence[Any] = (),
     recipe: Recipe | None = None,
     hyper: Hyperparams | None = None,
     init: Any = "content",
@@ -133,22 +134,22 @@ def stylize(
     observers: Sequence[Observer] = (),
     devices: Sequence[jax.Device] | None = None,
 ) -> NDArray[np.float32]:
-    """Paints the content picture in the manner of the style picture.
+    """Paints the content picture in the manner of the style picture, or of several.
 
     Args:
       params: the network's weights, from `load_weights`.
       content: (H, W, 3), uint8, or floating point in [0, 1], which is rounded to 8 bits.
       style: likewise, of any size.
+      styles: several of them instead; `hyper.style_weights` says how much each counts.
       recipe: what a run does; `preset("default")` if not given.
       hyper: the hyperparameters; likewise.
       init: what the canvas is at first: "content", "style", "noise", or a picture like `content`,
         with which the default's recipe paints at full size alone.
       seed: of the noise.
-      report: called after every few steps, and once before the first of each level. The arrays of
-        a chunk's state are used up by the next steps: keep a copy, `np.array(shown(chunk.state))`.
+      report: called after every few steps, and once before the first of each level; see `paint`
+        on how long the arrays of a chunk's state can be used.
       observers: see everything that happens, as events, see `painting.events`.
-      devices: to share the rows of the picture, such as `jax.local_devices()`: each then needs a
-        part of the memory, and all work on every step. By default one, jax's default device.
+      devices: to share the rows of the picture, such as `jax.local_devices()`; see `paint`.
 
     Returns:
       The painted picture, (H, W, 3) float32 in [0, 1].
@@ -159,17 +160,22 @@ def stylize(
     """
     recipe, hyper = _settings_of(recipe, hyper, init)
     check_params(params)
-    devices = devices or ()
-    if len(devices) > 1:
+    if len(devices := devices or ()) > 1:
         recipe = for_several_devices(recipe)
-    levels = make_levels(content, style, recipe=recipe)
+    levels = make_levels(content, _either(style, styles), recipe=recipe)
     with jax.default_device(own_of(devices)) if devices else contextlib.nullcontext():
-        variant = Variant(levels[-1].content, levels[-1].style, recipe, hyper, init, seed)
-        lane = lane_of(variant, levels, devices)
+        pictures = levels[-1].content, levels[-1].styles
+        lane = lane_of(Variant(*pictures, recipe, hyper, init, seed), levels, devices)
         for event in watched(paint_run(params, lane, devices=devices), observers):
             if report is not None and isinstance(event, StepsDone):
                 report(event.chunk)
         return _picture_of(lane)
+
+
+def _either(style: Any, styles: Sequence[Any]) -> list[Any]:
+    if (style is None) == (not len(styles)):
+        raise InputError("give either style, a picture, or styles, a list of pictures")
+    return list(styles) if style is None else [style]
 
 
 def _settings_of(

@@ -27,7 +27,7 @@ class Shared:
         taps = {tap for each in recipes for tap in each.content_layers + each.style_layers}
         self._params = params
         self._plain = target_kernels_of(params_up_to(params, sorted(taps)))
-        self._pictures = {id(p): p for each in variants for p in (each.content, each.style)}
+        self._pictures = {id(p): p for each in variants for p in (each.content, *each.styles)}
         # read once, so that all variants of a program, and all processes, choose the same mode
         memory = memory_left() if jax.process_count() == 1 else Memory(NO_LIMIT, "no known limit")
         self._memory = memory._replace(bytes=memory.bytes // keep)
@@ -36,13 +36,13 @@ class Shared:
         self._kernels: dict[Any, Kernels] = {}
         self._compiled: set[Any] = set()
 
-    def _make_levels(self, content: int, style: int, recipe: Recipe) -> list[Level]:
-        pictures = self._pictures[content], self._pictures[style]
-        return make_levels(*pictures, recipe=recipe, memory=self._memory)
+    def _make_levels(self, content: int, styles: tuple[int, ...], recipe: Recipe) -> list[Level]:
+        paintings = [self._pictures[each] for each in styles]
+        return make_levels(self._pictures[content], paintings, recipe=recipe, memory=self._memory)
 
     def levels_of(self, variant: Variant) -> list[Level]:
         """Returns the levels of a variant; of one that goes on, in the modes in which it began."""
-        levels = self._levels_for(id(variant.content), id(variant.style), variant.recipe)
+        levels = self._levels_for(*pictures_of(variant), variant.recipe)
         if variant.unfinished is None:
             return levels
         modes = variant.unfinished.memory_modes
@@ -50,11 +50,10 @@ class Shared:
 
     def program_of(self, variant: Variant) -> Any:
         """Returns what two variants of one program have alike; hashable."""
-        sizes = tuple(
-            (level.content.shape, level.memory_mode, level.left_out)
-            for level in self.levels_of(variant)
-        )
-        return resolve(variant.recipe, self._params), variant.recipe.conv, sizes
+        levels = self.levels_of(variant)
+        sizes = tuple((each.content.shape, each.memory_mode, each.left_out) for each in levels)
+        styles = len(levels[0].styles) if variant.recipe.style_mix == "sum" else 1
+        return resolve(variant.recipe, self._params), variant.recipe.conv, sizes, styles
 
     def kernels_of(self, variant: Variant, number: int) -> Kernels:
         """Returns the kernels for a level, by its number, of all variants of this one's program."""
@@ -71,18 +70,28 @@ class Shared:
     def problem_of(self, variant: Variant, number: int) -> Problem:
         """Returns the problem of a variant at the level of a number, without kernels."""
         level = self.levels_of(variant)[number]
-        pictures = id(variant.content), id(variant.style)
-        found = self._problem_for(*pictures, variant.recipe, number, level.memory_mode)
-        hyper = level.own_hyper(variant.hyper)
-        return dataclasses.replace(found, hyper=as_arrays(hyper, np.float32))
+        blend, own = variant.hyper.style_weights, level.own_hyper(variant.hyper)
+        pictures = pictures_of(variant)
+        found = self._problem_for(*pictures, blend, variant.recipe, number, level.memory_mode)
+        hyper = as_arrays(dataclasses.replace(own, style_weights=()), np.float32)
+        hyper = dataclasses.replace(hyper, style_weights=found.hyper.style_weights)
+        return dataclasses.replace(found, hyper=hyper)
 
     def _make_problem(
-        self, content: int, style: int, recipe: Recipe, number: int, mode: str
+        self,
+        content: int,
+        styles: tuple[int, ...],
+        blend: tuple[float, ...],
+        recipe: Recipe,
+        number: int,
+        mode: str,
     ) -> Problem:
-        level = self._levels_for(content, style, recipe)[number]._replace(memory_mode=mode)
-        # as many weights as layers; they are replaced above
+        level = self._levels_for(content, styles, recipe)[number]._replace(memory_mode=mode)
+        # as many weights as layers; all but those of the styles are replaced above
         layers = (1.0,) * len(recipe.content_layers), (1.0,) * len(recipe.style_layers)
-        hyper = Hyperparams(content_layer_weights=layers[0], style_layer_weights=layers[1])
+        hyper = Hyperparams(
+            content_layer_weights=layers[0], style_layer_weights=layers[1], style_weights=blend
+        )
         plain = self._plain
         made = problem_at(level, plain, recipe=recipe, hyper=hyper, target_kernels=plain)
         return dataclasses.replace(made, kernels={})
@@ -107,6 +116,11 @@ class Shared:
         return new
 
 
+def pictures_of(variant: Variant) -> tuple[int, tuple[int, ...]]:
+    """Returns the identities of a variant's photo and of its styles."""
+    return id(variant.content), tuple(map(id, variant.styles))
+
+
 def groups(variants: Sequence[Variant], shared: Shared) -> list[list[int]]:
     """Returns the variants' indices by program: same layers, pooling, schedule, convolution, sizes.
 
@@ -116,7 +130,7 @@ def groups(variants: Sequence[Variant], shared: Shared) -> list[list[int]]:
     known: dict[Any, Any] = {}
     for index, each in enumerate(variants):
         modes = None if each.unfinished is None else each.unfinished.memory_modes
-        what = id(each.content), id(each.style), each.recipe, modes
+        what = *pictures_of(each), each.recipe, modes
         if what not in known:
             known[what] = shared.program_of(each)
         found.setdefault(known[what], []).append(index)

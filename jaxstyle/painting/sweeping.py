@@ -200,7 +200,7 @@ def sweep(
     Args:
       params: the network's weights, from `load_weights`.
       content: (H, W, 3), uint8 or floating point in [0, 1].
-      styles: likewise, of any size.
+      styles: likewise, of any size; an entry of a list may be a tuple, the styles of one variant.
       recipe: what a run does; `preset("default")` if not given.
       hypers: the hyperparameters; likewise.
       init: what the canvas is at first, see `stylize`.
@@ -269,6 +269,8 @@ def _variants(
         if one_hyper is None:
             one_recipe, one_hyper = with_default_hyper(one_recipe)
         validate(one_recipe, one_hyper)
-        pair = converted(one_content, "content"), converted(one_style, "style")
-        variants.append(Variant(*pair, one_recipe, one_hyper, one_init, seed))
+        several = one_style if isinstance(one_style, tuple) else (one_style,)
+        paintings = tuple(converted(each, "style") for each in several)
+        photo = converted(one_content, "content")
+        variants.append(Variant(photo, paintings, one_recipe, one_hyper, one_init, seed))
     return variants

@@ -44,7 +44,7 @@ class Variant(NamedTuple):
     """All that decides one result of a sweep."""
 
     content: Picture
-    style: Picture
+    styles: tuple[Picture, ...]
     recipe: Recipe
     hyper: Hyperparams
     init: Any = "content"

@@ -2,18 +2,31 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from jaxstyle import files
 from jaxstyle.errors import InputError, Say
 from jaxstyle.images import picture_file
-from jaxstyle.images.canvas import Picture, check_large_enough, sizes_of, total_steps
+from jaxstyle.images.canvas import (
+    Picture,
+    check_all_sizes,
+    largest_style,
+    sizes_of,
+    total_steps,
+)
 from jaxstyle.judging.network import read_judge
 from jaxstyle.machine.memory import check_fits, memory_left, on_cpu_surely
 from jaxstyle.network.layers import resolve_taps, smallest_side
 from jaxstyle.runs import record
-from jaxstyle.runs.request import Request, check_encodable, check_numbered
+from jaxstyle.runs.request import (
+    Request,
+    check_encodable,
+    check_numbered,
+    pictures_at,
+    style_files,
+)
 from jaxstyle.settings.presets import change, preset
 from jaxstyle.settings.recipe import INITS, Hyperparams, Recipe, for_several_devices
 from jaxstyle.weights.activations import LayerArrays
@@ -40,7 +53,7 @@ class Inputs(NamedTuple):
 
     settings: Settings
     content: Picture
-    style: Picture
+    styles: tuple[Picture, ...]
     init: Picture | str
     weight_file: WeightFile
     params: LayerArrays
@@ -67,6 +80,7 @@ def read_settings(arguments: Request, *, say: Say) -> Settings:
         if arguments.preset is None:
             recipe, hyper, name = old_recipe, old_hyper, others.get("preset", name)
     recipe, hyper = change(recipe, hyper, **arguments.settings)
+    hyper = _with_style_weights(hyper, arguments)
     init = arguments.init if arguments.init is not None else others.get("init", "content")
     begun_from_file = earlier is not None and "init" in earlier
     if arguments.init is None and (begun_from_file or init not in INITS):
@@ -77,6 +91,21 @@ def read_settings(arguments: Request, *, say: Say) -> Settings:
         recipe = dataclasses.replace(recipe, scales=(1.0,))  # it goes on, in full
     seed = arguments.seed if arguments.seed is not None else others.get("seed", 0)
     return Settings(recipe, hyper, name, init, seed, _weights(arguments, earlier), earlier)
+
+
+def _with_style_weights(hyper: Hyperparams, arguments: Request) -> Hyperparams:
+    """Returns the hyperparameters with a style weight for each picture: a folder's is shared.
+
+    Raises:
+      InputError: there are neither as many weights as paths nor as pictures.
+    """
+    weights, counts = hyper.style_weights, [len(pictures_at(p)) for p in arguments.styles]
+    if not weights or len(weights) == sum(counts):
+        return hyper
+    if len(weights) != len(counts):
+        raise InputError(f"--style-weights are {len(weights)} numbers for {len(counts)} styles")
+    shared = (w / n for w, n in zip(weights, counts, strict=True) for _ in range(n))
+    return dataclasses.replace(hyper, style_weights=tuple(shared))
 
 
 def _weights(arguments: Request, earlier: record.Record | None) -> str:
@@ -110,13 +139,16 @@ def read_inputs(arguments: Request, output: Path, *, say: Say, stream: TextIO | 
     settings, reader = read_settings(arguments, say=say), Reader()
     if arguments.devices.several:
         for_several_devices(settings.recipe)  # only to refuse now what these do not do
-    content, style = reader.picture(arguments.content), reader.picture(arguments.style)
+    content, styles = reader.picture(arguments.content), reader.styles(arguments)
     check_numbered(arguments, output, steps=total_steps(settings.recipe, content))
     check_sizes(
-        *(content, style, settings.recipe, output),
+        *(content, styles, settings.recipe, output),
         device=arguments.device,
         processes=arguments.devices.processes,
     )
+    for line in enlarged_styles(content, styles, settings.recipe):
+        if stream is not None:
+            say(line)
     reader.init(settings)  # only to refuse it before a download
     network = read_network(settings.weights, say=say, stream=stream)
     check_has_layers(settings.recipe, network)
@@ -126,7 +158,25 @@ def read_inputs(arguments: Request, output: Path, *, say: Say, stream: TextIO | 
             say(line)
     if not arguments.judge or arguments.plan:
         return inputs
-    return inputs._replace(judge=read_judge({"content": [content], "style": [style]}, say=say))
+    return inputs._replace(judge=read_judge({"content": [content], "style": list(styles)}, say=say))
+
+
+def enlarged_styles(
+    content: Picture, styles: Sequence[Picture], recipe: Recipe, *, times: float = 1.5
+) -> list[str]:
+    """Returns a line for each style that is enlarged more than so many times at full size."""
+    _, sizes = sizes_of(content, styles, recipe)
+    each_style = (style for style in styles for _ in recipe.style_scale)
+    factors = [
+        (style, max(size) / max(style.shape[:2]))
+        for style, size in zip(each_style, sizes, strict=True)
+    ]
+    return [
+        f"the style picture, {style.shape[0]}x{style.shape[1]}, is enlarged {factor:.1f} times: one"
+        " with more pixels has finer strokes"
+        for style, factor in factors
+        if factor > times
+    ]
 
 
 class Network(NamedTuple):
@@ -163,6 +213,15 @@ class Reader:
         self.picture = functools.cache(picture_file.load_picture)
         self._facts = functools.cache(record.file_facts)
 
+    def styles(self, arguments: Request) -> tuple[Picture, ...]:
+        """Returns all style pictures of a run."""
+        return tuple(map(self.picture, style_files(arguments)))
+
+    def _style_facts(self, arguments: Request) -> record.Record:
+        """Returns the facts of the style, of several as if they were one, and of each of them."""
+        several = list(map(self._facts, style_files(arguments)))
+        return several[0] if len(several) == 1 else record.facts_of_several(several)
+
     def init(self, settings: Settings) -> Picture | str:
         """Returns what the canvas is at first: a word, or a picture."""
         return settings.init if settings.init in INITS else self.picture(Path(settings.init))
@@ -175,19 +234,19 @@ class Reader:
         """
         facts: record.Record = {
             "content": self._facts(arguments.content),
-            "style": self._facts(arguments.style),
+            "style": self._style_facts(arguments),
             "weights": network.facts,
         }
         if settings.init not in INITS:
             facts["init"] = self._facts(Path(settings.init))
-        pictures = self.picture(arguments.content), self.picture(arguments.style)
+        pictures = self.picture(arguments.content), self.styles(arguments)
         init = self.init(settings)
         return Inputs(settings, *pictures, init, network.file, network.params, facts)
 
 
 def check_sizes(
     content: Picture,
-    style: Picture,
+    styles: Sequence[Picture],
     recipe: Recipe,
     output: Path,
     *,
@@ -200,12 +259,12 @@ def check_sizes(
     memory of a GPU or TPU; for single runs `job.fitting_levels` checks every device's later.
     """
     least = smallest_side(recipe.content_layers + recipe.style_layers)
-    sizes = sizes_of(content, style, recipe)
-    for name, size in zip(("content", "style"), sizes, strict=True):
-        check_large_enough(name, size, least)
-    check_encodable(sizes[0], output)
+    canvas, paintings = sizes_of(content, styles, recipe)
+    check_all_sizes(canvas, paintings, least)
+    check_encodable(canvas, output)
     if on_cpu_surely(device) and processes is not None:
-        check_fits(*sizes, recipe=recipe, memory=memory_left()._replace(parts=processes))
+        sides = canvas, largest_style(paintings)
+        check_fits(*sides, recipe=recipe, memory=memory_left()._replace(parts=processes))
 
 
 def run_record(inputs: Inputs, versions: dict[str, str] | None = None) -> record.Record:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxstyle.errors import InputError, Say, silent
+from jaxstyle.images.canvas import largest_style
 from jaxstyle.images.picture_file import load_picture
 from jaxstyle.judging.verdict import judge_of
 from jaxstyle.machine.devices import (
@@ -73,8 +74,8 @@ def fitting_levels(
     recipe = inputs.settings.recipe
     if len(devices) > 1:
         recipe, memory = for_several_devices(recipe), memory._replace(parts=memories(devices))
-    levels = make_levels(inputs.content, inputs.style, recipe=recipe, memory=memory)
-    sides = levels[-1].content.shape[:2], levels[-1].style.shape[:2]
+    levels = make_levels(inputs.content, inputs.styles, recipe=recipe, memory=memory)
+    sides = levels[-1].content.shape[:2], largest_style([s.shape[:2] for s in levels[-1].styles])
     check_fits(*sides, recipe=recipe, memory=memory, started=True)
     return levels
 
@@ -155,7 +156,7 @@ def _judged(job: Job, outcome: Outcome) -> Outcome:
     if inputs.judge is None or outcome.path is None:
         return outcome
     result = load_picture(outcome.path)
-    judged = judge_of(inputs.judge)(result, inputs.content, inputs.style)
+    judged = judge_of(inputs.judge)(result, inputs.content, inputs.styles)
     job.say(", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in judged.items()))
     return outcome._replace(judged=judged)
 

@@ -45,7 +45,7 @@ def variant_of(job: Job, kind: str) -> Variant:
     inputs, settings = job.inputs, job.inputs.settings
     return Variant(
         content=inputs.content,
-        style=inputs.style,
+        styles=inputs.styles,
         recipe=settings.recipe,
         hyper=settings.hyper,
         init=inputs.init,

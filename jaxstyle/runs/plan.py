@@ -11,12 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxstyle.errors import Say
-from jaxstyle.images.canvas import Picture, normalize, resize
+from jaxstyle.images.canvas import Picture, largest_style, normalize, resize
 from jaxstyle.machine.devices import device_memory, set_up_devices
 from jaxstyle.machine.memory import (
     MEMORY_MODES,
     Memory,
-    Sides,
     fits,
     gigabytes,
     largest_size,
@@ -32,7 +31,7 @@ from jaxstyle.painting.level import Level, kernels_at, problem_shapes
 from jaxstyle.runs.inputs import Inputs, Settings, steps_of
 from jaxstyle.runs.job import fitting_levels
 from jaxstyle.runs.progress import size_text
-from jaxstyle.settings.recipe import Recipe
+from jaxstyle.settings.recipe import Recipe, Sides
 
 CALLS_TIMED = 3
 """The quickest call counts: other load can only slow a call."""
@@ -250,7 +249,7 @@ def _mode_estimate(
       recipe: of the run.
       memory: what may be used.
     """
-    sides = _sides(levels[-1].content), _sides(levels[-1].style)
+    sides = _sides(levels[-1].content), largest_style([_sides(s) for s in levels[-1].styles])
     peak = memory_of(*sides, recipe=recipe, mode=name)
     if step_bytes is not None:
         peak = memory_with(step_bytes, *sides, recipe=recipe, mode=name)

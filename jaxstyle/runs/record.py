@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import json
 import reprlib
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,13 @@ def versions() -> dict[str, str]:
 def file_facts(path: Path) -> dict[str, str]:
     """Returns a file's base name and sha256."""
     return {"name": path.name, "sha256": files.sha256(path)}
+
+
+def facts_of_several(several: Sequence[dict[str, str]]) -> Record:
+    """Returns the facts of several files in their order: joint name and sha256, and each's own."""
+    joint = hashlib.sha256("".join(each["sha256"] for each in several).encode()).hexdigest()
+    name = " + ".join(each["name"] for each in several)
+    return {"name": name, "sha256": joint, "files": list(several)}
 
 
 def _decisive(record: Record) -> dict[str, Record]:
@@ -153,7 +161,7 @@ def restore(record: Record) -> tuple[Recipe, Hyperparams, dict[str, Any], list[s
     changes = {name: stored[name] for name in known if name in stored}
     recipe, hyper = preset("default")
     # every field is given explicitly, so that none is chosen as a consequence of another
-    full = {**dataclasses.asdict(recipe), **dataclasses.asdict(hyper), **_own_defaults(), **changes}
+    full = {**dataclasses.asdict(recipe), **dataclasses.asdict(hyper), **own_defaults(), **changes}
     try:
         recipe, hyper = change(recipe, hyper, **full)
     except InputError as error:
@@ -163,7 +171,7 @@ def restore(record: Record) -> tuple[Recipe, Hyperparams, dict[str, Any], list[s
     return recipe, hyper, others, sorted(stored.keys() - set(known) - set(OTHER_SETTINGS))
 
 
-def _own_defaults() -> dict[str, Any]:
+def own_defaults() -> dict[str, Any]:
     """Returns by setting the default of its field, where it has one."""
     fields = dataclasses.fields(Recipe) + dataclasses.fields(Hyperparams)
     return {each.name: each.default for each in fields if each.default is not dataclasses.MISSING}

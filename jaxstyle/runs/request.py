@@ -39,6 +39,12 @@ WEIGHT_WORDS = ("auto", "embedded", "vgg19")
 LONGEST_SIDES = {".png": 2**31 - 1, ".jpg": 65500, ".jpeg": 65500, ".webp": 16383}
 """The picture files that can be written, and how many pixels their sides can have at most."""
 
+PICTURE_SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"),
+    *(".bmp", ".gif", ".avif", ".jp2", ".ppm"),
+)
+"""Which files in a folder are its style pictures."""
+
 CHECKPOINT_ENDS = (SUFFIX, SUFFIX + files.PREVIOUS)
 """How the names of the checkpoints beside an output end."""
 
@@ -114,7 +120,8 @@ class Request:
     """What was asked for."""
 
     content: Path
-    style: Path
+    styles: tuple[Path, ...]
+    """Pictures, or folders of them."""
     output: Path | None
     log: Path | None
     save_every: int
@@ -131,7 +138,7 @@ class Request:
     json: bool
     plan: bool
     sweep: SweepRequest | None = None
-    """If given, `content` and `style` may be empty paths, as they come from the sweep."""
+    """If given, `content` may be an empty path and `styles` empty: they come from the sweep."""
     collect: Path | None = None
     judge: bool = False
     checkpoints: CheckpointRequest = dataclasses.field(default_factory=CheckpointRequest)
@@ -151,7 +158,7 @@ def check_files(arguments: Request) -> Path:
 
 def check_inputs(arguments: Request) -> None:
     """Checks the paths of all that will be read."""
-    for path in (arguments.content, arguments.style, arguments.from_picture):
+    for path in (arguments.content, *style_files(arguments), arguments.from_picture):
         if path is not None:
             check_is_file(path)
     _check_word_or_file("--init", arguments.init, INITS)
@@ -165,13 +172,35 @@ def check_inputs(arguments: Request) -> None:
 
 def inputs_of(arguments: Request) -> list[Path]:
     """Returns every file on the command line that will be read."""
-    paths = [arguments.content, arguments.style]
+    paths = [arguments.content, *style_files(arguments)]
     if arguments.from_picture is not None:
         paths.append(arguments.from_picture)
     for value, words in ((arguments.init, INITS), (arguments.weights, WEIGHT_WORDS)):
         if value is not None and value not in words:
             paths.append(Path(value))
     return paths
+
+
+def style_files(arguments: Request) -> list[Path]:
+    """Returns the style pictures of a request: folders are replaced by the pictures in them.
+
+    Raises:
+      InputError: a folder that has no picture, or cannot be read.
+    """
+    return [file for path in arguments.styles for file in pictures_at(path)]
+
+
+def pictures_at(path: Path) -> list[Path]:
+    """Returns the pictures in a folder, by name, or the file itself; see `style_files`."""
+    if not path.is_dir():
+        return [path]
+    try:
+        found = sorted(each for each in path.iterdir() if each.suffix.lower() in PICTURE_SUFFIXES)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    if not found:
+        raise InputError(f"the folder {path} has no pictures ({' '.join(PICTURE_SUFFIXES)})")
+    return found
 
 
 def check_is_file(path: Path, before: str = "", after: str = "") -> None:
@@ -224,7 +253,8 @@ def _output_of(arguments: Request) -> Path:
     """
     if arguments.output is not None:
         return arguments.output
-    stem, flags = f"{arguments.content.stem}-{arguments.style.stem}", arguments.checkpoints
+    styles = "+".join(path.stem for path in arguments.styles)
+    stem, flags = f"{arguments.content.stem}-{styles}", arguments.checkpoints
     if flags.resume and flags.path is None:
         name, ends = re.escape(files.short(stem)), "|".join(map(re.escape, CHECKPOINT_ENDS))
         pattern = rf"({name}(?:-\d+)?\.png)(?:{ends})"

@@ -9,6 +9,8 @@ from jaxstyle.errors import InputError, did_you_mean
 from jaxstyle.network.layers import check_tap
 
 LARGEST_FLOAT32 = 3.4028235e38
+MOST_STYLE_SCALE = 16.0
+MOST_STYLE_WEIGHT = 1e6
 MOST_PIXELS = 178_956_970
 """Most pixels of a picture; beyond this Pillow takes a file for a decompression bomb."""
 
@@ -32,7 +34,9 @@ def check_layers(name: str, layers: Any, weights: Any) -> None:
 
 
 def check_size(size: Any) -> None:
-    """Raises InputError unless a size is N or (H, W), of whole numbers and not too many pixels."""
+    """Raises InputError unless a size is "full", N or (H, W), whole and of not too many pixels."""
+    if isinstance(size, str) and size == "full":
+        return
     sides = size if isinstance(size, tuple) else (size,)
     if isinstance(size, tuple) and len(size) != 2:
         raise InputError(f"size must be N or HEIGHT and WIDTH, got {reprlib.repr(size)}")
@@ -53,6 +57,27 @@ def check_scales(scales: Any) -> None:
     if not scales or scales[-1] != 1.0 or list(scales) != sorted(set(scales)):
         given = reprlib.repr(scales)
         raise InputError(f"scales must rise and end with 1, such as 0.5,1, or be auto; got {given}")
+
+
+def check_style_scale(scales: Any) -> None:
+    """Raises InputError unless these are numbers above 0, each once."""
+    _check_tuple("style_scale", scales, "numbers")
+    for scale in scales:
+        check_number("style_scale", scale, above_zero=True, most=MOST_STYLE_SCALE)
+    if not scales or len(set(scales)) != len(scales):
+        given = reprlib.repr(scales)
+        raise InputError(f"style_scale must be one number or several different ones, got {given}")
+
+
+def check_style_weights(weights: Any, *, negative: bool) -> None:
+    """Raises InputError unless these are numbers whose sum is above 0, or none at all."""
+    _check_tuple("style_weights", weights, "numbers")
+    least = -MOST_STYLE_WEIGHT if negative else 0.0
+    for weight in weights:
+        check_number("style_weights", weight, least=least, most=MOST_STYLE_WEIGHT)
+    if weights and not sum(weights) > 0:
+        given = reprlib.repr(weights)
+        raise InputError(f"style_weights must have a sum above 0, got {given}")
 
 
 def _check_tuple(name: str, value: Any, what: str) -> None:

@@ -21,6 +21,8 @@ from jaxstyle.settings.checks import (
     check_number,
     check_scales,
     check_size,
+    check_style_scale,
+    check_style_weights,
     check_whole,
     check_yes_or_no,
 )
@@ -41,8 +43,14 @@ OPTIMIZER_BYTES: Mapping[str, int] = MappingProxyType({"adam": 2 * 12})
 """The optimizers, and how many bytes of state each keeps for a pixel, which has to be known before
 jax is imported; all else of them is in `optimizer.OPTIMIZERS`."""
 
-Size = int | tuple[int, int]
-"""N: the content's long side in pixels, aspect kept. (H, W): exactly that, aspect ignored."""
+Sides = tuple[int, int]
+"""Height and width, in pixels."""
+
+STYLE_MIXES = ("blend", "sum")
+
+Size = int | tuple[int, int] | str
+"""N: the content's long side in pixels, aspect kept. (H, W): exactly that, aspect ignored. "full":
+the content's own size."""
 
 
 def _about(text: str, **more: Any) -> dict[str, Any]:
@@ -117,11 +125,53 @@ class Recipe:
     )
     size: Size = field(
         metadata=_about(
-            "N: the content's long side becomes N pixels, aspect kept, never enlarged, and the"
-            " style's likewise (with --scales auto as long as the content's); HxW: both become"
-            " exactly that",
-            metavar="N|HxW",
+            "N: the content's long side becomes N pixels, aspect kept, never enlarged (see"
+            " --upscale), and the style's likewise (with --scales auto as long as the content's);"
+            " HxW: exactly that, the style's too unless --scales is auto; full: the photo's own",
+            metavar="N|HxW|full",
         )
+    )
+    upscale: bool = field(
+        default=False,
+        metadata=_about(
+            "whether a photo of fewer pixels than --size is enlarged and painted at that size",
+            metavar="yes|no",
+            later=True,
+        ),
+    )
+    style_scale: tuple[float, ...] = field(
+        default=(1.0,),
+        metadata=_about(
+            "strokes so many times as large as usual: the style is painted from at so many times"
+            " its usual size; several, such as 0.7,1,1.4, are averaged",
+            metavar="X[,X...]",
+            later=True,
+        ),
+    )
+    style_size: int | str = field(
+        default="auto",
+        metadata=_about(
+            "long side in pixels of the style at full size, whatever --size is; auto: see --size",
+            metavar="N|auto",
+            later=True,
+        ),
+    )
+    style_mix: str = field(
+        default="blend",
+        metadata=_program(
+            "of several style pictures: blend, one style that has the weighted mean of their"
+            " statistics; sum, the weighted sum of the distances to each",
+            choices=STYLE_MIXES,
+            later=True,
+        ),
+    )
+    extrapolate: bool = field(
+        default=False,
+        metadata=_about(
+            "whether --style-weights may be below 0: away from that picture's style",
+            metavar="yes|no",
+            later=True,
+        ),
     )
     scales: tuple[float, ...] | str = field(
         default=(1.0,),
@@ -219,6 +269,15 @@ class Hyperparams:
     style_weight: float = field(
         default=1e4, metadata=_about("weight of the style loss", metavar="X")
     )
+    style_weights: tuple[float, ...] = field(
+        default=(),
+        metadata=_about(
+            "how much each of several style pictures counts, such as 2,1,1: parts of their sum;"
+            " of a folder, all of its pictures together",
+            metavar="X,X[,X...]|equal",
+            later=True,
+        ),
+    )
     tv_weight: float = field(
         default=10.0,
         metadata=_about("weight of the total variation: more is smoother", metavar="X"),
@@ -315,6 +374,10 @@ def validate(recipe: Recipe, hyper: Hyperparams) -> None:
             check_yes_or_no(each.name, getattr(recipe, each.name))
     check_size(recipe.size)
     check_scales(recipe.scales)
+    check_style_scale(recipe.style_scale)
+    if recipe.style_size != "auto":
+        check_whole("style_size", recipe.style_size)
+    check_style_weights(hyper.style_weights, negative=recipe.extrapolate)
     check_whole("steps", recipe.steps)
     check_whole("full_depth", recipe.full_depth, most=5)
     check_number("steps_power", recipe.steps_power, least=-4.0, most=4.0)

@@ -10,9 +10,14 @@ from typing import Any
 from jaxstyle.errors import InputError, did_you_mean
 from jaxstyle.settings.recipe import Size
 
+EQUAL = "equal"
+"""No weights at all."""
+
 
 def as_text(value: Any) -> str:
     """Returns a setting's value as it would be written on the command line."""
+    if value == ():
+        return EQUAL
     if isinstance(value, tuple):
         separator = "x" if all(isinstance(each, int) for each in value) else ","
         return separator.join(map(as_text, value))
@@ -69,6 +74,21 @@ def read_scales(text: str) -> tuple[float, ...] | str:
         raise InputError(f"{error}: give fractions, such as 0.5,1, or auto") from None
 
 
+def read_numbers(text: str) -> tuple[float, ...]:
+    """Reads numbers with commas between them."""
+    return tuple(read_number(part) for part in text.split(","))
+
+
+def read_blend(text: str) -> tuple[float, ...]:
+    """Reads numbers with commas between them, or equal, which is none."""
+    return () if text == EQUAL else read_numbers(text)
+
+
+def read_whole_or_auto(text: str) -> int | str:
+    """Reads a whole number of 1 or more, or auto."""
+    return text if text == "auto" else read_whole(text)
+
+
 def read_yes_or_no(text: str) -> bool:
     """Reads yes or no."""
     if text not in ("yes", "no"):
@@ -77,7 +97,9 @@ def read_yes_or_no(text: str) -> bool:
 
 
 def read_size(text: str) -> Size:
-    """Reads N or HxW."""
+    """Reads N, HxW or full."""
+    if text == "full":
+        return text
     sides = text.lower().split("x")
     try:
         values = tuple(read_whole(side) for side in sides)
@@ -88,7 +110,8 @@ def read_size(text: str) -> Size:
     if len(values) == 2:
         return (values[0], values[1])
     raise InputError(
-        f"must be a number of pixels, such as 450, or HEIGHTxWIDTH, such as 300x450, got {text!r}"
+        "must be a number of pixels, such as 450, or HEIGHTxWIDTH, such as 300x450, or full, got"
+        f" {text!r}"
     )
 
 
@@ -149,6 +172,9 @@ def converter(each: dataclasses.Field[Any]) -> Callable[[str], Any]:
     by_name = {
         "size": read_size,
         "scales": read_scales,
+        "style_scale": read_numbers,
+        "style_size": read_whole_or_auto,
+        "style_weights": read_blend,
         "content_layers": read_layers,
         "style_layers": read_layers,
     }

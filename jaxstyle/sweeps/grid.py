@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from jaxstyle.errors import InputError, did_you_mean
-from jaxstyle.runs.request import MOST_RUNS, Request, SweepRequest, check_is_file
+from jaxstyle.runs.request import (
+    MOST_RUNS,
+    Request,
+    SweepRequest,
+    check_is_file,
+    pictures_at,
+)
 from jaxstyle.settings.presets import preset
 from jaxstyle.settings.recipe import INITS, Hyperparams, Recipe, has_flag
 from jaxstyle.settings.text import as_text, converter, layer_settings, read_seed
@@ -77,7 +83,10 @@ def read_value(name: str, text: str, arguments: Request, where: str) -> Value:
             preset(value)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
-    if name in ("content", "style") or (name == "init" and value not in INITS):
+    if name == "style":
+        for path in pictures_at(Path(value)):
+            check_is_file(path, f"{where}: ")
+    elif name == "content" or (name == "init" and value not in INITS):
         check_is_file(Path(value), f"{where}: ")
     return Value(name, _label(name, text, value), value)
 
@@ -92,12 +101,13 @@ def _label(name: str, text: str, value: Any) -> str:
 
 def changed(arguments: Request, values: Sequence[Value]) -> Request:
     """Returns the command line of one run of the sweep: with these values as if given as flags."""
-    settings, others = dict(arguments.settings), {}
+    settings = dict(arguments.settings)
+    others: dict[str, Any] = {}
     for name, _, value in values:
         if name in SETTING_FIELDS:
             settings |= layer_settings(name, value)
         else:
-            others[name] = value
+            others |= {"styles": (value,)} if name == "style" else {name: value}
     return dataclasses.replace(arguments, settings=settings, **others)
 
 
@@ -271,17 +281,19 @@ def _check_count(count: int, *, yes: bool) -> None:
 def _check_given_once(arguments: Request, swept: set[str]) -> None:
     """Raises InputError for a flag that is also swept, or a picture that is not given at all."""
     for name in sorted(swept):
-        if name in SETTING_FIELDS:
-            given = name in arguments.settings
-        else:
-            given = getattr(arguments, name) not in (None, Path())
-        if given:
+        if name in arguments.settings or (name in OTHERS and _is_given(arguments, name)):
             raise InputError(
                 f"--{_flag(name)} and a sweep of {_flag(name)} contradict each other: give one"
             )
     for name in ("content", "style"):
-        if name not in swept and getattr(arguments, name) == Path():
+        if name not in swept and not _is_given(arguments, name):
             raise InputError(f"--{name} must be given, or swept: a picture file")
+
+
+def _is_given(arguments: Request, name: str) -> bool:
+    """Whether one of `OTHERS` was given as a flag."""
+    value = arguments.styles if name == "style" else getattr(arguments, name)
+    return value not in (None, (), Path())
 
 
 def _check_together(arguments: Request, labels: dict[str, str], number: int, count: int) -> None:

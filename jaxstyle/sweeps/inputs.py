@@ -140,14 +140,14 @@ def _check_sizes(runs: Sequence[Run], settings: Sequence[Settings], reader: Read
     seen = set()
     for run, each in zip(runs, settings, strict=True):
         arguments = run.arguments
-        what = (arguments.content, arguments.style, each.recipe)
+        what = (arguments.content, arguments.styles, each.recipe)
         if what in seen:
             continue
         seen.add(what)
-        content, style = reader.picture(arguments.content), reader.picture(arguments.style)
+        content, styles = reader.picture(arguments.content), reader.styles(arguments)
         try:
             path = picture_path(Path(), run.name)
-            check_sizes(content, style, each.recipe, path, device=arguments.device)
+            check_sizes(content, styles, each.recipe, path, device=arguments.device)
         except InputError as error:
             raise InputError(f"{place_of(run.number, len(runs), run.labels)}: {error}") from None
 
@@ -175,7 +175,7 @@ def _read_judge(planned: Sequence[Planned], say: Say) -> LayerArrays:
     inputs = [each.inputs for each in planned]
     pictures = {
         "content": list({id(each.content): each.content for each in inputs}.values()),
-        "style": list({id(each.style): each.style for each in inputs}.values()),
+        "style": list({id(s): s for each in inputs for s in each.styles}.values()),
     }
     return read_judge(pictures, say=say)
 

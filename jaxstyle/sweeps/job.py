@@ -15,7 +15,7 @@ import jax
 from jaxstyle import files
 from jaxstyle.errors import Say
 from jaxstyle.images import picture_file
-from jaxstyle.images.canvas import as_picture, fitted_size, resize, total_steps
+from jaxstyle.images.canvas import as_picture, beside, fitted_size, resize, total_steps
 from jaxstyle.judging.verdict import Judge, judge_of
 from jaxstyle.machine.devices import (
     any_process,
@@ -119,7 +119,8 @@ def _save_samples(sweep: Sweep) -> None:
     """Keeps small copies of contents and styles for the summaries, which may be made elsewhere."""
     made = set()
     for each in sweep.runs:
-        for name, picture in (("content", each.inputs.content), ("style", each.inputs.style)):
+        pictures = {"content": each.inputs.content, "style": beside(each.inputs.styles)}
+        for name, picture in pictures.items():
             sha256 = each.inputs.facts[name]["sha256"]
             if sha256 in made:
                 continue
@@ -153,7 +154,7 @@ def _judge_those_there(job: SweepJob, there: Sequence[Planned]) -> None:
         if job.interruption.received or entry is None or judged_of(entry):
             continue
         result = picture_file.load_picture(picture_path(folder, name))
-        entry["judged"] = job.judge(result, each.inputs.content, each.inputs.style)
+        entry["judged"] = job.judge(result, each.inputs.content, each.inputs.styles)
         with unbreakable():
             write_record(folder, name, entry)
 
@@ -212,7 +213,7 @@ def _display(job: SweepJob, todo: Sequence[Planned], variants: Sequence[Variant]
     steps = [total_steps(each.recipe, each.content) for each in variants]
     done = [0 if each.unfinished is None else each.unfinished.steps_done for each in variants]
     work = sum(
-        pixel_steps(each.content, each.style, recipe=each.recipe, done=count)
+        pixel_steps(each.content, each.styles, recipe=each.recipe, done=count)
         for each, count in zip(variants, done, strict=True)
     )
     names = [each.run.name for each in todo]
@@ -289,7 +290,7 @@ def _save(job: SweepJob, planned: Planned, result: Result) -> None:
     entry = _entry(planned, result, facts, hashlib.sha256(data).hexdigest())
     if job.judge is not None:
         picture = as_picture(result.picture, name=name)
-        entry["judged"] = job.judge(picture, planned.inputs.content, planned.inputs.style)
+        entry["judged"] = job.judge(picture, planned.inputs.content, planned.inputs.styles)
     if result.failure is not None:
         job.say(f"{name}: {result.failure}; its last good picture is kept")
     with unbreakable():

@@ -17,6 +17,7 @@ from urllib.parse import quote
 from jaxstyle import files
 from jaxstyle.errors import InputError
 from jaxstyle.machine.process import unbreakable
+from jaxstyle.runs.record import own_defaults
 from jaxstyle.settings.recipe import Hyperparams, Recipe, field_names
 from jaxstyle.settings.text import as_text
 from jaxstyle.sweeps.folder import (
@@ -306,6 +307,7 @@ def table(entries: Sequence[Entry]) -> bytes:
 def _row(entry: Entry) -> dict[str, Any]:
     run = entry["run"]
     known = run["settings"]
+    known = {**own_defaults(), **known}  # a record may lack a setting that came later
     settings = {column: _text(known.get(name)) for name, column in SETTING_COLUMNS.items()}
     losses = {f"{name}_loss": value for name, value in run["losses"].items()}
     return {

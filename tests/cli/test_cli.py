@@ -29,11 +29,12 @@ RUNNING_FLAGS |= {"--devices", "--distributed"}
 RECIPE_FLAGS = {"--content-layers", "--style-layers", "--pooling", "--conv", "--memory"}
 RECIPE_FLAGS |= {"--size", "--scales", "--steps"}
 RECIPE_FLAGS |= {"--style-loss", "--balance", "--steps-power", "--full-depth", "--clip"}
-RECIPE_FLAGS |= {"--average"}
+RECIPE_FLAGS |= {"--average", "--upscale", "--style-scale", "--style-size", "--style-mix"}
+RECIPE_FLAGS |= {"--extrapolate"}
 RECIPE_FLAGS |= {"--schedule", "--resampling", "--tv-step", "--beta2"}
 NUMBER_FLAGS = {"--content-weight", "--style-weight", "--tv-weight", "--learning-rate"}
 NUMBER_FLAGS |= {"--decay-every", "--decay-rate", "--coarse-content"}
-NUMBER_FLAGS |= {"--content-power"}
+NUMBER_FLAGS |= {"--content-power", "--style-weights"}
 SWEEP_FLAGS = {"--sweep", "--sweep-file", "--shard", "--yes"}
 SWEEP_FLAGS |= {"--collect"}
 CHECKPOINT_FLAGS = {"--checkpoint", "--checkpoint-every", "--resume"}
@@ -105,7 +106,7 @@ def test_defaults_in_the_help_are_the_default_presets(flag: str, default: str) -
 def test_nothing_given_changes_nothing() -> None:
     assert parsed() == Request(
         content=Path("c.png"),
-        style=Path("s.png"),
+        styles=(Path("s.png"),),
         output=None,
         log=None,
         save_every=0,
@@ -214,7 +215,6 @@ def test_layers_are_read_with_and_without_weights() -> None:
         ),
         ("--sise", "450", "unrecognized arguments: --sise 450; did you mean --size? (see --help)"),
         ("--styl", "s.png", "did you mean --style?"),  # no abbreviations
-        ("photo.jpg", "", "unrecognized arguments: photo.jpg"),
     ],
 )
 def test_bad_values_are_answered_in_one_line(flag: str, text: str, message: str) -> None:
@@ -261,7 +261,9 @@ def test_texts_for_the_screen_are_one_line() -> None:
 def test_presets_on_the_screen_can_be_typed_again() -> None:
     """What --list-presets shows is what the flags read."""
     readers = {"size": texts.read_size, "scales": texts.read_scales}
-    readers |= {"clip": texts.read_yes_or_no}
+    readers |= {"clip": texts.read_yes_or_no, "upscale": texts.read_yes_or_no}
+    readers |= {"extrapolate": texts.read_yes_or_no, "style_scale": texts.read_numbers}
+    readers |= {"style_size": texts.read_whole_or_auto, "style_weights": texts.read_blend}
     for preset in PRESETS.values():
         for values in (preset.recipe, preset.hyper):
             for each in dataclasses.fields(values):

@@ -96,7 +96,10 @@ def test_a_function_of_three_pictures_keeps_the_last_pair(content, style) -> Non
         axes = distances.main_axes(pair.content_maps)
         whole = verdict.verdict(kernels, content, pair, axes=axes)._asdict()
         expected = {name: whole[name] for name in ("style_distance", "content_distance")}
-        assert judged(content, photo, painting) == expected
+        assert judged(content, photo, [painting]) == expected
+    two = judged(content, content, [style, style[1:]])
+    each = [judged(content, content, [one])["style_distance"] for one in (style, style[1:])]
+    assert two["style_distance"] == pytest.approx(sum(each) / 2, rel=1e-12)
 
 
 def test_the_photo_keeps_its_content_and_the_painting_has_its_style(content) -> None:

@@ -262,7 +262,7 @@ def compiled(devices: int) -> dict:
 
     canvas = np.zeros((512, 512, 3), np.float32)
     alone = functools.partial(make_targets, program=program._replace(rows=None))
-    targets = jax.eval_shape(alone, kernels, canvas, canvas)
+    targets = jax.eval_shape(alone, kernels, [canvas, canvas])
     hyper = jax.tree.map(np.float32, preset("default")[1])
     data = {"kernels": kernels, "targets": targets, "hyper": hyper}
     problem = Problem(**on_devices(data), program=program, steps=1)

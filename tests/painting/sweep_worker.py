@@ -125,7 +125,7 @@ def goes_on_inside() -> bool:
     given = variants_of(3)
     columns = (given["styles"], given["recipe"], given["hypers"], given["seeds"])
     variants = [
-        Variant(CONTENT, style, recipe, hyper, "noise", seed)
+        Variant(CONTENT, (style,), recipe, hyper, "noise", seed)
         for style, recipe, hyper, seed in zip(*columns, strict=True)
     ]
     kept: dict[int, Unfinished] = {}

@@ -87,7 +87,7 @@ def test_what_is_stopped_is_seen_as_interrupted_and_nothing_comes_after(
     params, content, style
 ) -> None:
     recipe, hyper = settings()
-    variants = [Variant(content, style, recipe, hyper, seed=seed) for seed in range(2)]
+    variants = [Variant(content, (style,), recipe, hyper, seed=seed) for seed in range(2)]
     notes = Notes()
     given = {"devices": jax.devices()[:1], "stop": lambda: ("steps", 0, 3) in notes.seen}
     for event in watched(paint_variants(params, variants, **given), [notes]):

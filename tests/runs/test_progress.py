@@ -21,7 +21,7 @@ def chunk_of(shape: tuple[int, int], *, done: int, count: int, seconds: float) -
 
 def level(height: int, width: int, first_step: int, steps: int) -> Level:
     picture = np.zeros((height, width, 3), np.uint8)
-    return Level(picture, picture, first_step, steps)
+    return Level(picture, (picture,), first_step, steps)
 
 
 def test_time_left_goes_by_pixels() -> None:

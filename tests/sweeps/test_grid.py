@@ -91,7 +91,7 @@ def test_what_is_no_setting_can_be_swept_too() -> None:
 def test_pictures_of_equal_names_are_told_apart() -> None:
     pictures = ("s.png", "more/s.png", "t.png")
     found = runs("--sweep", "style", *pictures, base=("--content", "c.png"))
-    assert [run.arguments.style for run in found] == list(map(Path, pictures))
+    assert [run.arguments.styles for run in found] == [(Path(each),) for each in pictures]
     assert [run.labels["style"] for run in found] == ["s.png", "more/s.png", "t"]
     assert [run.name for run in found] == ["style=s.png", "style=more-s.png", "style=t"]
 
@@ -123,7 +123,7 @@ def test_a_table_has_a_run_in_every_row() -> None:
         'style-weight,style,style_layers\n1e3,s.png,"relu1_1,relu2_1:3"\n\n2e3,t.png,relu1_1\n'
     )
     found = runs("--sweep-file", "t.csv", base=("--content", "c.png"))
-    assert [run.arguments.style for run in found] == [Path("s.png"), Path("t.png")]
+    assert [run.arguments.styles for run in found] == [(Path("s.png"),), (Path("t.png"),)]
     assert found[0].arguments.settings == {
         "style_weight": 1e3,
         "style_layers": ("relu1_1", "relu2_1"),

@@ -251,8 +251,10 @@ def judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def expected_of(judge, path: Path) -> dict[str, float]:
     """What the judge finds of a picture file, as the table has it."""
-    pictures = [picture_file.load_picture(each) for each in (path, "photo.png", "painting.png")]
-    return {name: float(f"{value:.9g}") for name, value in judge(*pictures).items()}
+    names = (path, "photo.png", "painting.png")
+    result, photo, painting = (picture_file.load_picture(each) for each in names)
+    found = judge(result, photo, [painting])
+    return {name: float(f"{value:.9g}") for name, value in found.items()}
 
 
 def judged_rows() -> dict[str, dict[str, float]]:

@@ -1,0 +1,105 @@
+"""Several styles on the command line: files, folders, weights, records, sweeps."""
+
+import csv
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import EXAMPLES, SHALLOW_FLAGS
+
+from jaxstyle.cli.main import main
+from jaxstyle.images import picture_file
+from jaxstyle.runs import record
+
+FAST = ["--size", "48", "--scales", "1", "--steps", "3", *SHALLOW_FLAGS]
+
+
+@pytest.fixture
+def run(tmp_path: Path, slim_file: Path, monkeypatch: pytest.MonkeyPatch, capfd):
+    """Runs the command line in a folder with a photo, a painting, and a folder of two."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(EXAMPLES / "coffee.png", "photo.png")
+    shutil.copy(EXAMPLES / "strokes.png", "a.png")
+    Path("more").mkdir()
+    shutil.copy(EXAMPLES / "mosaic.png", "more/m.png")
+    shutil.copy(EXAMPLES / "woodcut.png", "more/w.PNG")
+    Path("more", "notes.txt").write_text("not a picture")
+
+    def run(*flags: str) -> tuple[int, str, str]:
+        base = ["--content", "photo.png", "--weights", str(slim_file), "--quiet", *FAST]
+        return main([*base, *flags]), *capfd.readouterr()
+
+    return run
+
+
+def sha256(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def test_a_folder_is_all_its_pictures_and_has_its_weight_together(run) -> None:
+    files = ["a.png", "more/m.png", "more/w.PNG"]
+    weights = ["--style-weights", "2,1"]
+    assert run("--style", "a.png", "more", *weights)[:2] == (0, "photo-a+more.png\n")
+    code, _, _ = run("--style", *files, "--style-weights", "4,1,1", "-o", "same.png")
+    assert code == 0
+    pictures = [picture_file.load_picture(Path(p)) for p in ("photo-a+more.png", "same.png")]
+    np.testing.assert_array_equal(*pictures)
+    facts = record.read(Path("photo-a+more.png"))
+    assert facts["settings"]["style_weights"] == [2.0, 0.5, 0.5]
+    assert facts["style"]["name"] == "a.png + m.png + w.PNG"
+    assert facts["style"]["files"] == [
+        {"name": Path(each).name, "sha256": sha256(each)} for each in files
+    ]
+    run("--style", "a.png", "more", "--from", "same.png", "-o", "again.png")
+    np.testing.assert_array_equal(picture_file.load_picture(Path("again.png")), pictures[1])
+
+
+def test_another_order_of_styles_is_another_run(run) -> None:
+    facts = []
+    for styles in (("a.png", "more/m.png"), ("more/m.png", "a.png")):
+        run("--style", *styles, "-o", "x.png", "--force")
+        facts.append(record.read(Path("x.png")))
+    assert record.changes(*facts) == ["another style picture"]
+    assert "style_weights" not in facts[0]["settings"]
+
+
+def test_blends_and_styles_are_swept(run) -> None:
+    blends = ["--sweep", "style-weights", "1,0", "0.5,0.5", "--style", "a.png", "more/m.png"]
+    assert run(*blends, "-o", "blends")[0] == 0
+    with Path("blends", "sweep.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["style_weights"] for row in rows] == ["1,0", "0.5,0.5"]
+    assert [row["style"] for row in rows] == ["a.png + m.png"] * 2
+    assert run("--sweep", "style", "a.png", "more", "-o", "styles")[0] == 0
+    assert sorted(path.name for path in Path("styles").glob("*=*.png")) == [
+        "style=a.png",
+        "style=more.png",
+    ]
+    entry = json.loads(Path("styles", "records", "style=more.json").read_text())
+    assert entry["run"]["style"]["name"] == "m.png + w.PNG"
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (("--style", "a.png", "b.png"), "b.png does not exist"),
+        (("--style", "empty"), "the folder empty has no pictures (.png .jpg"),
+        (
+            ("--style", "a.png", "more", "--style-weights", "1,1,1,1"),
+            "--style-weights are 4 numbers for 2 styles",
+        ),
+        (("--style", "a.png", "more", "--style-weights=-1,2"), "style_weights must be 0 or more"),
+        (("--style", "a.png", "more", "--style-weights", "1,x"), "must be a number, got 'x'"),
+        (("--style", "a.png", "--style-scale", "17"), "style_scale must be above 0 and at most 16"),
+        (("--style", "a.png", "--style-size", "small"), "must be a whole number of 1 or more"),
+    ],
+)
+def test_styles_that_cannot_be_used_are_refused(run, flags, told) -> None:
+    Path("empty").mkdir()
+    code, out, err = run(*flags)
+    assert (code, out) == (2, "")
+    assert told in err
+    assert err.count("\n") == 1
