@@ -12,8 +12,9 @@ from .losses.variation import total_variation
 from .network.convolution import Direct, Kernel, Winograd, prepare
 from .network.vgg import VGG, features, widths_of
 from .optimization.optimizer import State, initial_state, learning_rate, shown
-from .optimization.problem import Problem, Program, Targets, canvas_losses, make_problem
+from .optimization.problem import Problem, canvas_losses, make_problem
 from .optimization.stepping import Chunk, losses_of, steps
+from .optimization.targets import Program, Targets
 from .painting.level import levels
 from .painting.painter import paint, stylize
 from .painting.sweeping import Tick, paint_variants, sweep

@@ -19,8 +19,8 @@ WINGS = {
     "errors": (),
     "files": (),
     "network": ("layers", "winograd", "convolution", "vgg"),
-    "settings": ("checks", "recipe", "presets", "text"),
-    "images": ("canvas", "png_chunks", "picture_file"),
+    "settings": ("checks", "recipe", "validation", "presets", "text"),
+    "images": ("canvas", "regions", "png_chunks", "picture_file"),
     "weights": (
         *("torch_pickle", "torch_file", "activations", "conventions"),
         *("weight_file", "download", "pretrained"),
@@ -28,7 +28,7 @@ WINGS = {
     "losses": ("statistics", "roots", "style", "variation", "terms"),
     "machine": ("process", "memory", "devices", "placement"),
     "judging": ("distances", "network", "verdict"),
-    "optimization": ("strips", "rows", "problem", "optimizer", "stepping"),
+    "optimization": ("strips", "rows", "guides", "targets", "problem", "optimizer", "stepping"),
     "painting": (
         *("level", "variants", "events", "engine", "painter"),
         *("shared", "sweep_rounds", "sweeping"),
@@ -38,7 +38,7 @@ WINGS = {
         *("progress", "log", "outputs", "checkpointer", "observers", "job", "plan"),
     ),
     "sweeps": ("grid", "folder", "inputs", "job", "sheet_layout", "sheet", "report"),
-    "cli": ("flags", "main"),
+    "cli": ("flag_groups", "flags", "main"),
     "run": (),
     "__main__": (),
 }

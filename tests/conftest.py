@@ -35,7 +35,13 @@ OTHER_VALUES = {
     **{"size": 64, "scales": (0.6, 1.0), "steps": 7, "steps_power": 0.5, "full_depth": 1},
     **{"schedule": "cosine", "tv_step": "proximal", "beta2": "increasing", "clip": True},
     **{"style_mix": "sum", "upscale": True, "style_scale": (2.0,), "style_size": 100},
-    **{"extrapolate": True, "optimizer": "another", "average": 0.5, "resampling": "lanczos"},
+    **{
+        "propagation": "inside",
+        "extrapolate": True,
+        "optimizer": "another",
+        "average": 0.5,
+        "resampling": "lanczos",
+    },
 }
 """Another value than preset `book` has, for every field of a recipe."""
 

@@ -25,9 +25,24 @@ ORDER = [
     f"{wing}.{name}" if name else wing for wing, names in WINGS.items() for name in names or [""]
 ]
 
-LIGHT = {"errors", "files", "network.layers", "settings.recipe", "settings.presets"}
+LIGHT = {
+    "errors",
+    "files",
+    "network.layers",
+    "settings.validation",
+    "settings.recipe",
+    "settings.presets",
+}
 LIGHT |= {"settings.checks", "settings.text", "machine.process", "machine.memory", "runs.request"}
-LIGHT |= {"sweeps.grid", "sweeps.folder", "cli.flags", "cli.main", "run", "__main__"}
+LIGHT |= {
+    "sweeps.grid",
+    "sweeps.folder",
+    "cli.flag_groups",
+    "cli.flags",
+    "cli.main",
+    "run",
+    "__main__",
+}
 """These import the standard library and each other alone, but for what a function imports when it
 is called, so that mistakes are answered at once."""
 
@@ -40,7 +55,7 @@ OWNERS = {
     "filelock": {"weights.download"},
     "platformdirs": {"files"},
     "tqdm": {"weights.download", "runs.progress"},
-    "argparse": {"cli.flags"},
+    "argparse": {"cli.flag_groups", "cli.flags"},
     "lazy_loader": {"__init__"},
     "signal": {"machine.process"},
 }

@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from jaxstyle import __version__
+from jaxstyle.cli.flag_groups import (
+    add_checkpoint_flags,
+    add_device_flags,
+    add_sweep_flags,
+    flag_reader,
+    take_checkpoint_flags,
+    take_device_flags,
+    take_sweep_flags,
+)
 from jaxstyle.errors import InputError, did_you_mean
 from jaxstyle.runs.request import (
-    MOST_RUNS,
-    SECONDS_BETWEEN,
-    CheckpointRequest,
-    DeviceRequest,
     Request,
-    SweepRequest,
 )
 from jaxstyle.settings.presets import PRESETS, preset
 from jaxstyle.settings.recipe import Hyperparams, Recipe, has_flag
@@ -26,10 +30,7 @@ from jaxstyle.settings.text import (
     converter,
     layer_settings,
     read_choice,
-    read_coordinator,
-    read_seconds,
     read_seed,
-    read_shard,
     read_whole,
 )
 
@@ -47,18 +48,6 @@ class _Parser(argparse.ArgumentParser):
         flag = rest.split(" ")[0].split("=")[0]
         near = did_you_mean(flag, self._option_string_actions) if unknown and not before else ""
         raise InputError(f"{message}{near} (see --help)")
-
-
-def _reader(read: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Returns what reads a text for argparse, which puts the error behind the flag's name."""
-
-    def read_argument(text: str) -> Any:
-        try:
-            return read(text)
-        except InputError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return read_argument
 
 
 def parse(arguments: Sequence[str] | None = None) -> Request | None:
@@ -84,7 +73,9 @@ def parse(arguments: Sequence[str] | None = None) -> Request | None:
         if has_flag(each) and (value := parsed.pop(each.name)) is not None:
             settings |= layer_settings(each.name, value)
     preset(parsed["preset"] or "default", **settings)  # raises for what cannot be used
-    parsed["styles"] = tuple(parsed["styles"])
+    if parsed["regions"] and parsed["masks"]:
+        raise InputError("--regions and --mask contradict each other: give one of them")
+    parsed |= {name: tuple(parsed[name]) for name in ("styles", "regions", "masks")}
     return Request(
         settings=settings, sweep=sweep, checkpoints=checkpoints, devices=devices, **parsed
     )
@@ -125,6 +116,7 @@ def _add_files(group: Any) -> None:
         help="the picture whose style to take, or several, or a folder of them, see"
         " --style-weights; must be given",
     )
+    _add_regions(add)
     add(
         "-o",
         "--output",
@@ -145,11 +137,40 @@ def _add_files(group: Any) -> None:
     )
     add(
         "--save-every",
-        type=_reader(read_whole),
+        type=flag_reader(read_whole),
         default=0,
         metavar="N",
         help="also save the picture after every N steps, numbered, beside the output; in a sweep"
         " as runs/NAME/picture-N.png in its folder; default: never",
+    )
+
+
+def _add_regions(add: Callable[..., Any]) -> None:
+    add(
+        "--regions",
+        nargs="+",
+        type=Path,
+        default=(),
+        metavar="MASK",
+        help="masks in which the same color means the same region: the photo's, then one for each"
+        " style; each region of the photo is painted like that of the style; default: one region",
+    )
+    add(
+        "--mask",
+        dest="masks",
+        nargs="+",
+        type=Path,
+        default=(),
+        metavar="MASK",
+        help="a grey mask of the photo for each style: white where it is painted in that one;"
+        " default: everywhere",
+    )
+    add(
+        "--keep",
+        type=Path,
+        metavar="MASK",
+        help="leave the photo as it is where this mask of it is white: there it is neither painted"
+        " nor counted; default: paint all",
     )
 
 
@@ -185,7 +206,7 @@ def _add_start(group: Any) -> None:
     )
     add(
         "--seed",
-        type=_reader(read_seed),
+        type=flag_reader(read_seed),
         metavar="N",
         help="of the noise of --init noise; default: 0",
     )
@@ -195,7 +216,7 @@ def _add_running(group: Any) -> None:
     add = group.add_argument
     add(
         "--device",
-        type=_reader(read_choice(DEVICES)),
+        type=flag_reader(read_choice(DEVICES)),
         metavar="|".join(DEVICES),
         help="what to compute on; default: the best that jax finds",
     )
@@ -226,165 +247,8 @@ def add_setting(group: Any, each: dataclasses.Field[Any], default: Any) -> None:
     alone: dict[str, Any] = {"nargs": "?", "const": True} if each.type is bool else {}
     group.add_argument(
         f"--{each.name.replace('_', '-')}",
-        type=_reader(converter(each)),
+        type=flag_reader(converter(each)),
         metavar=each.metadata.get("metavar") or "|".join(each.metadata["choices"]),
         help=f"{each.metadata['help']}; default: {as_text(default)}",
         **alone,
     )
-
-
-def add_checkpoint_flags(group: Any) -> None:
-    """Adds the flags to a group of an argument parser."""
-    add = group.add_argument
-    add(
-        "--checkpoint",
-        type=Path,
-        metavar="PATH",
-        help="keep in this file, from the start, all that --resume needs to go on; default:"
-        " OUTPUT.checkpoint, if the run will take more than a minute",
-    )
-    add(
-        "--checkpoint-every",
-        type=_reader(read_seconds),
-        metavar="SECONDS",
-        help="how often to do so; the checkpoint before is kept as well; inf: only when"
-        f" interrupted; for the runs of a sweep too; default: {SECONDS_BETWEEN:g}",
-    )
-    add(
-        "--resume",
-        action="store_true",
-        help="go on from the checkpoint that a run with the same settings and files has left; if"
-        " there is none, begin with the first step; default: do not look for one",
-    )
-
-
-def take_checkpoint_flags(parsed: dict[str, Any], *, sweep: bool) -> CheckpointRequest:
-    """Takes these flags out of a parser's result.
-
-    Raises:
-      InputError: those that are not for sweeps were given to one.
-    """
-    names = ("checkpoint", "checkpoint_every", "resume")
-    path, every, resume = (parsed.pop(name) for name in names)
-    given = [name for name, value in (("checkpoint", path), ("resume", resume)) if value]
-    if sweep and given:
-        raise InputError(f"--{given[0]} is for single runs; a sweep goes on by itself where it was")
-    return CheckpointRequest(path=path, every=every, resume=resume)
-
-
-def add_device_flags(group: Any) -> None:
-    """Adds the flags to a group of an argument parser."""
-    add = group.add_argument
-    add(
-        "--devices",
-        type=_reader(read_whole),
-        metavar="N",
-        help="of the devices that are there, use no more than N: a sweep paints a setting on each,"
-        " one picture has its rows shared among them; default: all for a sweep or with"
-        " --distributed, else 1",
-    )
-    add(
-        "--distributed",
-        nargs="?",
-        const="auto",
-        type=_reader(read_coordinator),
-        metavar="HOST:PORT,I/N",
-        help="run as one program with other hosts' processes, all of them given the same command"
-        " and files: found by itself on TPU pods and under Slurm, else the coordinator and that"
-        " this is process I of N; default: alone",
-    )
-
-
-def take_device_flags(parsed: dict[str, Any]) -> DeviceRequest:
-    """Takes these flags out of a parser's result.
-
-    Raises:
-      InputError: they were given with a flag that does not paint.
-    """
-    given = {name: parsed.pop(name) for name in ("devices", "distributed")}
-    for name in (name for name, value in given.items() if value is not None):
-        if parsed["collect"] is not None:
-            raise InputError(f"--collect only gathers what is there: leave --{name} out")
-        if parsed["plan"]:
-            raise InputError(
-                f"--plan is for one device: leave --{name} out; of N that share a picture each"
-                " needs about an N-th of what the plain way takes"
-            )
-    return DeviceRequest(most=given["devices"], distributed=given["distributed"])
-
-
-def add_sweep_flags(group: Any) -> None:
-    """Adds the flags to a group of an argument parser."""
-    _add_what(group.add_argument)
-    _add_where(group.add_argument)
-
-
-def _add_what(add: Callable[..., Any]) -> None:
-    add(
-        "--sweep",
-        nargs="+",
-        action="append",
-        default=[],
-        metavar=("NAME", "VALUE"),
-        help="paint once with each value of a setting (any flag under 'settings', or content,"
-        " style, init, seed, preset; log:0.03:0.3:4 and lin:1:10:4 are four values in equal ratios"
-        " or distances); given several times, paint all combinations. The output is then a folder."
-        " default: one run",
-    )
-    add(
-        "--sweep-file",
-        type=Path,
-        metavar="PATH.csv",
-        help="paint once for each row of a table with such names as its header; default: none",
-    )
-    add(
-        "--yes",
-        action="store_true",
-        help=f"paint more than {MOST_RUNS:,} combinations; default: refuse",
-    )
-    add(
-        "--collect",
-        type=Path,
-        metavar="DIR",
-        help="only gather the table, the contact sheet and the page of a sweep from what is in its"
-        " folder; default: none",
-    )
-
-
-def _add_where(add: Callable[..., Any]) -> None:
-    add(
-        "--shard",
-        type=_reader(read_shard),
-        metavar="I/N",
-        help="paint only every N-th setting of the sweep, from the I-th: one of N machines that"
-        " share the work without knowing of each other; default: all",
-    )
-
-
-def take_sweep_flags(parsed: dict[str, Any], *, distributed: bool) -> SweepRequest | None:
-    """Takes these flags out of a parser's result; None if they ask for no sweep.
-
-    Raises:
-      InputError: they contradict each other or ask for nothing.
-    """
-    axes, file = parsed.pop("sweep"), parsed.pop("sweep_file")
-    names = ("shard", "yes")
-    others = {name: parsed.pop(name) for name in names}
-    if parsed["collect"] is not None and (axes or file is not None):
-        raise InputError("--collect only gathers what is there: leave --sweep and --sweep-file out")
-    if parsed["collect"] is not None and parsed["judge"]:
-        raise InputError("--collect only gathers what is there: what was judged is in the records")
-    if axes and file is not None:
-        raise InputError("--sweep and --sweep-file contradict each other: give one of them")
-    if others["shard"] is not None and distributed:
-        raise InputError("--shard and --distributed contradict each other: give one of them")
-    if not axes and file is None:
-        needless = [name for name, value in others.items() if value]
-        if needless:
-            raise InputError(f"--{needless[0]} is for sweeps: give --sweep or --sweep-file too")
-        return None
-    log = parsed["log"]
-    if log is not None and Path(log.name) != log:
-        raise InputError(f"--log {log}: in a sweep it is in each run's folder; give a name alone")
-    shard = others.pop("shard") or (1, 1)
-    return SweepRequest(axes=tuple(map(tuple, axes)), file=file, shard=shard, **others)

@@ -203,6 +203,17 @@ def resize(picture: Picture, size: tuple[int, int], *, resampling: str) -> Pictu
     return np.asarray(image)
 
 
+def resize_guides(guides: NDArray[np.float32], size: Sides) -> NDArray[np.float32]:
+    """Returns guides (h, w, R) at (H, W), antialiased; they stay in [0, 1]."""
+    if guides.shape[:2] == size:
+        return guides
+    each = [
+        np.asarray(Image.fromarray(guides[..., r]).resize(size[::-1], Image.Resampling.BILINEAR))
+        for r in range(guides.shape[-1])
+    ]
+    return np.stack(each, axis=-1).clip(0, 1)
+
+
 def beside(pictures: Sequence[Picture]) -> Picture:
     """Returns one picture itself, or several as one, side by side, as high as the lowest."""
     if len(pictures) == 1:

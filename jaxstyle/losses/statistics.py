@@ -49,7 +49,8 @@ def moments(feature_map: jax.Array, weights: ArrayLike | None = None) -> Moments
 
     Args:
       feature_map: of a picture or a part of it.
-      weights: (h, w), how much each position counts, 0 or more; by default all count 1.
+      weights: (h, w), how much each position counts, 0 or more; by default all count 1. Or (h, w,
+        R): the moments of R regions, as arrays with a first axis R.
 
     Raises:
       ValueError: the weights have not the map's height and width.
@@ -58,8 +59,12 @@ def moments(feature_map: jax.Array, weights: ArrayLike | None = None) -> Moments
     if weights is None:
         return Moments(_outer_sum(flat), flat.sum(0), flat.shape[0])
     weights = jnp.asarray(weights, flat.dtype)
-    if weights.shape != feature_map.shape[:-1]:
+    if weights.shape[:2] != feature_map.shape[:-1] or weights.ndim > 3:
         raise ValueError(f"weights of shape {weights.shape} for features {feature_map.shape}")
+    if weights.ndim == 3:
+        each = [moments(feature_map, weights[..., region]) for region in range(weights.shape[-1])]
+        stacked: Moments = jax.tree.map(lambda *parts: jnp.stack(parts), *each)
+        return stacked
     weight = weights.reshape(-1, 1)
     return Moments(_weighted_outer_sum(flat, weight), (weight * flat).sum(0), weight.sum())
 
@@ -130,6 +135,12 @@ def blended_moments(several: Sequence[Moments], shares: Sequence[ArrayLike]) -> 
     outer = functools.reduce(operator.add, [factor * each.outer_sum for factor, each in pairs])
     mean = functools.reduce(operator.add, [factor * each.sum for factor, each in pairs])
     return Moments(outer, mean, jnp.ones((), mean.dtype))
+
+
+def of_region(several: Moments, region: int) -> Moments:
+    """Returns the moments of one of several regions, by its index."""
+    one: Moments = jax.tree.map(lambda each: each[region], several)
+    return one
 
 
 def squared_error(feature_map: jax.Array, target: jax.Array) -> SquaredError:

@@ -12,7 +12,8 @@ from jax.typing import ArrayLike
 
 from jaxstyle.images.canvas import MEAN, STD
 from jaxstyle.losses.variation import Duals, no_duals
-from jaxstyle.optimization.problem import Problem, Program
+from jaxstyle.optimization.problem import Problem
+from jaxstyle.optimization.targets import Program
 from jaxstyle.settings.recipe import Recipe
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
@@ -121,21 +122,37 @@ def displayable(canvas: jax.Array) -> jax.Array:
     return jnp.clip(canvas, jnp.asarray(LOWEST, canvas.dtype), jnp.asarray(HIGHEST, canvas.dtype))
 
 
+def with_kept(canvas: jax.Array, kept: tuple[ArrayLike, ArrayLike] | None) -> jax.Array:
+    """Returns a canvas (H, W, 3) with another's values where they are kept.
+
+    `kept` is where, (H, W), and the other canvas; None is nowhere.
+    """
+    if kept is None:
+        return canvas
+    where, photo = map(jnp.asarray, kept)
+    return jnp.where(where[..., None], photo.astype(canvas.dtype), canvas)
+
+
 def next_level_state(
-    canvas: ArrayLike, shape: tuple[int, ...], *, step: int | jax.Array, clip: bool = False
+    canvas: ArrayLike,
+    shape: tuple[int, ...],
+    *,
+    step: int | jax.Array,
+    clip: bool = False,
+    kept: tuple[ArrayLike, ArrayLike] | None = None,
 ) -> State:
     """Returns the state in which the next level begins, from the canvas that the last one left.
 
     The canvas is interpolated cubically; the optimizer begins again. Adam's moments, resized, were
     worse: their squares still hold the first, huge gradients and keep the steps at the new level
     too small. The photo's own detail, added to the canvas, did not help: total variation takes it
-    out again.
+    out again. `kept` is what of the photo stays, see `with_kept`.
     """
     canvas = jnp.asarray(canvas)
     if canvas.shape != shape:
         resized: jax.Array = jax.image.resize(canvas, shape, "cubic")
         canvas = displayable(resized) if clip else resized
-    return initial_state(canvas, step=step)
+    return initial_state(with_kept(canvas, kept), step=step)
 
 
 def finish_level(state: State, *, step: int) -> State:

@@ -9,25 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from jaxstyle.errors import InputError
-from jaxstyle.losses.statistics import (
-    Moments,
-    Sums,
-    as_divisor,
-    blended_moments,
-    energy,
-    moments,
-    squared_error,
-)
-from jaxstyle.losses.style import layer_style_distance, layer_style_target
+from jaxstyle.images.regions import WHOLE, Regions
+from jaxstyle.losses.statistics import Moments, Sums, of_region
+from jaxstyle.losses.style import layer_style_distance
 from jaxstyle.losses.terms import (
     VARIATION,
     Losses,
@@ -38,10 +30,14 @@ from jaxstyle.losses.terms import (
 )
 from jaxstyle.machine.placement import Rows, copy_to_all, share_out
 from jaxstyle.network.convolution import Kernels, Params
-from jaxstyle.network.layers import block_of, resolve_taps
-from jaxstyle.network.vgg import features
-from jaxstyle.optimization.rows import shared_features, shared_sums
-from jaxstyle.optimization.strips import strip_features, strip_sums
+from jaxstyle.network.layers import resolve_taps
+from jaxstyle.optimization.targets import (
+    LEAST_ENERGY,
+    Program,
+    Targets,
+    make_targets,
+    picture_sums,
+)
 from jaxstyle.settings.recipe import Hyperparams, Recipe, field_names, program_names
 
 jax.tree_util.register_dataclass(
@@ -49,55 +45,8 @@ jax.tree_util.register_dataclass(
 )
 
 
-LEAST_ENERGY = 1e-15
-"""Least energy by which squared errors of features are divided: a black picture's may be 0."""
-
-
 LEAST_RATIO = 0.5
 """Least ratio of the photo's energy to the painting's, where the content's weight depends on it."""
-
-
-class Targets(NamedTuple):
-    """What the canvas is made to resemble."""
-
-    content: dict[str, jax.Array]
-    """The content's features (h, w, C), by content layer."""
-    style: tuple[dict[str, Any], ...]
-    """What the style loss compares with, such as the style's Gram matrix, by style layer: of all
-    style pictures together, or of each."""
-    content_energy: dict[str, jax.Array]
-    """The mean square of the content's features, by content layer."""
-    style_energy: dict[str, jax.Array]
-    """The mean square of the style's features, by content layer."""
-
-
-class Program(NamedTuple):
-    """What decides the program of a level; hashable, static under jit.
-
-    It has a field for every marked field of the recipe (`program_names`), so a new marked field has
-    to be added here too. `terms` and `rows` are its own.
-    """
-
-    content_layers: tuple[str, ...]
-    """Plain names that the weights have, as are `style_layers`."""
-    style_layers: tuple[str, ...]
-    pooling: str
-    schedule: str
-    tv_step: str = "gradient"
-    optimizer: str = "adam"
-    """A name from `optimizer.OPTIMIZERS`."""
-    beta2: str = "constant"
-    style_loss: str = "gram"
-    balance: str = "book"
-    style_mix: str = "blend"
-    clip: bool = False
-    average: float = 0.0
-    memory: str = "plain"
-    """How features are computed: "plain", whole, or in "strips" of rows, see `strips`."""
-    terms: tuple[str, ...] = ()
-    """Names of the terms of the loss, from `LOSS_TERMS`, in the order of logs and tables."""
-    rows: Rows | None = None
-    """How the canvas lies on several devices, see `placement`; None on one."""
 
 
 @partial(
@@ -135,99 +84,6 @@ def resolve(recipe: Recipe, kernels: Kernels | Params) -> Program:
     return Program(**marked | layers | {"memory": memory}, terms=tuple(LOSS_TERMS))
 
 
-@partial(jax.jit, static_argnames=("program", "rows"))
-def make_targets(
-    kernels: Kernels,
-    pictures: Sequence[jax.Array],
-    shares: Sequence[jax.Array] = (),
-    *,
-    program: Program,
-    rows: tuple[Rows, ...] | None = None,
-) -> Targets:
-    """Returns the targets of a content and styles, in this order, (H, W, 3), normalized.
-
-    They are of any sizes; on several devices they are shared out as `rows` says. Of several styles
-    `shares`, scalars whose sum is 1, say how much each counts.
-    """
-    content, *styles = pictures
-    maps_of: Any = strip_features if program.memory == "strips" else features
-    if program.rows is not None:
-        maps_of = partial(shared_features, height=program.rows.height)
-    taps = tuple(dict.fromkeys(program.style_layers + program.content_layers))
-    of_style = program._replace(style_layers=taps)
-    each_style: list[dict[str, Moments]] = []
-    for style, its_rows in zip(styles, rows[1:] if rows else [None] * len(styles), strict=True):
-        if each_style:  # one after another: together they would take more memory
-            style, each_style = lax.optimization_barrier((style, each_style))  # type: ignore[no-untyped-call]
-        own = of_style._replace(rows=its_rows)
-        each_style.append(picture_sums(kernels, style, {}, program=own).style)
-    all_styles = each_style[0] if len(each_style) == 1 else _blended(each_style, shares)
-    maps = maps_of(kernels, content, taps=program.content_layers, pooling=program.pooling)
-    target_of = partial(layer_style_target, style_loss=program.style_loss)
-    compared = each_style if program.style_mix == "sum" else [all_styles]
-    return Targets(
-        maps,
-        tuple({tap: target_of(one[tap]) for tap in program.style_layers} for one in compared),
-        {tap: _mean_square(each, tap, content.shape, program) for tap, each in maps.items()},
-        {tap: _energy(energy(all_styles[tap])) for tap in program.content_layers},
-    )
-
-
-def _blended(
-    styles: Sequence[Mapping[str, Moments]], shares: Sequence[jax.Array]
-) -> dict[str, Moments]:
-    """Returns by layer the moments of a style that has these shares of several."""
-    return {tap: blended_moments([each[tap] for each in styles], shares) for tap in styles[0]}
-
-
-def _mean_square(
-    feature_map: jax.Array, tap: str, picture: tuple[int, ...], program: Program
-) -> jax.Array:
-    """Returns the mean square of a map's values; rows below the picture are zero, not counted."""
-    height = picture[0] if program.rows is None else program.rows.height
-    values = (height >> (block_of(tap) - 1)) * feature_map.shape[1] * feature_map.shape[2]
-    return _energy(jnp.sum(jnp.square(feature_map)) / as_divisor(values))
-
-
-def _energy(mean_square: jax.Array) -> jax.Array:
-    """Returns a mean square by which can be divided, also where all features are 0."""
-    return jnp.maximum(mean_square, LEAST_ENERGY)
-
-
-def picture_sums(
-    kernels: Kernels,
-    picture: jax.Array,
-    content: Mapping[str, jax.Array],
-    *,
-    program: Program,
-    weights: Mapping[str, jax.Array] | None = None,
-) -> Sums:
-    """Returns all that the losses need to know of the features of a picture (H, W, 3).
-
-    The one place where the network meets the losses: whole, in strips, or on several devices.
-
-    Args:
-      kernels: from `convolution.prepare`.
-      picture: normalized.
-      content: by content layer, the features to compare with; may be empty.
-      program: its layers, pooling, `memory` and `rows` count.
-      weights: by style layer, how much each position (h, w) of the picture's map counts, such as a
-        mask of that size; by default, and at layers that are not there, all count 1.
-    """
-    layers, rows = program.style_layers, program.rows
-    given: Any = {"style_layers": layers, "pooling": program.pooling, "weights": weights}
-    if rows is not None:
-        return shared_sums(kernels, picture, content, height=rows.height, **given)
-    if program.memory == "strips":
-        return strip_sums(kernels, picture, content, **given)
-    taps = tuple(dict.fromkeys([*content, *layers]))
-    found = features(kernels, picture, taps=taps, pooling=program.pooling)
-    return Sums(
-        {tap: squared_error(found[tap], each) for tap, each in content.items()},
-        {tap: moments(found[tap], (weights or {}).get(tap)) for tap in layers},
-    )
-
-
 def make_problem(
     kernels: Kernels,
     content: ArrayLike,
@@ -238,6 +94,7 @@ def make_problem(
     first_step: int = 0,
     steps: int | None = None,
     target_kernels: Kernels | None = None,
+    regions: Regions = WHOLE,
     mesh: Mesh | None = None,
 ) -> Problem:
     """Returns the problem of painting `content` like `style`, canvases (H, W, 3) of any sizes.
@@ -246,37 +103,49 @@ def make_problem(
       kernels: from `convolution.prepare`.
       content: normalized; the canvas to be has its size.
       style: normalized; or a list or tuple of several, see `style_weights`.
-      recipe: its layers, pooling, schedule and memory count here ("auto" is plain), not its size:
-        the canvases have theirs.
+      recipe: "auto" memory is plain; its size does not count, the canvases have theirs.
       hyper: the hyperparameters.
       first_step: how many steps of the run come before.
       steps: how many steps this level has; by default the recipe's.
-      target_kernels: the same weights, prepared otherwise, for the targets alone; by default
-        `kernels`. The plain convolution compiles sooner, and targets are computed only once.
+      target_kernels: the same weights, prepared otherwise, for the targets alone: the plain
+        convolution compiles sooner. By default `kernels`.
+      regions: of these very sizes, see `Regions.resized`.
       mesh: the devices that share the rows, from `placement.rows_mesh`; by default there is one.
 
     Raises:
-      InputError: the weights lack a layer, or there are not as many `style_weights` as styles.
+      InputError: the weights lack a layer, there are not as many `style_weights` as styles, or
+        regions go with a sum of styles.
     """
     program = resolve(recipe, kernels)
     styles = style if isinstance(style, list | tuple) else [style]
-    pictures, rows = tuple(map(jnp.asarray, (content, *styles))), None
+    pictures, rows = [jnp.asarray(each) for each in (content, *styles, *_kept(regions))], None
     shares, hyper = _with_shares(hyper, len(styles), program, pictures[0].dtype)
-    data = kernels, target_kernels or kernels, hyper
+    data = kernels, target_kernels or kernels, hyper, _guides(regions, program)
     if mesh is not None:
         rows = tuple(Rows(mesh, each.shape[0]) for each in pictures)
         program = program._replace(rows=rows[0])
-        pictures, data = tuple(share_out(p, mesh) for p in pictures), copy_to_all(data, mesh)
-    kernels, of_targets, hyper = data
-    targets = make_targets(of_targets, pictures, shares, program=program, rows=rows)
-    return Problem(
-        kernels=kernels,
-        targets=targets,
-        hyper=hyper,
-        program=program,
-        first_step=first_step,
-        steps=recipe.steps if steps is None else steps,
-    )
+        pictures, data = [share_out(each, mesh) for each in pictures], copy_to_all(data, mesh)
+    kernels, of_targets, hyper, guides = data
+    keep: Any = pictures.pop() if regions.keep is not None else ()
+    given: Any = {"program": program, "rows": rows, "propagation": recipe.propagation}
+    targets = make_targets(of_targets, pictures, shares, guides, **given)._replace(keep=keep)
+    level = {"first_step": first_step, "steps": recipe.steps if steps is None else steps}
+    return Problem(kernels=kernels, targets=targets, hyper=hyper, program=program, **level)
+
+
+def _kept(regions: Regions) -> list[jax.Array]:
+    """Returns the mask of what is kept, (H, W, 3), 1 or 0; nothing if there is no such mask."""
+    if regions.keep is None:
+        return []
+    return [jnp.repeat(jnp.asarray(regions.keep, jnp.float32)[..., None], 3, axis=-1)]
+
+
+def _guides(regions: Regions, program: Program) -> tuple[jax.Array | None, tuple[jax.Array, ...]]:
+    """Returns the guides of canvas and styles; raises InputError if a sum of styles goes on."""
+    if regions.styles and program.style_mix == "sum":
+        raise InputError("regions are for --style-mix blend: each has a style of its own")
+    content = None if regions.content is None else jnp.asarray(regions.content)
+    return content, tuple(map(jnp.asarray, regions.styles))
 
 
 def _with_shares(
@@ -320,7 +189,8 @@ def canvas_losses(canvas: jax.Array, problem: Problem) -> Losses:
     If the problem is on several devices, so is the canvas, see `placement.share_out`.
     """
     content, program = problem.targets.content, problem.program
-    sums = picture_sums(problem.kernels, canvas, content, program=program)
+    guides = problem.targets.guides or None
+    sums = picture_sums(problem.kernels, canvas, content, program=program, weights=guides)
     return with_total({name: LOSS_TERMS[name](canvas, sums, problem) for name in program.terms})
 
 
@@ -338,18 +208,32 @@ def content_term(canvas: jax.Array, sums: Sums, problem: Problem) -> jax.Array:
 
 
 def style_term(canvas: jax.Array, sums: Sums, problem: Problem) -> jax.Array:
-    """Returns the weighted style loss, see `losses.style`."""
+    """Returns the weighted style loss, see `losses.style`; of regions the mean of theirs."""
     hyper, program, targets = problem.hyper, problem.program, problem.targets
     compare = partial(layer_style_distance, style_loss=program.style_loss, balance=program.balance)
     given = program.style_layers, hyper.style_layer_weights, hyper.style_weight
     weights = _layer_weights(*given, program)
-    each_style = [
-        weighted_layers({tap: compare(m, target[tap]) for tap, m in sums.style.items()}, weights)
-        for target in targets.style
+    found = [
+        weighted_layers(
+            {tap: compare(m, target[tap]) for tap, m in canvas_moments.items()}, weights
+        )
+        for canvas_moments, target in _compared(sums, targets)
     ]
-    if len(each_style) == 1:
-        return each_style[0]
-    return jnp.sum(jnp.stack(each_style) * jnp.stack(hyper.style_weights))
+    if len(found) == 1:
+        return found[0]
+    if not hyper.style_weights:
+        return jnp.mean(jnp.stack(found))
+    return jnp.sum(jnp.stack(found) * jnp.stack(hyper.style_weights))
+
+
+def _compared(sums: Sums, targets: Targets) -> list[tuple[dict[str, Moments], dict[str, Any]]]:
+    """Returns the canvas's moments by layer with each target that they are held to."""
+    if not targets.guides:
+        return [(sums.style, target) for target in targets.style]
+    regions = next(iter(targets.guides.values())).shape[-1]
+    each_region = [{tap: of_region(m, i) for tap, m in sums.style.items()} for i in range(regions)]
+    count = max(regions, len(targets.style))
+    return [(each_region[i % regions], targets.style[i % len(targets.style)]) for i in range(count)]
 
 
 def variation_term(canvas: jax.Array, sums: Sums, problem: Problem) -> jax.Array:

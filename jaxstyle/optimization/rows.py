@@ -35,7 +35,8 @@ def shared_sums(
       style_layers: plain names, as are the keys of `content`.
       pooling: "max", "avg" or "l2".
       height: how many of the rows are the picture's.
-      weights: by style layer, how much each position (h, w) of the picture counts, see `moments`.
+      weights: by style layer, how much each position of the picture counts, (h, w) or (h, w, R),
+        see `moments`.
     """
     taps = tuple(dict.fromkeys([*content, *style_layers]))
     maps = shared_features(kernels, image, taps=taps, pooling=pooling, height=height)
@@ -51,7 +52,7 @@ def shared_sums(
         if weight is None:
             return Moments(*moments(maps[tap])[:2], positions(tap))
         padding = maps[tap].shape[0] - rows(tap)
-        return moments(maps[tap], jnp.pad(weight, ((0, padding), (0, 0))))
+        return moments(maps[tap], jnp.pad(weight, ((0, padding), *((0, 0),) * (weight.ndim - 1))))
 
     return Sums(
         {

@@ -90,6 +90,8 @@ def _step(state: State, problem: Problem) -> tuple[State, Losses, jax.Array]:
         canvas, duals = proximal_step(canvas, widths, duals, weight, height=height)
     if program.clip:
         canvas = displayable(canvas)
+    if not isinstance(problem.targets.keep, tuple):
+        canvas = jnp.where(problem.targets.keep > 0, state.canvas, canvas)
     average, done = state.average, state.step + 1
     if not isinstance(average, tuple):
         average = averaged(average, canvas, done - problem.first_step, decay=program.average)

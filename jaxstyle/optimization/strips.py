@@ -83,7 +83,7 @@ def strip_sums(
       style_layers: plain names, as are the keys of `content`.
       pooling: "max", "avg" or "l2".
       rows: about how many rows a strip has, in each block.
-      weights: by style layer, how much each position (h, w) counts, see `moments`.
+      weights: by style layer, how much each position counts, (h, w) or (h, w, R), see `moments`.
     """
     masks = {tap: each for tap, each in (weights or {}).items() if tap in style_layers}
     found, _ = _through_blocks(
@@ -97,7 +97,9 @@ def strip_sums(
         rows=rows,
     )
     sizes: dict[str, Any] = {tap: _positions(image, tap) for tap in style_layers}
-    sizes |= {tap: jnp.sum(each, dtype=found.moments[tap][1].dtype) for tap, each in masks.items()}
+    sizes |= {
+        tap: jnp.sum(each, (0, 1), found.moments[tap][1].dtype) for tap, each in masks.items()
+    }
     return Sums(
         {tap: SquaredError(found.errors[tap], target.size) for tap, target in content.items()},
         {tap: Moments(*found.moments[tap], sizes[tap]) for tap in style_layers},

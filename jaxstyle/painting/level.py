@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
+from numpy.typing import NDArray
 
 from jaxstyle.errors import InputError
 from jaxstyle.images.canvas import (
@@ -28,6 +29,7 @@ from jaxstyle.images.canvas import (
     step_shares,
     total_steps,
 )
+from jaxstyle.images.regions import WHOLE, Regions
 from jaxstyle.machine.memory import Memory, memory_left, memory_mode_of
 from jaxstyle.network.convolution import Kernels, Params, prepare, prepared_shapes
 from jaxstyle.network.layers import block_of, smallest_side
@@ -50,6 +52,8 @@ class Level(NamedTuple):
     """Whether this is the level of full size."""
     beyond: int = 0
     """How many "auto" scales the run has beyond the LARGEST ones; the last level alone uses it."""
+    regions: Regions = WHOLE
+    """Of these very pictures."""
     left_out: tuple[int, ...] = ()
     """Positions, in the recipe, of the style layers that do not count at this level."""
 
@@ -89,7 +93,12 @@ class Level(NamedTuple):
 
 
 def levels(
-    content: Any, style: Any, *, recipe: Recipe, memory: Memory | None = None
+    content: Any,
+    style: Any,
+    *,
+    recipe: Recipe,
+    memory: Memory | None = None,
+    regions: Regions = WHOLE,
 ) -> list[Level]:
     """Returns the levels of a run, from coarse to fine; pictures are resized from the originals.
 
@@ -100,6 +109,7 @@ def levels(
       style: likewise, of any size; or a list or tuple of several.
       recipe: its size, scales, steps, layers and memory decide.
       memory: what may be used, on which "auto" memory depends; by default all that is free.
+      regions: of the photo and of every style, at any size.
 
     Raises:
       InputError: a picture of the wrong kind, or too small even at full size.
@@ -118,6 +128,7 @@ def levels(
             memory_mode_of(recipe, each.canvas, largest_style(each.styles), memory),
             last=each.scale == 1,
             beyond=beyond,
+            regions=regions.resized(each.canvas, each.styles),
             left_out=deep if each.scale == 1 and each.first_step else (),
         )
         for each in _sizes_and_steps(photo, styles, recipe)
@@ -193,6 +204,12 @@ def first_canvas(level: Level, *, init: Any, seed: int, resampling: str) -> jax.
     else:
         picture = as_picture(init, name="init")
     return jnp.asarray(normalize(resize(picture, size, resampling=resampling)))
+
+
+def kept_photo(level: Level) -> tuple[NDArray[np.bool_], NDArray[np.float32]] | None:
+    """Returns where the photo is kept, (H, W), and its canvas; None if that is nowhere."""
+    keep = level.regions.keep
+    return None if keep is None else (keep, normalize(level.content))
 
 
 def _too_deep_in_full(recipe: Recipe) -> tuple[int, ...]:
@@ -280,6 +297,7 @@ def problem_at(
         first_step=level.first_step,
         steps=level.steps,
         target_kernels=target_kernels,
+        regions=level.regions,
         mesh=mesh,
     )
 
@@ -311,6 +329,7 @@ def problem_shapes(
 
     def made(kernels: Kernels, plain: Kernels, content: Any, styles: Any) -> Problem:
         own: Any = {"recipe": level.own_recipe(recipe), "hyper": level.own_hyper(hyper)}
+        own["regions"] = level.regions
         return make_problem(kernels, content, styles, **own, target_kernels=plain)
 
     problem: Problem = jax.eval_shape(made, kernels, plain, content, styles)

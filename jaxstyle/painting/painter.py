@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from jaxstyle.errors import InputError
 from jaxstyle.images.canvas import denormalize
+from jaxstyle.images.regions import WHOLE, Regions
 from jaxstyle.machine.placement import own_of, rows_mesh
 from jaxstyle.network.convolution import Params
 from jaxstyle.network.vgg import params_up_to
@@ -24,7 +25,8 @@ from jaxstyle.painting.level import Level, problem_shapes, whole_problem
 from jaxstyle.painting.level import levels as make_levels
 from jaxstyle.painting.variants import Lane, Variant
 from jaxstyle.settings.presets import preset, with_default_hyper
-from jaxstyle.settings.recipe import Hyperparams, Recipe, for_several_devices, validate
+from jaxstyle.settings.recipe import Hyperparams, Recipe, for_several_devices
+from jaxstyle.settings.validation import validate
 
 
 def paint(
@@ -126,6 +128,7 @@ def stylize(
     style: Any = None,
     *,
     styles: Sequence[Any] = (),
+    regions: Regions = WHOLE,
     recipe: Recipe | None = None,
     hyper: Hyperparams | None = None,
     init: Any = "content",
@@ -141,13 +144,13 @@ def stylize(
       content: (H, W, 3), uint8, or floating point in [0, 1], which is rounded to 8 bits.
       style: likewise, of any size.
       styles: several of them instead; `hyper.style_weights` says how much each counts.
+      regions: which parts belong together, and what of the content is kept, see `Regions`.
       recipe: what a run does; `preset("default")` if not given.
       hyper: the hyperparameters; likewise.
       init: what the canvas is at first: "content", "style", "noise", or a picture like `content`,
         with which the default's recipe paints at full size alone.
       seed: of the noise.
-      report: called after every few steps, and once before the first of each level; see `paint`
-        on how long the arrays of a chunk's state can be used.
+      report: called after every few steps, and before the first of each level; see `paint`.
       observers: see everything that happens, as events, see `painting.events`.
       devices: to share the rows of the picture, such as `jax.local_devices()`; see `paint`.
 
@@ -160,9 +163,8 @@ def stylize(
     """
     recipe, hyper = _settings_of(recipe, hyper, init)
     check_params(params)
-    if len(devices := devices or ()) > 1:
-        recipe = for_several_devices(recipe)
-    levels = make_levels(content, _either(style, styles), recipe=recipe)
+    devices = devices or ()
+    levels = make_levels(content, _either(style, styles), recipe=recipe, regions=regions)
     with jax.default_device(own_of(devices)) if devices else contextlib.nullcontext():
         pictures = levels[-1].content, levels[-1].styles
         lane = lane_of(Variant(*pictures, recipe, hyper, init, seed), levels, devices)

@@ -28,6 +28,7 @@ class Shared:
         self._params = params
         self._plain = target_kernels_of(params_up_to(params, sorted(taps)))
         self._pictures = {id(p): p for each in variants for p in (each.content, *each.styles)}
+        self._regions = variants[0].regions  # those of all
         # read once, so that all variants of a program, and all processes, choose the same mode
         memory = memory_left() if jax.process_count() == 1 else Memory(NO_LIMIT, "no known limit")
         self._memory = memory._replace(bytes=memory.bytes // keep)
@@ -38,7 +39,8 @@ class Shared:
 
     def _make_levels(self, content: int, styles: tuple[int, ...], recipe: Recipe) -> list[Level]:
         paintings = [self._pictures[each] for each in styles]
-        return make_levels(self._pictures[content], paintings, recipe=recipe, memory=self._memory)
+        given: Any = {"memory": self._memory, "regions": self._regions}
+        return make_levels(self._pictures[content], paintings, recipe=recipe, **given)
 
     def levels_of(self, variant: Variant) -> list[Level]:
         """Returns the levels of a variant; of one that goes on, in the modes in which it began."""

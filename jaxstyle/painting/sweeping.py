@@ -31,7 +31,8 @@ from jaxstyle.painting.shared import Shared, groups
 from jaxstyle.painting.sweep_rounds import paint_in_rounds
 from jaxstyle.painting.variants import Lane, Result, Variant
 from jaxstyle.settings.presets import preset, with_default_hyper
-from jaxstyle.settings.recipe import Hyperparams, Recipe, validate
+from jaxstyle.settings.recipe import Hyperparams, Recipe
+from jaxstyle.settings.validation import validate
 
 
 class Tick(NamedTuple):

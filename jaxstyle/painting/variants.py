@@ -11,10 +11,17 @@ from numpy.typing import NDArray
 
 from jaxstyle.errors import DivergedError
 from jaxstyle.images.canvas import Picture, denormalize
+from jaxstyle.images.regions import WHOLE, Regions
 from jaxstyle.losses.terms import Losses
-from jaxstyle.optimization.optimizer import State, initial_state, next_level_state, shown
+from jaxstyle.optimization.optimizer import (
+    State,
+    initial_state,
+    next_level_state,
+    shown,
+    with_kept,
+)
 from jaxstyle.optimization.stepping import Chunk, losses_of
-from jaxstyle.painting.level import Level, first_canvas
+from jaxstyle.painting.level import Level, first_canvas, kept_photo
 from jaxstyle.settings.recipe import Hyperparams, Recipe
 
 
@@ -49,6 +56,7 @@ class Variant(NamedTuple):
     hyper: Hyperparams
     init: Any = "content"
     seed: int = 0
+    regions: Regions = WHOLE
     unfinished: Unfinished | None = None
     """What an interrupted run of it left, to go on from there."""
 
@@ -139,13 +147,15 @@ class Lane:
             canvas = self.finished.canvas
         else:
             return initial_state(self._first_canvas())
-        return next_level_state(canvas, shape, step=level.first_step, clip=clip)
+        photo = kept_photo(level)
+        return next_level_state(canvas, shape, step=level.first_step, clip=clip, kept=photo)
 
     def _first_canvas(self) -> jax.Array:
         given, recipe = self.variant, self.variant.recipe
-        return first_canvas(
+        canvas = first_canvas(
             self.levels[0], init=given.init, seed=given.seed, resampling=recipe.resampling
         )
+        return with_kept(canvas, kept_photo(self.levels[0]))
 
     def take(self, chunk: Chunk) -> None:
         """Takes note of what a call brought, before the next call uses it up."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from jaxstyle import files
-from jaxstyle.errors import InputError, Say
+from jaxstyle.errors import InputError, Say, silent
 from jaxstyle.images import picture_file
 from jaxstyle.images.canvas import (
     Picture,
@@ -15,6 +15,14 @@ from jaxstyle.images.canvas import (
     largest_style,
     sizes_of,
     total_steps,
+)
+from jaxstyle.images.regions import (
+    WHOLE,
+    Regions,
+    grey,
+    regions_of_colors,
+    regions_of_masks,
+    with_keep,
 )
 from jaxstyle.judging.network import read_judge
 from jaxstyle.machine.memory import check_fits, memory_left, on_cpu_surely
@@ -58,7 +66,8 @@ class Inputs(NamedTuple):
     weight_file: WeightFile
     params: LayerArrays
     facts: record.Record
-    """Base names and sha256 of the files: content, style, weights, and init if it is one."""
+    """Base names and sha256 of the files: content, style, weights, masks, and init if it is one."""
+    regions: Regions = WHOLE
     judge: LayerArrays | None = None
     """The parameters of the judge's network, where a single run's result is to be judged."""
 
@@ -87,6 +96,10 @@ def read_settings(arguments: Request, *, say: Say) -> Settings:
         raise InputError(
             f"{arguments.from_picture} was begun from the picture {init}: name it with --init"
         )
+    for name in (name for name in record.MASKS if earlier is not None and name in earlier):
+        if name not in masks_of(arguments):
+            flag = "mask" if name == "masks" else name
+            raise InputError(f"{arguments.from_picture} was painted with --{flag}: name its masks")
     if arguments.init is not None and init not in INITS and "scales" not in arguments.settings:
         recipe = dataclasses.replace(recipe, scales=(1.0,))  # it goes on, in full
     seed = arguments.seed if arguments.seed is not None else others.get("seed", 0)
@@ -146,6 +159,7 @@ def read_inputs(arguments: Request, output: Path, *, say: Say, stream: TextIO | 
         device=arguments.device,
         processes=arguments.devices.processes,
     )
+    reader.regions(arguments, say=say)  # only to refuse it before a download
     for line in enlarged_styles(content, styles, settings.recipe):
         if stream is not None:
             say(line)
@@ -177,6 +191,13 @@ def enlarged_styles(
         for style, factor in factors
         if factor > times
     ]
+
+
+def masks_of(arguments: Request) -> dict[str, tuple[Path, ...]]:
+    """Returns the masks of a request by what they are for, if there are any."""
+    keep = () if arguments.keep is None else (arguments.keep,)
+    found = {"regions": arguments.regions, "masks": arguments.masks, "keep": keep}
+    return {name: paths for name, paths in found.items() if paths}
 
 
 class Network(NamedTuple):
@@ -239,9 +260,37 @@ class Reader:
         }
         if settings.init not in INITS:
             facts["init"] = self._facts(Path(settings.init))
+        for name, paths in masks_of(arguments).items():
+            facts[name] = record.facts_of_several([self._facts(path) for path in paths])
         pictures = self.picture(arguments.content), self.styles(arguments)
+        regions = self.regions(arguments, say=silent)
         init = self.init(settings)
-        return Inputs(settings, *pictures, init, network.file, network.params, facts)
+        return Inputs(settings, *pictures, init, network.file, network.params, facts, regions)
+
+    def regions(self, arguments: Request, *, say: Say) -> Regions:
+        """Returns the regions that a request's masks say; `say` is told what is not used.
+
+        Raises:
+          InputError: masks that cannot be used.
+        """
+        styles, found = style_files(arguments), WHOLE
+        if arguments.regions:
+            paths = arguments.regions
+            if len(paths) != 1 + len(styles):
+                raise InputError(
+                    f"--regions are {len(paths)} masks: give the photo's, then one for each of"
+                    f" {len(styles)} style pictures"
+                )
+            photo, *others = map(self.picture, paths)
+            found, unused = regions_of_colors(photo, others, names=[str(path) for path in paths])
+            for line in unused:
+                say(line)
+        if arguments.masks:
+            masks = [self.picture(path) for path in arguments.masks]
+            found = regions_of_masks(masks, [self.picture(path) for path in styles])
+        if arguments.keep is not None:
+            found = with_keep(found, grey(self.picture(arguments.keep)) >= 0.5)
+        return found
 
 
 def check_sizes(

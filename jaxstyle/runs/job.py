@@ -74,7 +74,8 @@ def fitting_levels(
     recipe = inputs.settings.recipe
     if len(devices) > 1:
         recipe, memory = for_several_devices(recipe), memory._replace(parts=memories(devices))
-    levels = make_levels(inputs.content, inputs.styles, recipe=recipe, memory=memory)
+    given: Any = {"recipe": recipe, "memory": memory, "regions": inputs.regions}
+    levels = make_levels(inputs.content, inputs.styles, **given)
     sides = levels[-1].content.shape[:2], largest_style([s.shape[:2] for s in levels[-1].styles])
     check_fits(*sides, recipe=recipe, memory=memory, started=True)
     return levels

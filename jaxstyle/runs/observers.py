@@ -50,6 +50,7 @@ def variant_of(job: Job, kind: str) -> Variant:
         hyper=settings.hyper,
         init=inputs.init,
         seed=settings.seed,
+        regions=inputs.regions,
         unfinished=_unfinished(job, kind),
     )
 

@@ -30,6 +30,11 @@ EMBEDDED_BEFORE = "vgg16-hed"
 EMBEDDED_BEFORE_SHA256 = "c15b920096dc518032303380e564bf0de16cc2a809a2d4b26b26cad0b4db14fe"
 """Name and sha256 of the VGG-16 that the package embedded before Oxford's VGG-19."""
 
+MASKS = ("regions", "masks", "keep")
+"""Masks, of which a record has the facts if there are any."""
+
+_OTHER_FILES = {"weights": "other weights", **dict.fromkeys(MASKS, "other masks")}
+
 Record = dict[str, Any]
 
 
@@ -65,7 +70,7 @@ def facts_of_several(several: Sequence[dict[str, str]]) -> Record:
 
 def _decisive(record: Record) -> dict[str, Record]:
     """Returns all in a record that decides the picture, as JSON has it."""
-    inputs = ("content", "style", "weights", "init")
+    inputs = ("content", "style", "weights", "init", *MASKS)
     decisive = {
         "settings": {key: v for key, v in record["settings"].items() if key != "preset"},
         "versions": record["versions"],
@@ -101,7 +106,7 @@ def changes(then: Record, now: Record) -> list[str]:
             if before == after:
                 continue
             if kind == "inputs":
-                lines.append("other weights" if name == "weights" else f"another {name} picture")
+                lines.append(_OTHER_FILES.get(name, f"another {name} picture"))
             else:
                 lines.append(f"{name.replace('_', '-')} {_said(before)} then, {_said(after)} now")
     return lines

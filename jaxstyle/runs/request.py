@@ -141,6 +141,12 @@ class Request:
     """If given, `content` may be an empty path and `styles` empty: they come from the sweep."""
     collect: Path | None = None
     judge: bool = False
+    regions: tuple[Path, ...] = ()
+    """Masks in which the same color is the same region: the photo's, then one for each style."""
+    masks: tuple[Path, ...] = ()
+    """Grey masks of the photo, one for each style."""
+    keep: Path | None = None
+    """A mask of the photo, white where it is left as it is."""
     checkpoints: CheckpointRequest = dataclasses.field(default_factory=CheckpointRequest)
     devices: DeviceRequest = dataclasses.field(default_factory=DeviceRequest)
 
@@ -158,7 +164,10 @@ def check_files(arguments: Request) -> Path:
 
 def check_inputs(arguments: Request) -> None:
     """Checks the paths of all that will be read."""
-    for path in (arguments.content, *style_files(arguments), arguments.from_picture):
+    for path in (
+        *(arguments.content, *style_files(arguments), *mask_files(arguments)),
+        arguments.from_picture,
+    ):
         if path is not None:
             check_is_file(path)
     _check_word_or_file("--init", arguments.init, INITS)
@@ -172,7 +181,7 @@ def check_inputs(arguments: Request) -> None:
 
 def inputs_of(arguments: Request) -> list[Path]:
     """Returns every file on the command line that will be read."""
-    paths = [arguments.content, *style_files(arguments)]
+    paths = [arguments.content, *style_files(arguments), *mask_files(arguments)]
     if arguments.from_picture is not None:
         paths.append(arguments.from_picture)
     for value, words in ((arguments.init, INITS), (arguments.weights, WEIGHT_WORDS)):
@@ -201,6 +210,12 @@ def pictures_at(path: Path) -> list[Path]:
     if not found:
         raise InputError(f"the folder {path} has no pictures ({' '.join(PICTURE_SUFFIXES)})")
     return found
+
+
+def mask_files(arguments: Request) -> list[Path]:
+    """Returns all masks of a request: of regions, of styles, of what is kept."""
+    keep = [] if arguments.keep is None else [arguments.keep]
+    return [*arguments.regions, *arguments.masks, *keep]
 
 
 def check_is_file(path: Path, before: str = "", after: str = "") -> None:

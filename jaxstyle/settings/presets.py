@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from jaxstyle.errors import InputError, did_you_mean
-from jaxstyle.settings.recipe import Hyperparams, Recipe, field_names, validate
+from jaxstyle.settings.recipe import Hyperparams, Recipe, field_names
+from jaxstyle.settings.validation import validate
 
 
 class Preset(NamedTuple):

@@ -3,8 +3,8 @@
 `Recipe` says what a run does; its fields that are marked decide the *program*: changing one
 compiles another. `Hyperparams` holds the *hyperparameters*: changing one never does. Each field
 carries its own help text, from which the command line's flags are made. So a setting is declared
-here alone; its range is checked in `validate`, and one that decides the program has a field in
-`problem.Program`.
+here alone; its range is checked in `validation`, and one that decides the program has a field in
+`targets.Program`.
 """
 
 import dataclasses
@@ -15,17 +15,6 @@ from typing import Any
 
 from jaxstyle.errors import InputError
 from jaxstyle.network.layers import CONVS, POOLINGS
-from jaxstyle.settings.checks import (
-    check_choice,
-    check_layers,
-    check_number,
-    check_scales,
-    check_size,
-    check_style_scale,
-    check_style_weights,
-    check_whole,
-    check_yes_or_no,
-)
 
 MEMORIES = ("auto", "plain", "strips")
 INITS = ("content", "style", "noise")
@@ -36,7 +25,6 @@ TV_STEPS = ("gradient", "proximal")
 STYLE_LOSS_NAMES = ("gram", "covariance", "wasserstein", "mean-std", "gram+mean-std")
 BALANCES = ("book", "relative")
 BETA2S = ("constant", "increasing")
-MOST_AVERAGE = 0.9999
 RESAMPLINGS = ("lanczos", "bilinear")
 
 OPTIMIZER_BYTES: Mapping[str, int] = MappingProxyType({"adam": 2 * 12})
@@ -47,6 +35,7 @@ Sides = tuple[int, int]
 """Height and width, in pixels."""
 
 STYLE_MIXES = ("blend", "sum")
+PROPAGATIONS = ("simple", "inside", "all")
 
 Size = int | tuple[int, int] | str
 """N: the content's long side in pixels, aspect kept. (H, W): exactly that, aspect ignored. "full":
@@ -162,6 +151,15 @@ class Recipe:
             "of several style pictures: blend, one style that has the weighted mean of their"
             " statistics; sum, the weighted sum of the distances to each",
             choices=STYLE_MIXES,
+            later=True,
+        ),
+    )
+    propagation: str = field(
+        default="simple",
+        metadata=_about(
+            "which positions of a layer belong to a region: simple, by their own pixels; inside,"
+            " only those that see nothing else; all, those that see any of it",
+            choices=PROPAGATIONS,
             later=True,
         ),
     )
@@ -361,32 +359,3 @@ def came_later(setting: dataclasses.Field[Any]) -> bool:
 def program_names() -> tuple[str, ...]:
     """Returns the names of the recipe's fields that are marked as deciding the program."""
     return tuple(each.name for each in dataclasses.fields(Recipe) if each.metadata.get("program"))
-
-
-def validate(recipe: Recipe, hyper: Hyperparams) -> None:
-    """Raises InputError, naming field and value, for a setting out of its range or kind."""
-    check_layers("content_layers", recipe.content_layers, hyper.content_layer_weights)
-    check_layers("style_layers", recipe.style_layers, hyper.style_layer_weights)
-    for each in dataclasses.fields(Recipe):
-        if "choices" in each.metadata:
-            check_choice(each.name, getattr(recipe, each.name), each.metadata["choices"])
-        elif each.type is bool:
-            check_yes_or_no(each.name, getattr(recipe, each.name))
-    check_size(recipe.size)
-    check_scales(recipe.scales)
-    check_style_scale(recipe.style_scale)
-    if recipe.style_size != "auto":
-        check_whole("style_size", recipe.style_size)
-    check_style_weights(hyper.style_weights, negative=recipe.extrapolate)
-    check_whole("steps", recipe.steps)
-    check_whole("full_depth", recipe.full_depth, most=5)
-    check_number("steps_power", recipe.steps_power, least=-4.0, most=4.0)
-    check_number("average", recipe.average, most=MOST_AVERAGE)
-    for name in ("content_weight", "style_weight", "tv_weight", "coarse_content"):
-        check_number(name, getattr(hyper, name))
-    check_number("content_power", hyper.content_power, most=4.0)
-    coarse = float(hyper.content_weight) * float(hyper.coarse_content)
-    check_number("content_weight times coarse_content", coarse)
-    check_number("learning_rate", hyper.learning_rate, above_zero=True)
-    check_number("decay_rate", hyper.decay_rate, above_zero=True, most=1.0)
-    check_whole("decay_every", hyper.decay_every)

@@ -21,7 +21,17 @@ from jaxstyle.settings.presets import PRESETS, change
 from jaxstyle.settings.recipe import Hyperparams, Recipe
 
 HEAVY = ("jax", "jaxlib", "numpy", "PIL", "flax", "optax", "h5py", "requests")
-FILE_FLAGS = {"--content", "--style", "--output", "--force", "--log", "--save-every"}
+FILE_FLAGS = {
+    "--regions",
+    "--mask",
+    "--keep",
+    "--content",
+    "--style",
+    "--output",
+    "--force",
+    "--log",
+    "--save-every",
+}
 START_FLAGS = {"--preset", "--list-presets", "--from", "--weights", "--init", "--seed"}
 RUNNING_FLAGS = {"--device", "--quiet", "--json", "--version", "--help"}
 RUNNING_FLAGS |= {"--plan", "--judge"}
@@ -30,6 +40,7 @@ RECIPE_FLAGS = {"--content-layers", "--style-layers", "--pooling", "--conv", "--
 RECIPE_FLAGS |= {"--size", "--scales", "--steps"}
 RECIPE_FLAGS |= {"--style-loss", "--balance", "--steps-power", "--full-depth", "--clip"}
 RECIPE_FLAGS |= {"--average", "--upscale", "--style-scale", "--style-size", "--style-mix"}
+RECIPE_FLAGS |= {"--propagation"}
 RECIPE_FLAGS |= {"--extrapolate"}
 RECIPE_FLAGS |= {"--schedule", "--resampling", "--tv-step", "--beta2"}
 NUMBER_FLAGS = {"--content-weight", "--style-weight", "--tv-weight", "--learning-rate"}

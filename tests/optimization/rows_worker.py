@@ -36,9 +36,9 @@ from jaxstyle.optimization import optimizer, stepping
 from jaxstyle.optimization.problem import (
     Problem,
     make_problem,
-    make_targets,
     resolve,
 )
+from jaxstyle.optimization.targets import make_targets
 from jaxstyle.settings.presets import preset
 
 CASES = {

@@ -65,7 +65,7 @@ def test_it_paints_whole_in_strips_and_in_a_sweep(params, content, style, monkey
     """rows_worker.py holds several devices to the same."""
     add_means(monkeypatch)
     short = functools.partial(strips.strip_sums, rows=16)
-    monkeypatch.setattr("jaxstyle.optimization.problem.strip_sums", short)
+    monkeypatch.setattr("jaxstyle.optimization.targets.strip_sums", short)
     changes = {**MEANS, "conv": "direct", "size": (40, 36), "steps": 3, "style_weight": 2.0}
     changes |= {"learning_rate": 0.05}
     pictures = []

@@ -15,7 +15,8 @@ from jaxstyle.errors import InputError
 from jaxstyle.images.canvas import normalize, resize
 from jaxstyle.network.convolution import prepare
 from jaxstyle.optimization.optimizer import learning_rate
-from jaxstyle.optimization.problem import Problem, Program, canvas_losses, make_problem, resolve
+from jaxstyle.optimization.problem import Problem, canvas_losses, make_problem, resolve
+from jaxstyle.optimization.targets import Program
 from jaxstyle.settings.presets import preset
 from jaxstyle.settings.recipe import (
     STYLE_LOSS_NAMES,

@@ -59,7 +59,7 @@ def test_a_blend_is_one_style_with_the_weighted_mean_of_the_gram_matrices(
     params, pictures, memory, monkeypatch
 ) -> None:
     short = functools.partial(strips.strip_sums, rows=8)
-    monkeypatch.setattr("jaxstyle.optimization.problem.strip_sums", short)
+    monkeypatch.setattr("jaxstyle.optimization.targets.strip_sums", short)
     photo, paintings, canvas = pictures
     found, _ = losses_of(params, photo, paintings, canvas, memory=memory, style_weights=(3.0, 1.0))
     one, other = (grams(params, each) for each in paintings)

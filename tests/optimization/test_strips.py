@@ -16,7 +16,8 @@ from jaxstyle.losses.style import gram
 from jaxstyle.network.convolution import prepare
 from jaxstyle.network.layers import block_of
 from jaxstyle.optimization import strips
-from jaxstyle.optimization.problem import Program, make_problem, picture_sums
+from jaxstyle.optimization.problem import make_problem
+from jaxstyle.optimization.targets import Program, picture_sums
 from jaxstyle.settings.presets import preset
 
 PAINTER = {"name": "book", "balance": "relative", "content_layers": ("relu3_1", "relu4_2")}
@@ -87,7 +88,7 @@ def farthest(found: dict[str, Moments], expected: dict[str, Moments]) -> float:
 def test_masked_sums_add_up_and_are_the_plain_ones(monkeypatch, double_precision) -> None:
     """In float64, to 1e-12, of a picture whose last strip reaches below it."""
     monkeypatch.setattr(
-        "jaxstyle.optimization.problem.strip_sums", functools.partial(strips.strip_sums, rows=8)
+        "jaxstyle.optimization.targets.strip_sums", functools.partial(strips.strip_sums, rows=8)
     )
     params = jax.tree.map(lambda x: x.astype(np.float64), slim_params("vgg16"))
     kernels, canvas = prepare(params, conv="direct"), canvas_of("strokes", (45, 38))
@@ -120,7 +121,7 @@ def test_losses_and_gradients_are_the_plain_ones(
 ) -> None:
     for name in ("strip_sums", "strip_features"):
         cut = functools.partial(getattr(strips, name), rows=rows)
-        monkeypatch.setattr(f"jaxstyle.optimization.problem.{name}", cut)
+        monkeypatch.setattr(f"jaxstyle.optimization.targets.{name}", cut)
     params = jax.tree.map(lambda x: x.astype(np.float64), slim_params(architecture))
     plain, plain_gradient = losses_and_gradient(params, size, memory="plain", **changes)
     found, gradient = losses_and_gradient(params, size, memory="strips", **changes)

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import EXAMPLES, SHALLOW_FLAGS
+from PIL import Image
 
 from jaxstyle.cli.main import main
 from jaxstyle.images import picture_file
+from jaxstyle.images.canvas import resize
 from jaxstyle.runs import record
 
 FAST = ["--size", "48", "--scales", "1", "--steps", "3", *SHALLOW_FLAGS]
@@ -99,7 +102,65 @@ def test_blends_and_styles_are_swept(run) -> None:
 )
 def test_styles_that_cannot_be_used_are_refused(run, flags, told) -> None:
     Path("empty").mkdir()
-    code, out, err = run(*flags)
+    assert told in refused(run(*flags))
+
+
+def save_mask(path: str, *colors: tuple[int, int, int], size: tuple[int, int] = (60, 40)) -> None:
+    """Writes a mask of as many stripes side by side as colors."""
+    stripes = np.repeat(np.array([colors], np.uint8), size[1], axis=0)
+    Image.fromarray(stripes).resize(size, Image.Resampling.NEAREST).save(path)
+
+
+def test_masks_say_what_is_painted_like_what_and_what_is_kept(run) -> None:
+    red, blue, black, white = (255, 0, 0), (0, 0, 255), (0, 0, 0), (255, 255, 255)
+    save_mask("p.png", red, blue)
+    save_mask("s.png", blue, red)
+    save_mask("k.png", black, white, size=(480, 320))
+    save_mask("left.png", white, black)
+    save_mask("right.png", black, white)
+    save_mask("other.png", red, white)
+    styles = ["--style", "a.png", "more/m.png"]
+    painted = {}
+    for name, flags in {
+        "whole": ["--style", "a.png"],
+        "regions": ["--style", "a.png", "--regions", "p.png", "s.png"],
+        "masks": [*styles, "--mask", "left.png", "right.png"],
+        "keep": ["--style", "a.png", "--keep", "k.png"],
+    }.items():
+        code, _, err = run(*flags, "-o", f"{name}.png")
+        assert (code, err) == (0, "")
+        painted[name] = picture_file.load_picture(Path(f"{name}.png"))
+    for one, other in itertools.combinations(painted.values(), 2):
+        assert (one != other).any()
+    photo = resize(picture_file.load_picture(Path("photo.png")), (32, 48), resampling="lanczos")
+    np.testing.assert_array_equal(painted["keep"][:, 24:], photo[:, 24:])
+    assert (painted["keep"][:, :20] != photo[:, :20]).any()
+    facts = record.read(Path("regions.png"))
+    assert facts["regions"]["name"] == "p.png + s.png"
+    assert record.changes(facts, record.read(Path("whole.png"))) == ["other masks"]
+    again = ["--style", "a.png", "--from", "regions.png", "-o", "again.png"]
+    told = "regions.png was painted with --regions: name its masks"
+    assert told in refused(run(*again))
+    assert run(*again, "--regions", "p.png", "s.png")[0] == 0
+    np.testing.assert_array_equal(picture_file.load_picture(Path("again.png")), painted["regions"])
+    swept = ["--sweep", "tv-weight", "0", "1", "--keep", "k.png", "--style", "a.png"]
+    assert run(*swept, "-o", "out", "--devices", "1")[0] == 0
+    for path in Path("out").glob("tv-weight*.png"):
+        swept_picture = picture_file.load_picture(path)
+        np.testing.assert_array_equal(swept_picture[:, 24:], photo[:, 24:])
+    for flags, told in (
+        (["--regions", "p.png"], "--regions are 1 masks: give the photo's, then one for each of 1"),
+        (["--regions", "p.png", "other.png"], "the region #0000ff of p.png is not in other.png"),
+        (["--mask", "left.png", "right.png"], "2 masks for 1 styles: give one for each style"),
+        (["--keep", "none.png"], "none.png does not exist"),
+        (["--keep", "p.png", "--mask", "left.png", "--regions", "p.png"], "contradict each other"),
+    ):
+        assert told in refused(run("--style", "a.png", *flags))
+
+
+def refused(outcome: tuple[int, str, str]) -> str:
+    """Returns the one line of a refusal."""
+    code, out, err = outcome
     assert (code, out) == (2, "")
-    assert told in err
     assert err.count("\n") == 1
+    return err

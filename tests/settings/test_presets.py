@@ -9,7 +9,8 @@ import pytest
 
 from jaxstyle.errors import InputError
 from jaxstyle.settings.presets import PRESETS, change, preset
-from jaxstyle.settings.recipe import Hyperparams, Recipe, field_names, validate
+from jaxstyle.settings.recipe import Hyperparams, Recipe, field_names
+from jaxstyle.settings.validation import validate
 
 BOOK_STYLE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "conv5_1")
 

@@ -194,7 +194,7 @@ def test_readmes_sweeps_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
         assert arguments.sweep is not None
         if "examples/" in command:
             counts.append(len(expand(arguments, arguments.sweep)))
-    assert (len(commands), counts) == (6, [9, 9, 9])
+    assert (len(commands), counts) == (7, [9, 9, 9])
 
 
 def test_pictures_must_come_from_somewhere() -> None:

@@ -1,0 +1,185 @@
+"""The flags of interrupted runs, of devices and of sweeps: how they are added, and their checks."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jaxstyle.errors import InputError
+from jaxstyle.runs.request import (
+    MOST_RUNS,
+    SECONDS_BETWEEN,
+    CheckpointRequest,
+    DeviceRequest,
+    SweepRequest,
+)
+from jaxstyle.settings.text import read_coordinator, read_seconds, read_shard, read_whole
+
+
+def flag_reader(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Returns what reads a text for argparse, which puts the error behind the flag's name."""
+
+    def read_argument(text: str) -> Any:
+        try:
+            return read(text)
+        except InputError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read_argument
+
+
+def add_checkpoint_flags(group: Any) -> None:
+    """Adds the flags to a group of an argument parser."""
+    add = group.add_argument
+    add(
+        "--checkpoint",
+        type=Path,
+        metavar="PATH",
+        help="keep in this file, from the start, all that --resume needs to go on; default:"
+        " OUTPUT.checkpoint, if the run will take more than a minute",
+    )
+    add(
+        "--checkpoint-every",
+        type=flag_reader(read_seconds),
+        metavar="SECONDS",
+        help="how often to do so; the checkpoint before is kept as well; inf: only when"
+        f" interrupted; for the runs of a sweep too; default: {SECONDS_BETWEEN:g}",
+    )
+    add(
+        "--resume",
+        action="store_true",
+        help="go on from the checkpoint that a run with the same settings and files has left; if"
+        " there is none, begin with the first step; default: do not look for one",
+    )
+
+
+def take_checkpoint_flags(parsed: dict[str, Any], *, sweep: bool) -> CheckpointRequest:
+    """Takes these flags out of a parser's result.
+
+    Raises:
+      InputError: those that are not for sweeps were given to one.
+    """
+    names = ("checkpoint", "checkpoint_every", "resume")
+    path, every, resume = (parsed.pop(name) for name in names)
+    given = [name for name, value in (("checkpoint", path), ("resume", resume)) if value]
+    if sweep and given:
+        raise InputError(f"--{given[0]} is for single runs; a sweep goes on by itself where it was")
+    return CheckpointRequest(path=path, every=every, resume=resume)
+
+
+def add_device_flags(group: Any) -> None:
+    """Adds the flags to a group of an argument parser."""
+    add = group.add_argument
+    add(
+        "--devices",
+        type=flag_reader(read_whole),
+        metavar="N",
+        help="of the devices that are there, use no more than N: a sweep paints a setting on each,"
+        " one picture has its rows shared among them; default: all for a sweep or with"
+        " --distributed, else 1",
+    )
+    add(
+        "--distributed",
+        nargs="?",
+        const="auto",
+        type=flag_reader(read_coordinator),
+        metavar="HOST:PORT,I/N",
+        help="run as one program with other hosts' processes, all of them given the same command"
+        " and files: found by itself on TPU pods and under Slurm, else the coordinator and that"
+        " this is process I of N; default: alone",
+    )
+
+
+def take_device_flags(parsed: dict[str, Any]) -> DeviceRequest:
+    """Takes these flags out of a parser's result.
+
+    Raises:
+      InputError: they were given with a flag that does not paint.
+    """
+    given = {name: parsed.pop(name) for name in ("devices", "distributed")}
+    for name in (name for name, value in given.items() if value is not None):
+        if parsed["collect"] is not None:
+            raise InputError(f"--collect only gathers what is there: leave --{name} out")
+        if parsed["plan"]:
+            raise InputError(
+                f"--plan is for one device: leave --{name} out; of N that share a picture each"
+                " needs about an N-th of what the plain way takes"
+            )
+    return DeviceRequest(most=given["devices"], distributed=given["distributed"])
+
+
+def add_sweep_flags(group: Any) -> None:
+    """Adds the flags to a group of an argument parser."""
+    _add_what(group.add_argument)
+    _add_where(group.add_argument)
+
+
+def _add_what(add: Callable[..., Any]) -> None:
+    add(
+        "--sweep",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="paint once with each value of a setting (any flag under 'settings', or content,"
+        " style, init, seed, preset; log:0.03:0.3:4 and lin:1:10:4 are four values in equal ratios"
+        " or distances); given several times, paint all combinations. The output is then a folder."
+        " default: one run",
+    )
+    add(
+        "--sweep-file",
+        type=Path,
+        metavar="PATH.csv",
+        help="paint once for each row of a table with such names as its header; default: none",
+    )
+    add(
+        "--yes",
+        action="store_true",
+        help=f"paint more than {MOST_RUNS:,} combinations; default: refuse",
+    )
+    add(
+        "--collect",
+        type=Path,
+        metavar="DIR",
+        help="only gather the table, the contact sheet and the page of a sweep from what is in its"
+        " folder; default: none",
+    )
+
+
+def _add_where(add: Callable[..., Any]) -> None:
+    add(
+        "--shard",
+        type=flag_reader(read_shard),
+        metavar="I/N",
+        help="paint only every N-th setting of the sweep, from the I-th: one of N machines that"
+        " share the work without knowing of each other; default: all",
+    )
+
+
+def take_sweep_flags(parsed: dict[str, Any], *, distributed: bool) -> SweepRequest | None:
+    """Takes these flags out of a parser's result; None if they ask for no sweep.
+
+    Raises:
+      InputError: they contradict each other or ask for nothing.
+    """
+    axes, file = parsed.pop("sweep"), parsed.pop("sweep_file")
+    names = ("shard", "yes")
+    others = {name: parsed.pop(name) for name in names}
+    if parsed["collect"] is not None and (axes or file is not None):
+        raise InputError("--collect only gathers what is there: leave --sweep and --sweep-file out")
+    if parsed["collect"] is not None and parsed["judge"]:
+        raise InputError("--collect only gathers what is there: what was judged is in the records")
+    if axes and file is not None:
+        raise InputError("--sweep and --sweep-file contradict each other: give one of them")
+    if others["shard"] is not None and distributed:
+        raise InputError("--shard and --distributed contradict each other: give one of them")
+    if not axes and file is None:
+        needless = [name for name, value in others.items() if value]
+        if needless:
+            raise InputError(f"--{needless[0]} is for sweeps: give --sweep or --sweep-file too")
+        return None
+    log = parsed["log"]
+    if log is not None and Path(log.name) != log:
+        raise InputError(f"--log {log}: in a sweep it is in each run's folder; give a name alone")
+    shard = others.pop("shard") or (1, 1)
+    return SweepRequest(axes=tuple(map(tuple, axes)), file=file, shard=shard, **others)

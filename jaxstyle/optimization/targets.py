@@ -1,0 +1,223 @@
+"""What the canvas is made to resemble: the features of the content, the statistics of the styles.
+
+Pictures are (H, W, 3), normalized (`canvas.normalize`), float32. `Program` is static under jit;
+everything else is data.
+"""
+
+import functools
+import operator
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxstyle.losses.statistics import (
+    Moments,
+    Sums,
+    as_divisor,
+    blended_moments,
+    energy,
+    moments,
+    of_region,
+    squared_error,
+)
+from jaxstyle.losses.style import layer_style_target
+from jaxstyle.machine.placement import Rows
+from jaxstyle.network.convolution import Kernels
+from jaxstyle.network.layers import block_of
+from jaxstyle.network.vgg import features
+from jaxstyle.optimization.guides import guides_at
+from jaxstyle.optimization.rows import shared_features, shared_sums
+from jaxstyle.optimization.strips import strip_features, strip_sums
+
+LEAST_ENERGY = 1e-15
+"""Least energy by which squared errors of features are divided: a black picture's may be 0."""
+
+
+class Targets(NamedTuple):
+    """What the canvas is made to resemble."""
+
+    content: dict[str, jax.Array]
+    """The content's features (h, w, C), by content layer."""
+    style: tuple[dict[str, Any], ...]
+    """What the style loss compares with, such as the style's Gram matrix, by style layer: of all
+    style pictures together, or of each; or of each region."""
+    content_energy: dict[str, jax.Array]
+    """The mean square of the content's features, by content layer."""
+    style_energy: dict[str, jax.Array]
+    """The mean square of the style's features, by content layer."""
+    guides: Mapping[str, jax.Array] | tuple[()] = ()
+    """By style layer, how much each position of the canvas belongs to each region, (h, w, R), see
+    `guides`; empty if all of it is one."""
+    keep: jax.Array | tuple[()] = ()
+    """(H, W, 3): 1 where the canvas stays what it is, else 0; empty if that is nowhere."""
+
+
+class Program(NamedTuple):
+    """What decides the program of a level; hashable, static under jit.
+
+    It has a field for every marked field of the recipe (`program_names`), so a new marked field has
+    to be added here too. `terms` and `rows` are its own.
+    """
+
+    content_layers: tuple[str, ...]
+    """Plain names that the weights have, as are `style_layers`."""
+    style_layers: tuple[str, ...]
+    pooling: str
+    schedule: str
+    tv_step: str = "gradient"
+    optimizer: str = "adam"
+    """A name from `optimizer.OPTIMIZERS`."""
+    beta2: str = "constant"
+    style_loss: str = "gram"
+    balance: str = "book"
+    style_mix: str = "blend"
+    clip: bool = False
+    average: float = 0.0
+    memory: str = "plain"
+    """How features are computed: "plain", whole, or in "strips" of rows, see `strips`."""
+    terms: tuple[str, ...] = ()
+    """Names of the terms of the loss, from `LOSS_TERMS`, in the order of logs and tables."""
+    rows: Rows | None = None
+    """How the canvas lies on several devices, see `placement`; None on one."""
+
+
+def picture_sums(
+    kernels: Kernels,
+    picture: jax.Array,
+    content: Mapping[str, jax.Array],
+    *,
+    program: Program,
+    weights: Mapping[str, jax.Array] | None = None,
+) -> Sums:
+    """Returns all that the losses need to know of the features of a picture (H, W, 3).
+
+    The one place where the network meets the losses: whole, in strips, or on several devices.
+
+    Args:
+      kernels: from `convolution.prepare`.
+      picture: normalized.
+      content: by content layer, the features to compare with; may be empty.
+      program: its layers, pooling, `memory` and `rows` count.
+      weights: by style layer, how much each position of the picture's map counts, (h, w) or (h, w,
+        R), see `moments`; by default, and at layers that are not there, all count 1.
+    """
+    layers, rows = program.style_layers, program.rows
+    given: Any = {"style_layers": layers, "pooling": program.pooling, "weights": weights}
+    if rows is not None:
+        return shared_sums(kernels, picture, content, height=rows.height, **given)
+    if program.memory == "strips":
+        return strip_sums(kernels, picture, content, **given)
+    taps = tuple(dict.fromkeys([*content, *layers]))
+    found = features(kernels, picture, taps=taps, pooling=program.pooling)
+    return Sums(
+        {tap: squared_error(found[tap], each) for tap, each in content.items()},
+        {tap: moments(found[tap], (weights or {}).get(tap)) for tap in layers},
+    )
+
+
+@partial(jax.jit, static_argnames=("program", "rows", "propagation"))
+def make_targets(
+    kernels: Kernels,
+    pictures: Sequence[jax.Array],
+    shares: Sequence[jax.Array] = (),
+    guides: tuple[jax.Array | None, Sequence[jax.Array]] = (None, ()),
+    *,
+    program: Program,
+    rows: tuple[Rows, ...] | None = None,
+    propagation: str = "simple",
+) -> Targets:
+    """Returns the targets of a content and styles, in this order, (H, W, 3), normalized.
+
+    They are of any sizes; on several devices they are shared out as `rows` says. Of several styles
+    `shares`, scalars whose sum is 1, say how much each counts. `guides` are the content's, (H, W,
+    R), and each style's or none, see `regions.Regions`; they are brought to the layers by
+    `propagation`, see `guides_at`.
+    """
+    content, *_ = pictures
+    maps_of: Any = strip_features if program.memory == "strips" else features
+    if program.rows is not None:
+        maps_of = partial(shared_features, height=program.rows.height)
+    maps = maps_of(kernels, content, taps=program.content_layers, pooling=program.pooling)
+    own_guides, style_guides = guides
+    at_layers = partial(guides_at, convs=kernels, propagation=propagation)
+    weights = [at_layers(each, _all_layers(program)) for each in style_guides]
+    each_style = _style_moments(kernels, pictures[1:], weights, program, rows and rows[1:])
+    regions = [each_style]
+    if style_guides:
+        regions = [_of_region(each_style, i) for i in range(style_guides[0].shape[-1])]
+    blends = [_blended(styles, shares) for styles in regions]
+    compared = each_style if program.style_mix == "sum" else blends
+    target_of = partial(layer_style_target, style_loss=program.style_loss)
+    energies = {tap: [energy(each[tap]) for each in blends] for tap in program.content_layers}
+    return Targets(
+        maps,
+        tuple({tap: target_of(one[tap]) for tap in program.style_layers} for one in compared),
+        {tap: _mean_square(each, tap, content.shape, program) for tap, each in maps.items()},
+        {tap: _energy(sum(each[1:], each[0]) / len(each)) for tap, each in energies.items()},
+        () if own_guides is None else at_layers(own_guides, program.style_layers),
+    )
+
+
+def _all_layers(program: Program) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(program.style_layers + program.content_layers))
+
+
+def _style_moments(
+    kernels: Kernels,
+    styles: Sequence[jax.Array],
+    weights: Sequence[Mapping[str, jax.Array]],
+    program: Program,
+    rows: Sequence[Rows] | None,
+) -> list[dict[str, Moments]]:
+    """Returns by style and by style or content layer the moments, of each region if weighted."""
+    found: list[dict[str, Moments]] = []
+    for i, style in enumerate(styles):
+        if found:  # one after another: together they would take more memory
+            style, found = lax.optimization_barrier((style, found))  # type: ignore[no-untyped-call]
+        own = program._replace(style_layers=_all_layers(program), rows=rows[i] if rows else None)
+        own_weights = weights[i] if weights else None
+        found.append(picture_sums(kernels, style, {}, program=own, weights=own_weights).style)
+    return found
+
+
+def _of_region(styles: Sequence[Mapping[str, Moments]], region: int) -> list[dict[str, Moments]]:
+    return [{tap: of_region(m, region) for tap, m in each.items()} for each in styles]
+
+
+def _blended(
+    styles: Sequence[Mapping[str, Moments]], shares: Sequence[jax.Array]
+) -> dict[str, Moments]:
+    """Returns by layer the moments of a style that has these shares of several.
+
+    Only those count that have positions there, such as those that have a region.
+    """
+    if len(styles) == 1:
+        return dict(styles[0])
+    found = {}
+    for tap in styles[0]:
+        several = [each[tap] for each in styles]
+        there = [
+            jnp.where(m.positions > 0, share, 0) for m, share in zip(several, shares, strict=True)
+        ]
+        whole = functools.reduce(operator.add, there)
+        own = [m._replace(positions=jnp.maximum(m.positions, 1)) for m in several]
+        found[tap] = blended_moments(own, [each / whole for each in there])
+    return found
+
+
+def _mean_square(
+    feature_map: jax.Array, tap: str, picture: tuple[int, ...], program: Program
+) -> jax.Array:
+    """Returns the mean square of a map's values; rows below the picture are zero, not counted."""
+    height = picture[0] if program.rows is None else program.rows.height
+    values = (height >> (block_of(tap) - 1)) * feature_map.shape[1] * feature_map.shape[2]
+    return _energy(jnp.sum(jnp.square(feature_map)) / as_divisor(values))
+
+
+def _energy(mean_square: jax.Array) -> jax.Array:
+    """Returns a mean square by which can be divided, also where all features are 0."""
+    return jnp.maximum(mean_square, LEAST_ENERGY)

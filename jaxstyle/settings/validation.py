@@ -1,0 +1,47 @@
+"""Which values settings may have, and which of them go together: `validate`."""
+
+import dataclasses
+
+from jaxstyle.settings.checks import (
+    check_choice,
+    check_layers,
+    check_number,
+    check_scales,
+    check_size,
+    check_style_scale,
+    check_style_weights,
+    check_whole,
+    check_yes_or_no,
+)
+from jaxstyle.settings.recipe import Hyperparams, Recipe
+
+MOST_AVERAGE = 0.9999
+
+
+def validate(recipe: Recipe, hyper: Hyperparams) -> None:
+    """Raises InputError, naming field and value, for a setting out of its range or kind."""
+    check_layers("content_layers", recipe.content_layers, hyper.content_layer_weights)
+    check_layers("style_layers", recipe.style_layers, hyper.style_layer_weights)
+    for each in dataclasses.fields(Recipe):
+        if "choices" in each.metadata:
+            check_choice(each.name, getattr(recipe, each.name), each.metadata["choices"])
+        elif each.type is bool:
+            check_yes_or_no(each.name, getattr(recipe, each.name))
+    check_size(recipe.size)
+    check_scales(recipe.scales)
+    check_style_scale(recipe.style_scale)
+    if recipe.style_size != "auto":
+        check_whole("style_size", recipe.style_size)
+    check_style_weights(hyper.style_weights, negative=recipe.extrapolate)
+    check_whole("steps", recipe.steps)
+    check_whole("full_depth", recipe.full_depth, most=5)
+    check_number("steps_power", recipe.steps_power, least=-4.0, most=4.0)
+    check_number("average", recipe.average, most=MOST_AVERAGE)
+    for name in ("content_weight", "style_weight", "tv_weight", "coarse_content"):
+        check_number(name, getattr(hyper, name))
+    check_number("content_power", hyper.content_power, most=4.0)
+    coarse = float(hyper.content_weight) * float(hyper.coarse_content)
+    check_number("content_weight times coarse_content", coarse)
+    check_number("learning_rate", hyper.learning_rate, above_zero=True)
+    check_number("decay_rate", hyper.decay_rate, above_zero=True, most=1.0)
+    check_whole("decay_every", hyper.decay_every)
