@@ -9,7 +9,7 @@ into Deep Learning, "Neural Style Transfer"; where we differ from the paper it i
 import functools
 import operator
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -62,9 +62,9 @@ def moments(feature_map: jax.Array, weights: ArrayLike | None = None) -> Moments
     if weights.shape[:2] != feature_map.shape[:-1] or weights.ndim > 3:
         raise ValueError(f"weights of shape {weights.shape} for features {feature_map.shape}")
     if weights.ndim == 3:
-        each = [moments(feature_map, weights[..., region]) for region in range(weights.shape[-1])]
-        stacked: Moments = jax.tree.map(lambda *parts: jnp.stack(parts), *each)
-        return stacked
+        of_regions = weights.reshape(-1, weights.shape[-1])
+        sums = jnp.matmul(of_regions.T, flat, precision=lax.Precision.HIGHEST)
+        return Moments(_regional_outer_sums(flat, of_regions), sums, of_regions.sum(0))
     weight = weights.reshape(-1, 1)
     return Moments(_weighted_outer_sum(flat, weight), (weight * flat).sum(0), weight.sum())
 
@@ -115,6 +115,38 @@ def _weighted_outer_sum_backward(
 
 
 _weighted_outer_sum.defvjp(_weighted_outer_sum_forward, _weighted_outer_sum_backward)
+
+
+@jax.custom_vjp
+def _regional_outer_sums(flat: jax.Array, weights: jax.Array) -> jax.Array:
+    """Returns (R, C, C), the weighted outer sums for each of R columns of weights, (positions, R).
+
+    One region after another, also in the gradient: no more than a map is needed beside F.
+    """
+    found: jax.Array = lax.map(lambda each: _weighted_outer_sum(flat, each[:, None]), weights.T)
+    return found
+
+
+def _regional_forward(
+    flat: jax.Array, weights: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _regional_outer_sums(flat, weights), (flat, weights)
+
+
+def _regional_backward(
+    kept: tuple[jax.Array, jax.Array], gradients: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    flat, weights = kept
+
+    def add(total: jax.Array, region: Any) -> tuple[jax.Array, jax.Array]:
+        of_flat, of_weight = _weighted_outer_sum_backward((flat, region[0][:, None]), region[1])
+        return total + of_flat, of_weight[:, 0]
+
+    found, of_weights = lax.scan(add, jnp.zeros_like(flat), (weights.T, gradients))
+    return found, of_weights.T
+
+
+_regional_outer_sums.defvjp(_regional_forward, _regional_backward)
 
 
 def blended_moments(several: Sequence[Moments], shares: Sequence[ArrayLike]) -> Moments:
