@@ -37,6 +37,8 @@ from jaxstyle.settings.text import (
 INPUTS = {"content": "content", "style": "styles"}
 """The flags of the pictures that a run is made from, and where they are in a request."""
 
+ALPHAS = ("white", "keep")
+
 DEVICES = ("cpu", "gpu", "tpu")
 
 
@@ -171,6 +173,14 @@ def _add_regions(add: Callable[..., Any]) -> None:
         metavar="MASK",
         help="leave the photo as it is where this mask of it is white: there it is neither painted"
         " nor counted; default: paint all",
+    )
+    add(
+        "--alpha",
+        type=flag_reader(read_choice(ALPHAS)),
+        default="white",
+        metavar="|".join(ALPHAS),
+        help="a transparent photo: white, paint it over white; keep, the result is as transparent,"
+        " and what is more than half so is neither painted nor counted; default: white",
     )
 
 

@@ -214,6 +214,15 @@ def resize_guides(guides: NDArray[np.float32], size: Sides) -> NDArray[np.float3
     return np.stack(each, axis=-1).clip(0, 1)
 
 
+def alpha_at(alpha: NDArray[np.uint8], size: Sides) -> NDArray[np.uint8]:
+    """Returns how opaque pixels are, (h, w) from 0 to 255, at (H, W)."""
+    if alpha.shape == size:
+        return alpha
+    scaled = resize_guides(alpha.astype(np.float32)[..., None] / np.float32(255), size)[..., 0]
+    found: NDArray[np.uint8] = np.rint(scaled * 255).astype(np.uint8)
+    return found
+
+
 def beside(pictures: Sequence[Picture]) -> Picture:
     """Returns one picture itself, or several as one, side by side, as high as the lowest."""
     if len(pictures) == 1:

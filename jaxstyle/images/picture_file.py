@@ -41,6 +41,23 @@ def load_picture(path: Path | str) -> Picture:
     return _opened(Path(path), lambda image: _converted(_upright(image)))
 
 
+def load_alpha(path: Path) -> NDArray[np.uint8] | None:
+    """Returns how opaque each pixel of a picture file is, (H, W), 0 to 255; None if all are.
+
+    Raises:
+      InputError: as `load_picture` does.
+    """
+
+    def alpha(image: Image.Image) -> NDArray[np.uint8] | None:
+        upright = _upright(image)
+        if not upright.has_transparency_data:
+            return None
+        found = np.asarray(upright.convert("RGBA").getchannel("A"))
+        return None if (found == 255).all() else found
+
+    return _opened(path, alpha)
+
+
 def read_text(path: Path) -> dict[str, str]:
     """Returns the texts that a PNG file carries, by keyword; empty if it has none.
 
@@ -127,7 +144,13 @@ def _blocks(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
         yield start, image.crop((0, start, image.width, min(start + rows, image.height)))
 
 
-def encode(picture: NDArray[np.float32], suffix: str, text: dict[str, str]) -> bytes:
+def encode(
+    picture: NDArray[np.float32],
+    suffix: str,
+    text: dict[str, str],
+    *,
+    alpha: NDArray[np.uint8] | None = None,
+) -> bytes:
     """Returns a picture file as bytes, tagged as sRGB; the same arguments give the same bytes.
 
     Args:
@@ -135,8 +158,11 @@ def encode(picture: NDArray[np.float32], suffix: str, text: dict[str, str]) -> b
       suffix: ".png", ".webp", ".jpg" or ".jpeg". WebP and JPEG: quality 95, JPEG without chroma
         subsampling.
       text: keywords and texts for the file; PNG only.
+      alpha: (H, W), how opaque each pixel is; not of JPEG.
     """
     image = Image.fromarray(np.rint(picture * 255).astype(np.uint8))
+    if alpha is not None:
+        image.putalpha(Image.fromarray(alpha))
     file = io.BytesIO()
     if suffix == ".png":
         image.save(file, "PNG", pnginfo=_png_chunks(text))

@@ -37,7 +37,7 @@ class Regions(NamedTuple):
         return Regions(
             None if self.content is None else resize_guides(self.content, canvas),
             tuple(resize_guides(guides, size) for guides, size in sides),
-            None if self.keep is None else _resize_keep(self.keep, canvas),
+            None if self.keep is None else resize_keep(self.keep, canvas),
         )
 
 
@@ -45,7 +45,7 @@ WHOLE = Regions()
 """All of the photo takes its style from all of the painting, and nothing is kept."""
 
 
-def _resize_keep(keep: NDArray[np.bool_], size: Sides) -> NDArray[np.bool_]:
+def resize_keep(keep: NDArray[np.bool_], size: Sides) -> NDArray[np.bool_]:
     """Returns where at least half of a pixel is kept."""
     return resize_guides(keep.astype(np.float32)[..., None], size)[..., 0] >= 0.5
 

@@ -28,7 +28,7 @@ class Shared:
         self._params = params
         self._plain = target_kernels_of(params_up_to(params, sorted(taps)))
         self._pictures = {id(p): p for each in variants for p in (each.content, *each.styles)}
-        self._regions = variants[0].regions  # those of all
+        self._regions = {id(each.regions): each.regions for each in variants}
         # read once, so that all variants of a program, and all processes, choose the same mode
         memory = memory_left() if jax.process_count() == 1 else Memory(NO_LIMIT, "no known limit")
         self._memory = memory._replace(bytes=memory.bytes // keep)
@@ -37,9 +37,11 @@ class Shared:
         self._kernels: dict[Any, Kernels] = {}
         self._compiled: set[Any] = set()
 
-    def _make_levels(self, content: int, styles: tuple[int, ...], recipe: Recipe) -> list[Level]:
+    def _make_levels(
+        self, content: int, styles: tuple[int, ...], regions: int, recipe: Recipe
+    ) -> list[Level]:
         paintings = [self._pictures[each] for each in styles]
-        given: Any = {"memory": self._memory, "regions": self._regions}
+        given: Any = {"memory": self._memory, "regions": self._regions[regions]}
         return make_levels(self._pictures[content], paintings, recipe=recipe, **given)
 
     def levels_of(self, variant: Variant) -> list[Level]:
@@ -55,7 +57,9 @@ class Shared:
         levels = self.levels_of(variant)
         sizes = tuple((each.content.shape, each.memory_mode, each.left_out) for each in levels)
         styles = len(levels[0].styles) if variant.recipe.style_mix == "sum" else 1
-        return resolve(variant.recipe, self._params), variant.recipe.conv, sizes, styles
+        guides, _, keep = variant.regions
+        regions = 0 if guides is None else guides.shape[-1], keep is None
+        return resolve(variant.recipe, self._params), variant.recipe.conv, sizes, styles, regions
 
     def kernels_of(self, variant: Variant, number: int) -> Kernels:
         """Returns the kernels for a level, by its number, of all variants of this one's program."""
@@ -83,12 +87,15 @@ class Shared:
         self,
         content: int,
         styles: tuple[int, ...],
+        regions: int,
         blend: tuple[float, ...],
         recipe: Recipe,
         number: int,
         mode: str,
     ) -> Problem:
-        level = self._levels_for(content, styles, recipe)[number]._replace(memory_mode=mode)
+        level = self._levels_for(content, styles, regions, recipe)[number]._replace(
+            memory_mode=mode
+        )
         # as many weights as layers; all but those of the styles are replaced above
         layers = (1.0,) * len(recipe.content_layers), (1.0,) * len(recipe.style_layers)
         hyper = Hyperparams(
@@ -118,9 +125,9 @@ class Shared:
         return new
 
 
-def pictures_of(variant: Variant) -> tuple[int, tuple[int, ...]]:
-    """Returns the identities of a variant's photo and of its styles."""
-    return id(variant.content), tuple(map(id, variant.styles))
+def pictures_of(variant: Variant) -> tuple[int, tuple[int, ...], int]:
+    """Returns the identities of a variant's photo, of its styles, and of its regions."""
+    return id(variant.content), tuple(map(id, variant.styles)), id(variant.regions)
 
 
 def groups(variants: Sequence[Variant], shared: Shared) -> list[list[int]]:

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
+import numpy as np
+from numpy.typing import NDArray
+
 from jaxstyle import files
 from jaxstyle.errors import InputError, Say, silent
 from jaxstyle.images import picture_file
@@ -22,6 +25,7 @@ from jaxstyle.images.regions import (
     grey,
     regions_of_colors,
     regions_of_masks,
+    resize_keep,
     with_keep,
 )
 from jaxstyle.judging.network import read_judge
@@ -29,6 +33,7 @@ from jaxstyle.machine.memory import check_fits, memory_left, on_cpu_surely
 from jaxstyle.network.layers import resolve_taps, smallest_side
 from jaxstyle.runs import record
 from jaxstyle.runs.request import (
+    OPAQUE_SUFFIXES,
     Request,
     check_encodable,
     check_numbered,
@@ -68,6 +73,8 @@ class Inputs(NamedTuple):
     facts: record.Record
     """Base names and sha256 of the files: content, style, weights, masks, and init if it is one."""
     regions: Regions = WHOLE
+    alpha: NDArray[np.uint8] | None = None
+    """How opaque the result is, (H, W) at the photo's size; None: all of it."""
     judge: LayerArrays | None = None
     """The parameters of the judge's network, where a single run's result is to be judged."""
 
@@ -96,10 +103,11 @@ def read_settings(arguments: Request, *, say: Say) -> Settings:
         raise InputError(
             f"{arguments.from_picture} was begun from the picture {init}: name it with --init"
         )
+    given = {*masks_of(arguments), *(["alpha"] if arguments.alpha == "keep" else [])}
     for name in (name for name in record.MASKS if earlier is not None and name in earlier):
-        if name not in masks_of(arguments):
+        if name not in given:
             flag = "mask" if name == "masks" else name
-            raise InputError(f"{arguments.from_picture} was painted with --{flag}: name its masks")
+            raise InputError(f"{arguments.from_picture} was painted with --{flag}: give it again")
     if arguments.init is not None and init not in INITS and "scales" not in arguments.settings:
         recipe = dataclasses.replace(recipe, scales=(1.0,))  # it goes on, in full
     seed = arguments.seed if arguments.seed is not None else others.get("seed", 0)
@@ -160,6 +168,8 @@ def read_inputs(arguments: Request, output: Path, *, say: Say, stream: TextIO | 
         processes=arguments.devices.processes,
     )
     reader.regions(arguments, say=say)  # only to refuse it before a download
+    if reader.alpha(arguments) is not None and output.suffix.lower() in OPAQUE_SUFFIXES:
+        raise InputError(f"a {output.suffix} file cannot be transparent: choose .png or .webp")
     for line in enlarged_styles(content, styles, settings.recipe):
         if stream is not None:
             say(line)
@@ -233,6 +243,8 @@ class Reader:
     def __init__(self) -> None:
         self.picture = functools.cache(picture_file.load_picture)
         self._facts = functools.cache(record.file_facts)
+        self._regions: dict[Any, Regions] = {}
+        self._alpha = functools.cache(picture_file.load_alpha)
 
     def styles(self, arguments: Request) -> tuple[Picture, ...]:
         """Returns all style pictures of a run."""
@@ -263,9 +275,27 @@ class Reader:
         for name, paths in masks_of(arguments).items():
             facts[name] = record.facts_of_several([self._facts(path) for path in paths])
         pictures = self.picture(arguments.content), self.styles(arguments)
-        regions = self.regions(arguments, say=silent)
+        regions = self._known_regions(arguments)
         init = self.init(settings)
-        return Inputs(settings, *pictures, init, network.file, network.params, facts, regions)
+        alpha = self.alpha(arguments)
+        if alpha is not None:
+            facts["alpha"] = {"name": "keep", "sha256": facts["content"]["sha256"]}
+        return Inputs(
+            *(settings, *pictures, init, network.file, network.params, facts),
+            regions=regions,
+            alpha=alpha,
+        )
+
+    def _known_regions(self, arguments: Request) -> Regions:
+        """Returns the regions of a request; equal masks have one object, by which sweeps share."""
+        masks = arguments.regions, arguments.masks, arguments.keep
+        photo = arguments.content if arguments.alpha == "keep" else None
+        key = *masks, tuple(style_files(arguments)), photo
+        if not any(masks) and photo is None:
+            return WHOLE
+        if key not in self._regions:
+            self._regions[key] = self.regions(arguments, say=silent)
+        return self._regions[key]
 
     def regions(self, arguments: Request, *, say: Say) -> Regions:
         """Returns the regions that a request's masks say; `say` is told what is not used.
@@ -288,9 +318,16 @@ class Reader:
         if arguments.masks:
             masks = [self.picture(path) for path in arguments.masks]
             found = regions_of_masks(masks, [self.picture(path) for path in styles])
+        keep, alpha = None, self.alpha(arguments)
         if arguments.keep is not None:
-            found = with_keep(found, grey(self.picture(arguments.keep)) >= 0.5)
-        return found
+            keep = grey(self.picture(arguments.keep)) >= 0.5
+        if alpha is not None:
+            keep = (alpha < 128) if keep is None else (alpha < 128) | resize_keep(keep, alpha.shape)
+        return found if keep is None or not keep.any() else with_keep(found, keep)
+
+    def alpha(self, arguments: Request) -> NDArray[np.uint8] | None:
+        """Returns how opaque the photo is, if the result is to be so, and if it is not all."""
+        return self._alpha(arguments.content) if arguments.alpha == "keep" else None
 
 
 def check_sizes(

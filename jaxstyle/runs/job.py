@@ -213,7 +213,8 @@ def _finish(job: Job, lane: Lane, watch: Watch, devices: list[jax.Device]) -> Ou
     facts = make_record(
         job.inputs, kind_of(devices), snapshot.canvas, snapshot.losses, snapshot.steps_done
     )
-    data = encode_result(job.output, snapshot.canvas, facts) if job.writes else b""
+    alpha = job.inputs.alpha
+    data = encode_result(job.output, snapshot.canvas, facts, alpha=alpha) if job.writes else b""
     stopped = _is_interrupted(job)
     keeps = watch.checkpointer.interrupted
     to_go_on = stopped and lane.failure is None and keeps(lane, data_sha256(data))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from jaxstyle import files
 from jaxstyle.errors import Say
 from jaxstyle.images import picture_file
-from jaxstyle.images.canvas import denormalize, resize_floats
+from jaxstyle.images.canvas import alpha_at, denormalize, resize_floats
 from jaxstyle.losses.terms import Losses
 from jaxstyle.machine.process import unbreakable
 from jaxstyle.optimization.optimizer import shown
@@ -67,6 +67,7 @@ class NumberedPictures:
         if self._writes:
             facts = make_record(self._inputs, self._device, canvas, None, done)
             given: Any = {"size": self._size, "force": self._force, "say": self._say}
+            given["alpha"] = self._inputs.alpha
             save_numbered(canvas, self._output, facts, **given)
 
 
@@ -85,13 +86,14 @@ def save_numbered(
     size: tuple[int, int],
     force: bool,
     say: Say,
+    alpha: NDArray[np.uint8] | None = None,
 ) -> None:
     """Saves a canvas, numbered, beside the output; where that fails, warns and goes on.
 
     It is enlarged to `size`, (H, W), so that all numbered pictures of a run are of one size.
     """
     path = numbered(output, facts["steps_done"])
-    data = encode_result(path, canvas, facts, size=size)
+    data = encode_result(path, canvas, facts, size=size, alpha=alpha)
     try:
         with unbreakable():
             files.write_whole(path, data, overwrite=force or _is_one_of(path, [data_sha256(data)]))
@@ -127,15 +129,19 @@ def encode_result(
     facts: record.Record,
     *,
     size: tuple[int, int] | None = None,
+    alpha: NDArray[np.uint8] | None = None,
 ) -> bytes:
     """Returns a canvas as the kind of file that a path asks for, with its record if it has one.
 
-    If `size`, (H, W), is given, the picture is resized to it.
+    If `size`, (H, W), is given, the picture is resized to it. `alpha` is how opaque the photo's
+    pixels are, at any size.
     """
     picture = denormalize(canvas)
     if size is not None:
         picture = resize_floats(picture, size)
-    return picture_file.encode(picture, path.suffix.lower(), record.to_text(facts))
+    if alpha is not None:
+        alpha = alpha_at(alpha, picture.shape[:2])
+    return picture_file.encode(picture, path.suffix.lower(), record.to_text(facts), alpha=alpha)
 
 
 def data_sha256(data: bytes) -> str:

@@ -30,7 +30,7 @@ EMBEDDED_BEFORE = "vgg16-hed"
 EMBEDDED_BEFORE_SHA256 = "c15b920096dc518032303380e564bf0de16cc2a809a2d4b26b26cad0b4db14fe"
 """Name and sha256 of the VGG-16 that the package embedded before Oxford's VGG-19."""
 
-MASKS = ("regions", "masks", "keep")
+MASKS = ("regions", "masks", "keep", "alpha")
 """Masks, of which a record has the facts if there are any."""
 
 _OTHER_FILES = {"weights": "other weights", **dict.fromkeys(MASKS, "other masks")}

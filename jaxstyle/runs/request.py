@@ -45,6 +45,9 @@ PICTURE_SUFFIXES = (
 )
 """Which files in a folder are its style pictures."""
 
+OPAQUE_SUFFIXES = (".jpg", ".jpeg")
+"""Those of them that cannot be transparent."""
+
 CHECKPOINT_ENDS = (SUFFIX, SUFFIX + files.PREVIOUS)
 """How the names of the checkpoints beside an output end."""
 
@@ -147,6 +150,8 @@ class Request:
     """Grey masks of the photo, one for each style."""
     keep: Path | None = None
     """A mask of the photo, white where it is left as it is."""
+    alpha: str = "white"
+    """What becomes of the photo's transparency: "white" or "keep"."""
     checkpoints: CheckpointRequest = dataclasses.field(default_factory=CheckpointRequest)
     devices: DeviceRequest = dataclasses.field(default_factory=DeviceRequest)
 

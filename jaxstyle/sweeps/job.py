@@ -15,7 +15,7 @@ import jax
 from jaxstyle import files
 from jaxstyle.errors import Say
 from jaxstyle.images import picture_file
-from jaxstyle.images.canvas import as_picture, beside, fitted_size, resize, total_steps
+from jaxstyle.images.canvas import alpha_at, as_picture, beside, fitted_size, resize, total_steps
 from jaxstyle.judging.verdict import Judge, judge_of
 from jaxstyle.machine.devices import (
     any_process,
@@ -286,7 +286,10 @@ def _save(job: SweepJob, planned: Planned, result: Result) -> None:
         planned.inputs, result.device.device_kind, result.picture, result.losses, result.steps_done
     )
     facts["losses"] = {key: _finite(value) for key, value in facts["losses"].items()}
-    data = picture_file.encode(result.picture, ".png", record.to_text(facts))
+    alpha = planned.inputs.alpha
+    if alpha is not None:
+        alpha = alpha_at(alpha, result.picture.shape[:2])
+    data = picture_file.encode(result.picture, ".png", record.to_text(facts), alpha=alpha)
     entry = _entry(planned, result, facts, hashlib.sha256(data).hexdigest())
     if job.judge is not None:
         picture = as_picture(result.picture, name=name)

@@ -25,6 +25,7 @@ FILE_FLAGS = {
     "--regions",
     "--mask",
     "--keep",
+    "--alpha",
     "--content",
     "--style",
     "--output",

@@ -139,7 +139,7 @@ def test_masks_say_what_is_painted_like_what_and_what_is_kept(run) -> None:
     assert facts["regions"]["name"] == "p.png + s.png"
     assert record.changes(facts, record.read(Path("whole.png"))) == ["other masks"]
     again = ["--style", "a.png", "--from", "regions.png", "-o", "again.png"]
-    told = "regions.png was painted with --regions: name its masks"
+    told = "regions.png was painted with --regions: give it again"
     assert told in refused(run(*again))
     assert run(*again, "--regions", "p.png", "s.png")[0] == 0
     np.testing.assert_array_equal(picture_file.load_picture(Path("again.png")), painted["regions"])
@@ -164,3 +164,34 @@ def refused(outcome: tuple[int, str, str]) -> str:
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
     return err
+
+
+def test_a_transparent_photo_stays_so(run) -> None:
+    photo = np.asarray(Image.open("photo.png").convert("RGBA")).copy()
+    half, more = photo.shape[1] // 2, photo.shape[1] * 5 // 8
+    photo[:, :half, 3], photo[:, half:more, 3] = 0, 200
+    Image.fromarray(photo).save("cut.png")
+    settings = ["--content", "cut.png", "--style", "a.png", "--alpha", "keep", "--save-every", "2"]
+    assert run(*settings, "-o", "kept.png")[0] == 0
+    for name in ("kept.png", "kept-0002.png"):
+        with Image.open(name) as image:
+            assert image.mode == "RGBA"
+            alpha = np.asarray(image)[..., 3]
+        assert (alpha[:, :23] == 0).all()
+        assert (alpha[:, 25:29] == 200).all()
+        assert (alpha[:, 32:] == 255).all()
+    run("--content", "cut.png", "--style", "a.png", "-o", "white.png")
+    with Image.open("white.png") as image:
+        assert image.mode == "RGB"
+    kept, white = (picture_file.load_picture(Path(f"{n}.png")) for n in ("kept", "white"))
+    assert (kept[:, :23] == 255).all()  # seen over white, as it was not painted
+    assert (white[:, :23] != 255).any()
+    assert "was painted with --alpha: give it again" in refused(
+        run("--style", "a.png", "--from", "kept.png", "-o", "x.png")
+    )
+    swept = ["--sweep", "tv-weight", "0", "1", "--devices", "1", "-o", "out"]
+    assert run(*settings[:6], *swept)[0] == 0
+    with Image.open("out/tv-weight=0.png") as image:
+        assert image.mode == "RGBA"
+    assert "a .jpg file cannot be transparent" in refused(run(*settings, "-o", "kept.jpg"))
+    assert run("--style", "a.png", "--alpha", "keep", "-o", "opaque.jpg")[0] == 0
