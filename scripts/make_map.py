@@ -20,7 +20,7 @@ WINGS = {
     "files": (),
     "network": ("layers", "winograd", "convolution", "vgg"),
     "settings": ("checks", "recipe", "validation", "presets", "text"),
-    "images": ("canvas", "regions", "png_chunks", "picture_file"),
+    "images": ("canvas", "regions", "color", "png_chunks", "picture_file"),
     "weights": (
         *("torch_pickle", "torch_file", "activations", "conventions"),
         *("weight_file", "download", "pretrained"),
@@ -51,7 +51,7 @@ FLOWS = {
     ("losses", "optimization"): ("Sums", "Losses"),
     ("machine", "optimization"): ("Rows",),
     ("machine", "painting"): ("Memory",),
-    ("images", "painting"): ("normalize", "denormalize"),
+    ("images", "painting"): ("normalize", "picture_of"),
     ("optimization", "painting"): ("Problem", "State", "Chunk"),
     ("images", "runs"): ("load_picture", "encode"),
     ("weights", "runs"): ("WeightFile",),

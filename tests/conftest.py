@@ -42,6 +42,7 @@ OTHER_VALUES = {
         "average": 0.5,
         "resampling": "lanczos",
     },
+    **{"colors": "luminance", "color_match": "cholesky"},
 }
 """Another value than preset `book` has, for every field of a recipe."""
 

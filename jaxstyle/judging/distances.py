@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxstyle.images.canvas import Picture, check_large_enough, resize
+from jaxstyle.images.color import LUMA
 
 SIZE = 320
 """Long side of all that is compared, in pixels, unless told otherwise."""
@@ -25,9 +26,6 @@ MOST_AXES = (32, 48, 128, 256, 256)
 
 REGULAR = 1e-4
 """Fraction of a covariance's mean diagonal that the E statistic adds to its diagonal."""
-
-LUMA = (0.299, 0.587, 0.114)
-"""Rec. 601's."""
 
 SSIM_SIDE = 11
 SSIM_SIGMA = 1.5
@@ -120,7 +118,7 @@ def luma_ssim(result: Picture, content: Picture) -> float:
       result: (H, W, 3) uint8, 11 pixels each way at least.
       content: of the same shape.
     """
-    x, y = (picture.astype(np.float64) @ np.array(LUMA) for picture in (result, content))
+    x, y = (picture.astype(np.float64) @ LUMA for picture in (result, content))
     mean_x, mean_y = _windowed(x), _windowed(y)
     variance_x, variance_y = _windowed(x * x) - mean_x**2, _windowed(y * y) - mean_y**2
     covariance = _windowed(x * y) - mean_x * mean_y

@@ -29,6 +29,7 @@ from jaxstyle.images.canvas import (
     step_shares,
     total_steps,
 )
+from jaxstyle.images.color import as_grey, pictures_to_paint
 from jaxstyle.images.regions import WHOLE, Regions
 from jaxstyle.machine.memory import Memory, memory_left, memory_mode_of
 from jaxstyle.network.convolution import Kernels, Params, prepare, prepared_shapes
@@ -102,12 +103,13 @@ def levels(
 ) -> list[Level]:
     """Returns the levels of a run, from coarse to fine; pictures are resized from the originals.
 
+    These have their colours changed first, where the recipe says so, see `pictures_to_paint`.
     Levels too small for the deepest layer are left out, and so are levels without a step.
 
     Args:
       content: (H, W, 3), uint8 or floating point in [0, 1].
       style: likewise, of any size; or a list or tuple of several.
-      recipe: its size, scales, steps, layers and memory decide.
+      recipe: its size, scales, steps, layers, colours and memory decide.
       memory: what may be used, on which "auto" memory depends; by default all that is free.
       regions: of the photo and of every style, at any size.
 
@@ -119,6 +121,8 @@ def levels(
     if recipe.scales == "auto":
         beyond = max(0, len(scales_of(recipe, photo)) - LARGEST)
     memory = memory_left() if memory is None else memory
+    sizes_and_steps = _sizes_and_steps(photo, styles, recipe)
+    photo, styles = pictures_to_paint(photo, styles, recipe)
     return [
         Level(
             resize(photo, each.canvas, resampling=recipe.resampling),
@@ -131,7 +135,7 @@ def levels(
             regions=regions.resized(each.canvas, each.styles),
             left_out=deep if each.scale == 1 and each.first_step else (),
         )
-        for each in _sizes_and_steps(photo, styles, recipe)
+        for each in sizes_and_steps
     ]
 
 
@@ -179,7 +183,9 @@ def pixel_steps_after(done: int, parts: Iterable[tuple[int, int, Sequence[int]]]
     )
 
 
-def first_canvas(level: Level, *, init: Any, seed: int, resampling: str) -> jax.Array:
+def first_canvas(
+    level: Level, *, init: Any, seed: int, resampling: str, colors: str = "style"
+) -> jax.Array:
     """Returns the canvas (H, W, 3) that a run begins with.
 
     Args:
@@ -189,6 +195,7 @@ def first_canvas(level: Level, *, init: Any, seed: int, resampling: str) -> jax.
         is resized.
       seed: of the noise.
       resampling: how to resize.
+      colors: of the recipe; with "luminance" a picture becomes grey.
 
     Raises:
       InputError: an unknown word or a picture of the wrong kind.
@@ -203,6 +210,8 @@ def first_canvas(level: Level, *, init: Any, seed: int, resampling: str) -> jax.
         picture = level.content if init == "content" else level.styles[0]
     else:
         picture = as_picture(init, name="init")
+    if colors == "luminance":
+        picture = as_grey(picture)
     return jnp.asarray(normalize(resize(picture, size, resampling=resampling)))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxstyle.errors import InputError
-from jaxstyle.images.canvas import denormalize
+from jaxstyle.images.canvas import as_picture, as_styles
 from jaxstyle.images.regions import WHOLE, Regions
 from jaxstyle.machine.placement import own_of, rows_mesh
 from jaxstyle.network.convolution import Params
@@ -164,9 +164,9 @@ def stylize(
     recipe, hyper = _settings_of(recipe, hyper, init)
     check_params(params)
     devices = devices or ()
-    levels = make_levels(content, _either(style, styles), recipe=recipe, regions=regions)
+    pictures = as_picture(content, name="content"), as_styles(_either(style, styles))
+    levels = make_levels(*pictures, recipe=recipe, regions=regions)
     with jax.default_device(own_of(devices)) if devices else contextlib.nullcontext():
-        pictures = levels[-1].content, levels[-1].styles
         lane = lane_of(Variant(*pictures, recipe, hyper, init, seed), levels, devices)
         for event in watched(paint_run(params, lane, devices=devices), observers):
             if report is not None and isinstance(event, StepsDone):
@@ -199,9 +199,9 @@ def _picture_of(lane: Lane) -> NDArray[np.float32]:
     chunk: Any = lane.chunk  # there is one, as a run has at least one step
     state, failure = chunk.state, lane.failure
     if failure is not None:
-        failure.picture = denormalize(state.good)
+        failure.picture = lane.picture_of(state.good)
         raise failure
-    return denormalize(shown(state))
+    return lane.picture_of(shown(state))
 
 
 def check_params(params: Any) -> None:

@@ -10,7 +10,8 @@ from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from jaxstyle.errors import DivergedError
-from jaxstyle.images.canvas import Picture, denormalize
+from jaxstyle.images.canvas import Picture
+from jaxstyle.images.color import picture_of
 from jaxstyle.images.regions import WHOLE, Regions
 from jaxstyle.losses.terms import Losses
 from jaxstyle.optimization.optimizer import (
@@ -51,6 +52,7 @@ class Variant(NamedTuple):
     """All that decides one result of a sweep."""
 
     content: Picture
+    """As it was given, of any size; likewise the styles."""
     styles: tuple[Picture, ...]
     recipe: Recipe
     hyper: Hyperparams
@@ -69,7 +71,7 @@ class Result(NamedTuple):
     picture: NDArray[np.float32]
     """(H, W, 3) in [0, 1]; the last good one if the variant failed."""
     losses: Losses
-    """The weighted losses of this picture."""
+    """The weighted losses of the canvas that this picture shows."""
     history: Losses
     """The losses before every step, by term, over all levels."""
     steps_done: int
@@ -153,7 +155,11 @@ class Lane:
     def _first_canvas(self) -> jax.Array:
         given, recipe = self.variant, self.variant.recipe
         canvas = first_canvas(
-            self.levels[0], init=given.init, seed=given.seed, resampling=recipe.resampling
+            self.levels[0],
+            init=given.init,
+            seed=given.seed,
+            resampling=recipe.resampling,
+            colors=recipe.colors,
         )
         return with_kept(canvas, kept_photo(self.levels[0]))
 
@@ -195,6 +201,10 @@ class Lane:
         canvas = np.asarray(shown(state))
         return Snapshot(canvas, losses_of(canvas, problem), done)
 
+    def picture_of(self, canvas: Any) -> NDArray[np.float32]:
+        """Returns the picture that this run shows of one of its canvases."""
+        return picture_of(canvas, self.variant.content, recipe=self.variant.recipe)
+
     def result(self) -> Result:
         """Returns the result of a run that has ended: where no step was good, its first canvas."""
         snapshot = self.snapshot()
@@ -203,7 +213,7 @@ class Lane:
             snapshot = Snapshot(self._first_canvas(), nothing, 0)
         return Result(
             number=self.number,
-            picture=denormalize(snapshot.canvas),
+            picture=self.picture_of(snapshot.canvas),
             losses=snapshot.losses,
             history=jax.tree.map(lambda *parts: np.concatenate(parts), *self.history),
             steps_done=snapshot.steps_done,

@@ -213,8 +213,9 @@ def _finish(job: Job, lane: Lane, watch: Watch, devices: list[jax.Device]) -> Ou
     facts = make_record(
         job.inputs, kind_of(devices), snapshot.canvas, snapshot.losses, snapshot.steps_done
     )
-    alpha = job.inputs.alpha
-    data = encode_result(job.output, snapshot.canvas, facts, alpha=alpha) if job.writes else b""
+    data = b""
+    if job.writes:
+        data = encode_result(job.output, snapshot.canvas, job.inputs, facts)
     stopped = _is_interrupted(job)
     keeps = watch.checkpointer.interrupted
     to_go_on = stopped and lane.failure is None and keeps(lane, data_sha256(data))

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from jaxstyle import files
 from jaxstyle.errors import Say
 from jaxstyle.images import picture_file
-from jaxstyle.images.canvas import alpha_at, denormalize, resize_floats
+from jaxstyle.images.canvas import alpha_at
+from jaxstyle.images.color import picture_of
 from jaxstyle.losses.terms import Losses
 from jaxstyle.machine.process import unbreakable
 from jaxstyle.optimization.optimizer import shown
@@ -67,8 +68,7 @@ class NumberedPictures:
         if self._writes:
             facts = make_record(self._inputs, self._device, canvas, None, done)
             given: Any = {"size": self._size, "force": self._force, "say": self._say}
-            given["alpha"] = self._inputs.alpha
-            save_numbered(canvas, self._output, facts, **given)
+            save_numbered(canvas, self._output, self._inputs, facts, **given)
 
 
 def is_due(chunk: Chunk, every: int) -> bool:
@@ -81,19 +81,19 @@ def is_due(chunk: Chunk, every: int) -> bool:
 def save_numbered(
     canvas: NDArray[np.float32],
     output: Path,
+    inputs: Inputs,
     facts: record.Record,
     *,
     size: tuple[int, int],
     force: bool,
     say: Say,
-    alpha: NDArray[np.uint8] | None = None,
 ) -> None:
     """Saves a canvas, numbered, beside the output; where that fails, warns and goes on.
 
     It is enlarged to `size`, (H, W), so that all numbered pictures of a run are of one size.
     """
     path = numbered(output, facts["steps_done"])
-    data = encode_result(path, canvas, facts, size=size, alpha=alpha)
+    data = encode_result(path, canvas, inputs, facts, size=size)
     try:
         with unbreakable():
             files.write_whole(path, data, overwrite=force or _is_one_of(path, [data_sha256(data)]))
@@ -126,19 +126,17 @@ def make_record(
 def encode_result(
     path: Path,
     canvas: jax.Array | NDArray[np.float32],
+    inputs: Inputs,
     facts: record.Record,
     *,
     size: tuple[int, int] | None = None,
-    alpha: NDArray[np.uint8] | None = None,
 ) -> bytes:
     """Returns a canvas as the kind of file that a path asks for, with its record if it has one.
 
-    If `size`, (H, W), is given, the picture is resized to it. `alpha` is how opaque the photo's
-    pixels are, at any size.
+    If `size`, (H, W), is given, the picture is resized to it.
     """
-    picture = denormalize(canvas)
-    if size is not None:
-        picture = resize_floats(picture, size)
+    picture = picture_of(canvas, inputs.content, recipe=inputs.settings.recipe, size=size)
+    alpha = inputs.alpha
     if alpha is not None:
         alpha = alpha_at(alpha, picture.shape[:2])
     return picture_file.encode(picture, path.suffix.lower(), record.to_text(facts), alpha=alpha)

@@ -17,7 +17,7 @@ from jaxstyle import __version__, files
 from jaxstyle.errors import InputError
 from jaxstyle.images import picture_file
 from jaxstyle.settings.presets import change, preset
-from jaxstyle.settings.recipe import Hyperparams, Recipe, came_later, field_names
+from jaxstyle.settings.recipe import Hyperparams, Recipe, field_names, later_defaults
 from jaxstyle.settings.text import as_text
 
 KEYWORD = "jaxstyle"
@@ -45,9 +45,9 @@ def settings(recipe: Recipe, hyper: Hyperparams, **others: Any) -> Record:
     records and fingerprints stay those written before there was such a field.
     """
     found = {**others, **dataclasses.asdict(recipe), **dataclasses.asdict(hyper)}
-    for each in dataclasses.fields(Recipe) + dataclasses.fields(Hyperparams):
-        if came_later(each) and found[each.name] == each.default:
-            del found[each.name]
+    for name, default in later_defaults().items():
+        if found[name] == default:
+            del found[name]
     return found
 
 

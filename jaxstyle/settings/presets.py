@@ -122,8 +122,9 @@ def preset(name: str = "default", **changes: Any) -> tuple[Recipe, Hyperparams]:
       name: a key of `PRESETS`.
       **changes: new values for fields of `Recipe` or `Hyperparams`. New layers weigh 1 each
         unless their weights are given too; a decay setting chooses the step schedule unless
-        `schedule` is given; another balance, in which weights have other units, brings the
-        content, style and tv weight of `book` or `default` unless they are given.
+        `schedule` is given, and a color match chooses `colors="match"` unless `colors` is; another
+        balance, in which weights have other units, brings the content, style and tv weight of
+        `book` or `default` unless they are given.
 
     Raises:
       InputError: no such preset or field, or a value out of its range.
@@ -150,6 +151,8 @@ def change(recipe: Recipe, hyper: Hyperparams, **changes: Any) -> tuple[Recipe, 
             changes = {f"{kind}_layer_weights": (1.0,) * len(layers), **changes}
     if {"decay_every", "decay_rate"} & changes.keys():
         changes = {"schedule": "step", **changes}
+    if "color_match" in changes:
+        changes = {"colors": "match", **changes}
     balance = changes.get("balance", recipe.balance)
     if isinstance(balance, str) and balance != recipe.balance:
         changes = {**_WEIGHTS.get(balance, {}), **changes}

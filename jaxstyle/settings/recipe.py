@@ -26,6 +26,8 @@ STYLE_LOSS_NAMES = ("gram", "covariance", "wasserstein", "mean-std", "gram+mean-
 BALANCES = ("book", "relative")
 BETA2S = ("constant", "increasing")
 RESAMPLINGS = ("lanczos", "bilinear")
+COLORS = ("style", "photo", "luminance", "match")
+COLOR_MATCHES = ("cholesky", "pca", "optimal-transport", "histogram")
 
 OPTIMIZER_BYTES: Mapping[str, int] = MappingProxyType({"adam": 2 * 12})
 """The optimizers, and how many bytes of state each keeps for a pixel, which has to be known before
@@ -58,7 +60,8 @@ class Recipe:
     A field whose metadata has the mark "program" is in `Program`, which is static under jit. Of the
     others, `full_depth` decides which layers are in the last level's program, `conv` the kind of
     the kernels, `size` and `scales` the shapes of arrays: with another value of these, too, another
-    program is compiled. `steps`, `steps_power` and `resampling` compile nothing.
+    program is compiled. `steps`, `steps_power`, `resampling` and the colours
+    compile nothing.
     """
 
     content_layers: tuple[str, ...] = field(
@@ -252,6 +255,26 @@ class Recipe:
     resampling: str = field(
         default="lanczos", metadata=_about("how the pictures are resized", choices=RESAMPLINGS)
     )
+    colors: str = field(
+        default="style",
+        metadata=_about(
+            "whose colours the result has: style, the painting's; photo, the painted luma with the"
+            " photo's chroma; luminance, the same, and both pictures are painted in grey; match,"
+            " those of a painting whose colours are matched to the photo's before",
+            choices=COLORS,
+            later=True,
+        ),
+    )
+    color_match: str = field(
+        default="optimal-transport",
+        metadata=_about(
+            "what --colors match does: gives the painting the photo's mean and covariance of"
+            " colours, in one of three ways; or, histogram, its distribution in each channel;"
+            " giving it chooses --colors match",
+            choices=COLOR_MATCHES,
+            later=True,
+        ),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -354,6 +377,12 @@ def came_later(setting: dataclasses.Field[Any]) -> bool:
     Its default must mean that all is done as before there was such a setting.
     """
     return bool(setting.metadata.get("later"))
+
+
+def later_defaults() -> dict[str, Any]:
+    """Returns by name the default of every setting that `came_later`."""
+    fields = dataclasses.fields(Recipe) + dataclasses.fields(Hyperparams)
+    return {each.name: each.default for each in fields if came_later(each)}
 
 
 def program_names() -> tuple[str, ...]:

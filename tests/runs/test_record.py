@@ -20,7 +20,7 @@ from jaxstyle.images.canvas import Picture
 from jaxstyle.runs import record
 from jaxstyle.runs.inputs import Settings, read_inputs, read_settings
 from jaxstyle.settings.presets import PRESETS, preset
-from jaxstyle.settings.recipe import Hyperparams, Recipe, field_names
+from jaxstyle.settings.recipe import Hyperparams, Recipe, field_names, later_defaults
 from jaxstyle.weights.weight_file import weight_bytes
 
 SHA = "ab" * 32
@@ -63,12 +63,13 @@ def test_every_setting_comes_back(name: str, tmp_path: Path) -> None:
 
 
 def test_settings_holds_every_field_and_the_others() -> None:
-    """But for the choice that nobody can make yet; another one is in it."""
+    """But for those that came later and have their defaults; another value is in it."""
     every = {*FIELDS, *record.OTHER_SETTINGS}
-    assert set(some_record()["settings"]) == every - {"optimizer"}
+    assert set(some_record()["settings"]) == every - set(later_defaults())
     recipe, hyper = PRESETS["book"].recipe, PRESETS["book"].hyper
     other = dataclasses.replace(recipe, optimizer="another")
     assert record.settings(other, hyper)["optimizer"] == "another"
+    assert {"optimizer", "colors", "color_match"} <= set(later_defaults())
 
 
 def test_texts_are_those_of_the_record_and_its_maker() -> None:
@@ -327,7 +328,7 @@ def test_a_run_leaves_its_whole_record(first_run: Path, slim_file: Path) -> None
     assert facts["device"] == "cpu"
     assert set(facts["losses"]) == {"content", "style", "tv", "total"}
     assert facts["losses"]["total"] > 0
-    told = {*FIELDS, *record.OTHER_SETTINGS} - {"optimizer"}  # the only one there is
+    told = {*FIELDS, *record.OTHER_SETTINGS} - set(later_defaults())
     assert set(facts["settings"]) == told
     assert facts["settings"]["style_layer_weights"] == [0.5, 1.0]
     assert facts["settings"]["seed"] == 5

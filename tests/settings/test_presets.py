@@ -139,6 +139,8 @@ NOT_WHOLE = (0, -1, 2**31, 1.5, "3", None, True, (3,), float("nan"), 10**4000)
         *(("full_depth", each) for each in (0, 6, 1.5, "4", True)),
         *(("content_power", each) for each in (-1, 4.5, float("nan"))),
         ("resampling", "nearest"),
+        *(("colors", each) for each in ("colours", "", None, 1, [], True)),
+        *(("color_match", each) for each in ("pcaa", None, 2, ("pca",))),
         *(("style_layers", each) for each in ((), "relu4_1", None, 5, ("relu6_1",), (5,), ([],))),
         ("content_layers", ("relu4_1", "relu4_1")),
         ("content_layers", ("RELU4_1",)),
