@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxstyle.images.canvas import Picture, denormalize, resize, resize_floats
+from jaxstyle.images.regions import WHOLE, Regions
 from jaxstyle.settings.recipe import Recipe
 
 LUMA = np.array([0.299, 0.587, 0.114])
@@ -200,7 +201,12 @@ def pictures_to_paint(
 
 
 def picture_of(
-    canvas: Any, content: Picture, *, recipe: Recipe, size: tuple[int, int] | None = None
+    canvas: Any,
+    content: Picture,
+    *,
+    recipe: Recipe,
+    regions: Regions = WHOLE,
+    size: tuple[int, int] | None = None,
 ) -> NDArray[np.float32]:
     """Returns the picture that a run shows and saves of a canvas.
 
@@ -208,6 +214,7 @@ def picture_of(
       canvas: (H, W, 3), see `canvas`.
       content: the run's photo, of any size, as it was given.
       recipe: of the run; its colours decide.
+      regions: of the run; where the photo is kept, it gets its own luma back, which was rounded.
       size: (H, W), to which the painted picture is resized, if not its own.
 
     Returns:
@@ -219,7 +226,11 @@ def picture_of(
     if recipe.colors not in ("photo", "luminance"):
         return picture
     photo = resize(content, picture.shape[:2], resampling=recipe.resampling)
-    return with_chroma_of(picture, photo)
+    result = with_chroma_of(picture, photo)
+    keep = Regions(keep=regions.keep).resized(photo.shape[:2], ()).keep
+    if keep is not None:
+        result[keep] = photo[keep].astype(np.float32) / np.float32(255)
+    return result
 
 
 def with_chroma_of(painted: NDArray[np.float32], photo: Picture) -> NDArray[np.float32]:

@@ -163,12 +163,12 @@ def stylize(
     """
     recipe, hyper = _settings_of(recipe, hyper, init)
     check_params(params)
-    devices = devices or ()
     pictures = as_picture(content, name="content"), as_styles(_either(style, styles))
     levels = make_levels(*pictures, recipe=recipe, regions=regions)
     with jax.default_device(own_of(devices)) if devices else contextlib.nullcontext():
-        lane = lane_of(Variant(*pictures, recipe, hyper, init, seed), levels, devices)
-        for event in watched(paint_run(params, lane, devices=devices), observers):
+        variant = Variant(*pictures, recipe, hyper, init, seed, regions=regions)
+        lane = lane_of(variant, levels, devices or ())
+        for event in watched(paint_run(params, lane, devices=devices or ()), observers):
             if report is not None and isinstance(event, StepsDone):
                 report(event.chunk)
         return _picture_of(lane)

@@ -203,7 +203,8 @@ class Lane:
 
     def picture_of(self, canvas: Any) -> NDArray[np.float32]:
         """Returns the picture that this run shows of one of its canvases."""
-        return picture_of(canvas, self.variant.content, recipe=self.variant.recipe)
+        given = self.variant
+        return picture_of(canvas, given.content, recipe=given.recipe, regions=given.regions)
 
     def result(self) -> Result:
         """Returns the result of a run that has ended: where no step was good, its first canvas."""

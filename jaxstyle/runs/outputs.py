@@ -135,8 +135,8 @@ def encode_result(
 
     If `size`, (H, W), is given, the picture is resized to it.
     """
-    picture = picture_of(canvas, inputs.content, recipe=inputs.settings.recipe, size=size)
-    alpha = inputs.alpha
+    given: Any = {"recipe": inputs.settings.recipe, "regions": inputs.regions}
+    picture, alpha = picture_of(canvas, inputs.content, **given, size=size), inputs.alpha
     if alpha is not None:
         alpha = alpha_at(alpha, picture.shape[:2])
     return picture_file.encode(picture, path.suffix.lower(), record.to_text(facts), alpha=alpha)

@@ -20,6 +20,7 @@ from jaxstyle.images.color import (
     recolored,
     with_chroma_of,
 )
+from jaxstyle.images.regions import Regions
 from jaxstyle.painting.level import first_canvas, levels
 from jaxstyle.runs import record
 from jaxstyle.settings.presets import preset
@@ -234,6 +235,23 @@ def test_the_picture_of_a_canvas(colors, content, style) -> None:
         normalize(painted), content, recipe=recipe_of(colors=colors), size=(96, 132)
     )
     assert larger.shape == (96, 132, 3)
+
+
+@pytest.mark.parametrize("colors", COLORS)
+def test_what_is_kept_of_the_photo_is_the_photos_to_the_bit(colors, content, style) -> None:
+    """Where it is painted in grey, its luma was rounded."""
+    recipe, keep = recipe_of(colors=colors, scales=(1.0,)), np.zeros((20, 30), bool)
+    keep[5:, :12] = True
+    regions = Regions(keep=keep)
+    (level,) = levels(content, style, recipe=recipe, regions=regions)
+    here = level.regions.keep
+    canvas = np.array(normalize(resize(style, here.shape, resampling="lanczos")))
+    canvas[here] = normalize(level.content)[here]
+    found = np.rint(255 * picture_of(canvas, content, recipe=recipe, regions=regions))
+    photo = resize(content, here.shape, resampling="lanczos")
+    assert 0.1 < here.mean() < 0.5
+    np.testing.assert_array_equal(found[here], photo[here])
+    assert not np.array_equal(found[~here], photo[~here])
 
 
 @pytest.mark.parametrize(
