@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxstyle.images.canvas import Picture, denormalize, resize, resize_floats
-from jaxstyle.images.regions import WHOLE, Regions
+from jaxstyle.images.regions import WHOLE, Regions, resize_keep
 from jaxstyle.settings.recipe import Recipe
 
 LUMA = np.array([0.299, 0.587, 0.114])
@@ -183,15 +183,21 @@ def _values_and_ranks(channel: NDArray[np.uint8]) -> tuple[NDArray[np.int64], _A
 
 
 def pictures_to_paint(
-    content: Picture, styles: Sequence[Picture], recipe: Recipe
+    content: Picture, styles: Sequence[Picture], recipe: Recipe, regions: Regions = WHOLE
 ) -> tuple[Picture, tuple[Picture, ...]]:
-    """Returns the photo and every style as they are painted with a recipe's colours."""
+    """Returns the photo and every style as they are painted with a recipe's colours.
+
+    Every style by itself is matched to what is painted of the photo, without what is kept of it.
+    """
     if recipe.colors not in ("luminance", "match"):
         return content, tuple(styles)
-    is_grey, how = recipe.colors == "luminance", recipe.color_match
+    is_grey, how, seen = recipe.colors == "luminance", recipe.color_match, content
+    if regions.keep is not None:
+        painted = ~resize_keep(regions.keep, content.shape[:2])
+        seen = content[painted][:, None] if painted.any() else content
     if not is_grey and how == "histogram":
-        return content, tuple(histogram_match(style, content) for style in styles)
-    photo = color_moments(content)
+        return content, tuple(histogram_match(style, seen) for style in styles)
+    photo = color_moments(seen)
     changed = []
     for style in styles:
         own = color_moments(style)
@@ -227,8 +233,8 @@ def picture_of(
         return picture
     photo = resize(content, picture.shape[:2], resampling=recipe.resampling)
     result = with_chroma_of(picture, photo)
-    keep = Regions(keep=regions.keep).resized(photo.shape[:2], ()).keep
-    if keep is not None:
+    if regions.keep is not None:
+        keep = resize_keep(regions.keep, photo.shape[:2])
         result[keep] = photo[keep].astype(np.float32) / np.float32(255)
     return result
 

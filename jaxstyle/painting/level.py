@@ -122,7 +122,7 @@ def levels(
         beyond = max(0, len(scales_of(recipe, photo)) - LARGEST)
     memory = memory_left() if memory is None else memory
     sizes_and_steps = _sizes_and_steps(photo, styles, recipe)
-    photo, styles = pictures_to_paint(photo, styles, recipe)
+    photo, styles = pictures_to_paint(photo, styles, recipe, regions)
     return [
         Level(
             resize(photo, each.canvas, resampling=recipe.resampling),

@@ -20,7 +20,7 @@ from jaxstyle.images.color import (
     recolored,
     with_chroma_of,
 )
-from jaxstyle.images.regions import Regions
+from jaxstyle.images.regions import WHOLE, Regions
 from jaxstyle.painting.level import first_canvas, levels
 from jaxstyle.runs import record
 from jaxstyle.settings.presets import preset
@@ -235,6 +235,29 @@ def test_the_picture_of_a_canvas(colors, content, style) -> None:
         normalize(painted), content, recipe=recipe_of(colors=colors), size=(96, 132)
     )
     assert larger.shape == (96, 132, 3)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"colors": "luminance"}, {"color_match": "histogram"}, {"color_match": "pca"}]
+)
+def test_what_is_kept_of_the_photo_does_not_count(changes, content, style) -> None:
+    recipe, keep = recipe_of(**changes), np.zeros(content.shape[:2], bool)
+    keep[:, 40:] = True
+    other = content.copy()
+    other[keep] = 255 - other[keep]
+    found, same, whole = (
+        levels(photo, style, recipe=recipe, regions=regions)[-1].styles[0]
+        for photo, regions in (
+            (content, Regions(keep=keep)),
+            (other, Regions(keep=keep)),
+            (other, WHOLE),
+        )
+    )
+    np.testing.assert_array_equal(found, same)
+    assert not np.array_equal(found, whole)
+    _, (painted,) = pictures_to_paint(content[:, :40], [style], recipe)
+    _, (wanted,) = pictures_to_paint(content, [style], recipe, Regions(keep=keep))
+    np.testing.assert_array_equal(painted, wanted)
 
 
 @pytest.mark.parametrize("colors", COLORS)
