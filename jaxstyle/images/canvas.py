@@ -97,7 +97,8 @@ def sizes_of(
     Every style comes once with each `style_scale`, in this order. With "auto" scales its long side
     is the canvas's, be it that the style is enlarged: strokes then are as large beside the photo at
     every size, and a large picture is like its preview. With given scales a style is never enlarged
-    (but by an exact size), and if the photo has fewer pixels than `size`, no style has more.
+    (but by an exact size), and if the photo has fewer pixels than `size`, no style has more; but
+    COARSEST pixels of its long side are left to it.
     """
     sides = [
         _style_size(style, content, recipe, scale, times)
@@ -122,7 +123,8 @@ def _style_size(
         return _scaled(height, factor), _scaled(width, factor)
     if isinstance(recipe.size, tuple):
         return fitted_size(style, recipe.size, scale * times)
-    return fitted_size(style, max(canvas_size(content, recipe)) * times, scale)
+    size = COARSEST if isinstance(recipe.size, str) else min(recipe.size, COARSEST)
+    return fitted_size(style, max(*canvas_size(content, recipe), size) * times, scale)
 
 
 def scales_of(recipe: Recipe, content: Picture) -> tuple[float, ...]:

@@ -346,8 +346,8 @@ def check_sizes(
     """
     least = smallest_side(recipe.content_layers + recipe.style_layers)
     canvas, paintings = sizes_of(content, styles, recipe)
-    check_all_sizes(canvas, paintings, least)
     check_encodable(canvas, output)
+    check_all_sizes(canvas, paintings, least)
     if on_cpu_surely(device) and processes is not None:
         sides = canvas, largest_style(paintings)
         check_fits(*sides, recipe=recipe, memory=memory_left()._replace(parts=processes))

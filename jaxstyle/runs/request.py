@@ -206,7 +206,7 @@ def style_files(arguments: Request) -> list[Path]:
 
 def pictures_at(path: Path) -> list[Path]:
     """Returns the pictures in a folder, by name, or the file itself; see `style_files`."""
-    if not path.is_dir():
+    if not os.path.isdir(path):  # which is false of a name that cannot be one, too
         return [path]
     try:
         found = sorted(each for each in path.iterdir() if each.suffix.lower() in PICTURE_SUFFIXES)

@@ -227,7 +227,8 @@ WRONG = (None, True, float("nan"), float("-inf"), "x", "1\n2", [], {}, [[1, 2], 
 def test_a_setting_of_the_wrong_kind_is_refused_in_one_line(name: str, value: Any) -> None:
     if name in ("preset", "init") and isinstance(value, str):
         return
-    if (name, value) in (("clip", True), ("steps_power", -1)):
+    right = (("clip", True), ("upscale", True), ("extrapolate", True), ("style_weights", []))
+    if (name, value) in (*right, ("steps_power", -1)):
         return  # of the right kind
     with pytest.raises(InputError) as caught:
         record.restore(json.loads(json.dumps(some_record(**{name: value}))))
