@@ -206,7 +206,10 @@ def style_files(arguments: Request) -> list[Path]:
 
 def pictures_at(path: Path) -> list[Path]:
     """Returns the pictures in a folder, by name, or the file itself; see `style_files`."""
-    if not os.path.isdir(path):  # which is false of a name that cannot be one, too
+    is_folder = False
+    with contextlib.suppress(OSError, ValueError):  # of a name that cannot be one
+        is_folder = path.is_dir()
+    if not is_folder:
         return [path]
     try:
         found = sorted(each for each in path.iterdir() if each.suffix.lower() in PICTURE_SUFFIXES)
