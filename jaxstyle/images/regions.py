@@ -123,7 +123,7 @@ def regions_of_masks(masks: Sequence[Picture], styles: Sequence[Picture]) -> Reg
       styles: the style pictures, of which each is used whole.
 
     Raises:
-      InputError: the masks are of several sizes, or not as many as the styles.
+      InputError: the masks are of several sizes, not as many as the styles, or one is black.
     """
     if len(masks) != len(styles):
         raise InputError(f"{len(masks)} masks for {len(styles)} styles: give one for each style")
@@ -134,6 +134,7 @@ def regions_of_masks(masks: Sequence[Picture], styles: Sequence[Picture]) -> Reg
     guides = np.stack([grey(mask) for mask in masks], axis=-1)
     own = np.eye(len(styles), dtype=np.float32)
     pairs = zip(styles, own, strict=True)
+    _check_painted(guides)
     return Regions(
         guides, tuple(np.broadcast_to(row, (*s.shape[:2], len(own))).copy() for s, row in pairs)
     )
@@ -149,7 +150,7 @@ def with_keep(regions: Regions | None, keep: NDArray[np.bool_]) -> Regions:
     """Returns regions that leave out of every region what is kept of the photo, (H, W).
 
     Raises:
-      InputError: all of the photo would be kept, or nothing.
+      InputError: all of the photo would be kept, all of a region, or nothing.
     """
     if keep.all() or not keep.any():
         what = "all" if keep.all() else "nothing"
@@ -158,4 +159,13 @@ def with_keep(regions: Regions | None, keep: NDArray[np.bool_]) -> Regions:
     if regions is None or regions.content is None:
         return Regions(painted, (), keep)
     guides = resize_guides(regions.content, keep.shape)
-    return regions._replace(content=guides * painted, keep=keep)
+    guides = guides * painted
+    _check_painted(guides)
+    return regions._replace(content=guides, keep=keep)
+
+
+def _check_painted(guides: Guides) -> None:
+    """Raises InputError for a region that has not a pixel of the photo."""
+    for number, there in enumerate(guides.any((0, 1)), 1):
+        if not there:
+            raise InputError(f"region {number} of the photo has no pixel to paint: leave it out")

@@ -213,6 +213,8 @@ def style_term(canvas: jax.Array, sums: Sums, problem: Problem) -> jax.Array:
     compare = partial(layer_style_distance, style_loss=program.style_loss, balance=program.balance)
     given = program.style_layers, hyper.style_layer_weights, hyper.style_weight
     weights = _layer_weights(*given, program)
+    if targets.guides:
+        compare = partial(_if_there, compare)
     found = [
         weighted_layers(
             {tap: compare(m, target[tap]) for tap, m in canvas_moments.items()}, weights
@@ -224,6 +226,12 @@ def style_term(canvas: jax.Array, sums: Sums, problem: Problem) -> jax.Array:
     if not hyper.style_weights:
         return jnp.mean(jnp.stack(found))
     return jnp.sum(jnp.stack(found) * jnp.stack(hyper.style_weights))
+
+
+def _if_there(compare: Callable[..., jax.Array], m: Moments, target: Any) -> jax.Array:
+    """Returns the distance of a region, or 0 if it has no position at this layer."""
+    there, some = m.positions > 0, m._replace(positions=jnp.maximum(m.positions, 1))
+    return jnp.where(there, compare(some, target), 0)
 
 
 def _compared(sums: Sums, targets: Targets) -> list[tuple[dict[str, Moments], dict[str, Any]]]:

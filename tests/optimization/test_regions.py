@@ -95,6 +95,17 @@ def test_every_region_has_the_guided_gram_matrices_of_its_own(
     assert found == pytest.approx(expected, rel=1e-10)
 
 
+def test_a_region_too_small_for_a_layer_does_not_count_there(params, content, style) -> None:
+    photo, canvas, painting = content[:24, :28], content[8:32, 4:32], style[:20, :31]
+    guides = np.zeros((24, 28, 2), np.float32)
+    guides[..., 0], guides[0, 0, 1] = 1, 1e-4  # mean T^2 below what counts
+    own = left_and_right(20, 31, 17)
+    found = style_term(params, photo, canvas, [painting], (guides, own))
+    first = guided_grams(params, canvas, guides[..., :1])[0]
+    expected = distance(first, guided_grams(params, painting, own)[0]) / 2
+    assert found == pytest.approx(expected, rel=1e-10)
+
+
 def test_a_mask_for_each_style_takes_that_region_from_all_of_it(params, content, style) -> None:
     photo, canvas = content[:24, :28], content[8:32, 4:32]
     paintings = [style[:20, :32], content[30:54, 5:29, ::-1]]
@@ -203,6 +214,9 @@ def test_regions_that_cannot_be_used_are_refused() -> None:
         regions_of_masks([many, many], [many])
     with pytest.raises(InputError, match="of several sizes: 20x20, 20x30"):
         regions_of_masks([mask_of(RED, BLUE, RED), mask_of(RED, BLUE)], [many, many])
+    red = Regions(np.ones((4, 4, 2), np.float32) * [1, 0])
+    with pytest.raises(InputError, match="region 2 of the photo has no pixel to paint"):
+        with_keep(red, np.arange(16).reshape(4, 4) < 8)
     for keep, what in ((np.ones((4, 4), bool), "all"), (np.zeros((4, 4), bool), "nothing")):
         with pytest.raises(InputError, match=f"the mask keeps {what} of the photo"):
             with_keep(None, keep)
