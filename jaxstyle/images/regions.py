@@ -166,6 +166,6 @@ def with_keep(regions: Regions | None, keep: NDArray[np.bool_]) -> Regions:
 
 def _check_painted(guides: Guides) -> None:
     """Raises InputError for a region that has not a pixel of the photo."""
-    for number, there in enumerate(guides.any((0, 1)), 1):
+    for number, there in enumerate(np.atleast_1d(guides.any((0, 1))), 1):
         if not there:
             raise InputError(f"region {number} of the photo has no pixel to paint: leave it out")
