@@ -47,7 +47,13 @@ LIGHT |= {
 is called, so that mistakes are answered at once."""
 
 OWNERS = {
-    "PIL": {"images.canvas", "images.picture_file", "sweeps.sheet_layout", "sweeps.sheet"},
+    "PIL": {
+        "images.canvas",
+        "images.picture_file",
+        "images.print_file",
+        "sweeps.sheet_layout",
+        "sweeps.sheet",
+    },
     "flax": {"network.vgg"},
     "h5py": {"weights.weight_file"},
     "optax": {"optimization.optimizer"},
@@ -320,13 +326,16 @@ def test_public_functions_say_what_they_do(name: str) -> None:
                 assert set(inspect.signature(value).parameters) | {"return"} == hints, attribute
 
 
+_PACKAGES = {"PIL": "pillow", "lazy_loader": "lazy-loader", "pillow_heif": "pillow-heif"}
+
+
 def test_the_dependencies_are_those_that_are_imported() -> None:
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = {each.split(">")[0] for each in project["dependencies"]}
+    extras = project["optional-dependencies"]
+    needed = [*project["dependencies"], *extras["print"], *extras["heif"]]
+    declared = {each.split(">")[0] for each in needed}
     imported = {each.split(".")[0] for name in FILES for each in imports_of(name)}
     third_party = imported - set(sys.stdlib_module_names) - {"jaxstyle", "", "__future__"}
-    assert declared - {"jaxlib"} == {
-        {"PIL": "pillow", "lazy_loader": "lazy-loader"}.get(name, name) for name in third_party
-    }
+    assert declared - {"jaxlib"} == {_PACKAGES.get(name, name) for name in third_party}

@@ -13,7 +13,13 @@ from jaxstyle.runs.request import (
     DeviceRequest,
     SweepRequest,
 )
-from jaxstyle.settings.text import read_coordinator, read_seconds, read_shard, read_whole
+from jaxstyle.settings.text import (
+    read_choice,
+    read_coordinator,
+    read_seconds,
+    read_shard,
+    read_whole,
+)
 
 
 def flag_reader(read: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -65,6 +71,52 @@ def take_checkpoint_flags(parsed: dict[str, Any], *, sweep: bool) -> CheckpointR
     if sweep and given:
         raise InputError(f"--{given[0]} is for single runs; a sweep goes on by itself where it was")
     return CheckpointRequest(path=path, every=every, resume=resume)
+
+
+def add_print_flags(group: Any) -> None:
+    """Adds the flags to a group of an argument parser."""
+    add = group.add_argument
+    add(
+        "--bits",
+        type=flag_reader(_read_bits),
+        default=8,
+        metavar="8|16",
+        help="of each channel of the result; 16 in .png and .tif, with the extra jaxstyle[print];"
+        " default: 8",
+    )
+    add(
+        "--profile",
+        type=Path,
+        metavar="PATH.icc",
+        help="convert the result to this ICC profile of RGB and embed it; default: sRGB",
+    )
+    add(
+        "--dpi",
+        type=flag_reader(_read_dpi),
+        metavar="N",
+        help="dots per inch, written into .png, .jpg and .tif; default: none",
+    )
+
+
+def check_print_flags(parsed: dict[str, Any]) -> None:
+    """Raises InputError if one of these flags was given: sweeps write plain PNG files."""
+    for name, default in (("bits", 8), ("profile", None), ("dpi", None)):
+        if parsed[name] != default:
+            raise InputError(f"--{name} is for single runs; a sweep writes 8-bit sRGB PNG files")
+
+
+def _read_bits(text: str) -> int:
+    return int(read_choice(("8", "16"))(text))
+
+
+def _read_dpi(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 1 <= value <= 65535:
+        raise InputError(f"{text!r} is not a number from 1 to 65535")
+    return value
 
 
 def add_device_flags(group: Any) -> None:

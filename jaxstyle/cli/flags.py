@@ -13,7 +13,9 @@ from jaxstyle import __version__
 from jaxstyle.cli.flag_groups import (
     add_checkpoint_flags,
     add_device_flags,
+    add_print_flags,
     add_sweep_flags,
+    check_print_flags,
     flag_reader,
     take_checkpoint_flags,
     take_device_flags,
@@ -65,6 +67,8 @@ def parse(arguments: Sequence[str] | None = None) -> Request | None:
     devices = take_device_flags(parsed)
     sweep = take_sweep_flags(parsed, distributed=devices.distributed is not None)
     checkpoints = take_checkpoint_flags(parsed, sweep=sweep is not None)
+    if sweep is not None:
+        check_print_flags(parsed)
     missing = [f"--{flag}" for flag, name in INPUTS.items() if parsed[name] is None]
     if sweep is not None or parsed["collect"] is not None:
         parsed |= {"content": parsed["content"] or Path(), "styles": parsed["styles"] or ()}
@@ -92,6 +96,7 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     _add_files(parser.add_argument_group("pictures and files"))
+    add_print_flags(parser.add_argument_group("for print"))
     _add_start(parser.add_argument_group("where to start from"))
     group = parser.add_argument_group("settings")
     for kind, defaults in zip((Recipe, Hyperparams), PRESETS["default"][1:], strict=True):
@@ -124,7 +129,7 @@ def _add_files(group: Any) -> None:
         "--output",
         type=Path,
         metavar="PATH",
-        help=".png (which carries every setting), .jpg or .webp; default: a new name,"
+        help=".png and .tif (which carry every setting), .jpg, .webp or .avif; default: a new name,"
         " CONTENT-STYLE[-n].png, in the working directory",
     )
     add("--force", action="store_true", help="overwrite files that exist; default: refuse")

@@ -4,6 +4,7 @@ A *picture* is an array (H, W, 3), RGB in sRGB: uint8 on the way in, float32 in 
 out.
 """
 
+import importlib.util
 import io
 import warnings
 from collections.abc import Callable, Iterator
@@ -12,17 +13,25 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from jaxstyle.errors import InputError
-from jaxstyle.images import png_chunks
+from jaxstyle.images import png_chunks, print_file
 from jaxstyle.images.canvas import Picture
 from jaxstyle.settings.checks import MOST_PIXELS
 
 _T = TypeVar("_T")
 
+PLAIN = print_file.Print()
+"""8 bits, sRGB, no dots per inch."""
+
 _OPAQUE = {"1": "L", "L": "L", "LA": "L", "CMYK": "CMYK"}
 """Modes whose colors an ICC profile may describe as they are; all others become RGB first."""
+
+_HEIF_SUFFIXES = (".heic", ".heif")
+
+_DESCRIPTION = 270
+"""The tag of a TIFF file's description."""
 
 PIXELS_AT_ONCE = 2**20
 """Rows of about so many pixels are converted at once: whole pictures would be copied many times."""
@@ -59,7 +68,9 @@ def load_alpha(path: Path) -> NDArray[np.uint8] | None:
 
 
 def read_text(path: Path) -> dict[str, str]:
-    """Returns the texts that a PNG file carries, by keyword; empty if it has none.
+    """Returns the texts that a file carries, by keyword; empty if it has none.
+
+    PNG files have any, TIFF files one, their description: as `jaxstyle` if it can be a record.
 
     Raises:
       InputError: as `load` does.
@@ -67,6 +78,9 @@ def read_text(path: Path) -> dict[str, str]:
 
     def texts(image: Image.Image) -> dict[str, str]:
         image.load()  # texts may come after the pixels
+        if image.format == "TIFF":
+            description = str(image.tag_v2.get(_DESCRIPTION, ""))  # type: ignore[attr-defined]
+            return {"jaxstyle": description} if description.startswith("{") else {}
         return {key: str(value) for key, value in getattr(image, "text", {}).items()}
 
     return _opened(path, texts)
@@ -86,6 +100,8 @@ def _opened(path: Path, use: Callable[[Image.Image], _T]) -> _T:
     except Image.DecompressionBombError:
         raise InputError(f"{path} has more than {MOST_PIXELS:,} pixels: make it smaller") from None
     except UnidentifiedImageError:
+        if path.suffix.lower() in _HEIF_SUFFIXES:
+            raise InputError(f"{path} needs pillow-heif: pip install 'jaxstyle[heif]'") from None
         raise InputError(
             f"{path} is not a picture of a kind that can be read, such as PNG, JPEG, WebP or TIFF"
         ) from None
@@ -102,6 +118,10 @@ def _too_little_memory(path: Path) -> InputError:
 
 def _used(path: Path, use: Callable[[Image.Image], _T]) -> _T:
     """Returns what `use` makes of an image; of a PNG that is refused, without what is beside it."""
+    if path.suffix.lower() in _HEIF_SUFFIXES and importlib.util.find_spec("pillow_heif"):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     try:
         with Image.open(path) as image:
             return use(image)
@@ -150,40 +170,19 @@ def encode(
     text: dict[str, str],
     *,
     alpha: NDArray[np.uint8] | None = None,
+    how: print_file.Print = PLAIN,
 ) -> bytes:
-    """Returns a picture file as bytes, tagged as sRGB; the same arguments give the same bytes.
+    """Returns a picture file as bytes, tagged by its colors; equal arguments give equal bytes.
 
     Args:
-      picture: (H, W, 3) in [0, 1]; rounded half to even to 8 bits.
-      suffix: ".png", ".webp", ".jpg" or ".jpeg". WebP and JPEG: quality 95, JPEG without chroma
-        subsampling.
-      text: keywords and texts for the file; PNG only.
+      picture: (H, W, 3) in [0, 1]; rounded half to even.
+      suffix: ".png", ".webp", ".jpg", ".jpeg", ".tif", ".tiff" or ".avif". WebP, JPEG and AVIF:
+        quality 95, JPEG and AVIF without chroma subsampling.
+      text: keywords and texts for the file; PNG, and of TIFF the one of `jaxstyle`.
       alpha: (H, W), how opaque each pixel is; not of JPEG.
+      how: bits, profile and dots per inch.
     """
-    image = Image.fromarray(np.rint(picture * 255).astype(np.uint8))
-    if alpha is not None:
-        image.putalpha(Image.fromarray(alpha))
-    file = io.BytesIO()
-    if suffix == ".png":
-        image.save(file, "PNG", pnginfo=_png_chunks(text))
-    else:
-        kind = "WEBP" if suffix == ".webp" else "JPEG"
-        image.save(file, kind, quality=95, subsampling=0, icc_profile=_srgb_profile())
-    return file.getvalue()
-
-
-def _png_chunks(text: dict[str, str]) -> PngImagePlugin.PngInfo:
-    chunks = PngImagePlugin.PngInfo()
-    chunks.add(b"sRGB", b"\0")  # rendering intent: perceptual
-    for keyword, value in text.items():
-        chunks.add_itxt(keyword, value)
-    return chunks
-
-
-def _srgb_profile() -> bytes:
-    """Returns an ICC profile of sRGB without the time of its making, which differs every run."""
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    return profile[:24] + bytes(12) + profile[36:]
+    return print_file.encode_picture(picture, suffix, text, alpha=alpha, how=how)
 
 
 def to_srgb(image: Image.Image, *, white: float) -> Image.Image:

@@ -19,6 +19,8 @@ from jaxstyle.images.canvas import (
     sizes_of,
     total_steps,
 )
+from jaxstyle.images.picture_file import PLAIN
+from jaxstyle.images.print_file import Print, check_kind, read_profile
 from jaxstyle.images.regions import (
     WHOLE,
     Regions,
@@ -75,6 +77,8 @@ class Inputs(NamedTuple):
     regions: Regions = WHOLE
     alpha: NDArray[np.uint8] | None = None
     """How opaque the result is, (H, W) at the photo's size; None: all of it."""
+    how: Print = PLAIN
+    """How the result is written."""
     judge: LayerArrays | None = None
     """The parameters of the judge's network, where a single run's result is to be judged."""
 
@@ -170,19 +174,27 @@ def read_inputs(arguments: Request, output: Path, *, say: Say, stream: TextIO | 
     reader.regions(arguments, say=say)  # only to refuse it before a download
     if reader.alpha(arguments) is not None and output.suffix.lower() in OPAQUE_SUFFIXES:
         raise InputError(f"a {output.suffix} file cannot be transparent: choose .png or .webp")
+    how = _print_of(arguments, output)
     for line in enlarged_styles(content, styles, settings.recipe):
         if stream is not None:
             say(line)
     reader.init(settings)  # only to refuse it before a download
     network = read_network(settings.weights, say=say, stream=stream)
     check_has_layers(settings.recipe, network)
-    inputs = reader.inputs(arguments, settings, network)
+    inputs = reader.inputs(arguments, settings, network)._replace(how=how)
     if settings.earlier is not None:
         for line in record.differences(settings.earlier, network.facts["sha256"]):
             say(line)
     if not arguments.judge or arguments.plan:
         return inputs
     return inputs._replace(judge=read_judge({"content": [content], "style": list(styles)}, say=say))
+
+
+def _print_of(arguments: Request, output: Path) -> Print:
+    """Returns how the result is written; raises InputError if it cannot be."""
+    check_kind(output.suffix.lower(), bits=arguments.bits, dpi=arguments.dpi)
+    profile = None if arguments.profile is None else read_profile(arguments.profile)
+    return Print(bits=arguments.bits, profile=profile, dpi=arguments.dpi)
 
 
 def enlarged_styles(

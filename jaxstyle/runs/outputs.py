@@ -139,7 +139,8 @@ def encode_result(
     picture, alpha = picture_of(canvas, inputs.content, **given, size=size), inputs.alpha
     if alpha is not None:
         alpha = alpha_at(alpha, picture.shape[:2])
-    return picture_file.encode(picture, path.suffix.lower(), record.to_text(facts), alpha=alpha)
+    texts = record.to_text(facts)
+    return picture_file.encode(picture, path.suffix.lower(), texts, alpha=alpha, how=inputs.how)
 
 
 def data_sha256(data: bytes) -> str:

@@ -133,7 +133,7 @@ def read(path: Path) -> Record:
     """
     text = picture_file.read_text(path).get(KEYWORD)
     if text is None:
-        raise InputError(f"{path} carries no settings: only PNG files that jaxstyle wrote do")
+        raise InputError(f"{path} carries no settings: only our PNG and TIFF files do")
     try:
         record = json.loads(text)
     except (ValueError, RecursionError):

@@ -36,7 +36,10 @@ MOST_RUNS = 10_000
 
 WEIGHT_WORDS = ("auto", "embedded", "vgg19")
 
-LONGEST_SIDES = {".png": 2**31 - 1, ".jpg": 65500, ".jpeg": 65500, ".webp": 16383}
+LONGEST_SIDES = {
+    **{".png": 2**31 - 1, ".jpg": 65500, ".jpeg": 65500, ".webp": 16383},
+    **{".tif": 2**31 - 1, ".tiff": 2**31 - 1, ".avif": 65535},
+}
 """The picture files that can be written, and how many pixels their sides can have at most."""
 
 PICTURE_SUFFIXES = (
@@ -150,6 +153,12 @@ class Request:
     """Grey masks of the photo, one for each style."""
     keep: Path | None = None
     """A mask of the photo, white where it is left as it is."""
+    bits: int = 8
+    """Of each channel of the result: 8 or 16."""
+    profile: Path | None = None
+    """An ICC profile for the result; None: sRGB."""
+    dpi: float | None = None
+    """Dots per inch, written into the result."""
     alpha: str = "white"
     """What becomes of the photo's transparency: "white" or "keep"."""
     checkpoints: CheckpointRequest = dataclasses.field(default_factory=CheckpointRequest)
@@ -171,7 +180,7 @@ def check_inputs(arguments: Request) -> None:
     """Checks the paths of all that will be read."""
     for path in (
         *(arguments.content, *style_files(arguments), *mask_files(arguments)),
-        arguments.from_picture,
+        *(arguments.from_picture, arguments.profile),
     ):
         if path is not None:
             check_is_file(path)
@@ -187,6 +196,8 @@ def check_inputs(arguments: Request) -> None:
 def inputs_of(arguments: Request) -> list[Path]:
     """Returns every file on the command line that will be read."""
     paths = [arguments.content, *style_files(arguments), *mask_files(arguments)]
+    if arguments.profile is not None:
+        paths.append(arguments.profile)
     if arguments.from_picture is not None:
         paths.append(arguments.from_picture)
     for value, words in ((arguments.init, INITS), (arguments.weights, WEIGHT_WORDS)):

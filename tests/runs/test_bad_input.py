@@ -147,7 +147,7 @@ def test_small_pictures_are_refused_before_weights_are_downloaded(
         (["-o", "c.png/r.png"], "is a file, not a folder"),
         (["-o", "."], "is a folder"),
         (["-o", "s.jpg", "--force"], "is also an input"),
-        (["-o", "r.tiff"], "must end in"),
+        (["-o", "r.bmp"], "must end in"),
         (["-o", "-"], "must end in"),
         (["-o", "r.png", "--log", "r.png"], "the same file"),
         (["-o", "r.png", "--checkpoint", "r.png"], "the checkpoint and the output are the same"),
