@@ -20,7 +20,10 @@ WINGS = {
     "files": (),
     "network": ("layers", "winograd", "convolution", "vgg"),
     "settings": ("checks", "recipe", "validation", "presets", "text"),
-    "images": ("canvas", "regions", "color", "png_chunks", "print_file", "picture_file"),
+    "images": (
+        *("canvas", "regions", "color"),
+        *("png_chunks", "print_file", "picture_file", "stored"),
+    ),
     "weights": (
         *("torch_pickle", "torch_file", "activations", "conventions"),
         *("weight_file", "download", "pretrained"),

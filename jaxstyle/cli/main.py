@@ -160,18 +160,20 @@ def _sweep(arguments: request.Request, interruption: Interruption) -> int:
         run_sweep,  # imports jax
     )
 
-    are_logged = run_sweep(
+    are_whole = run_sweep(
         SweepJob(sweep, arguments.device, arguments.devices, interruption, say, stream)
     )
     names = [each.run.name for each in sweep.runs]
     done = sum(is_done(sweep, each) for each in sweep.runs)
     if not done and interruption.received:
         raise KeyboardInterrupt
+    if not (done or are_whole):
+        return 1
     if not done:  # a share of a sweep that has fewer variants than shares
         say("nothing of this sweep was to be done here, and nothing is done yet")
         return 0
     if not interruption.received:
-        return max(_collect(sweep.folder, names, as_json=arguments.json), int(not are_logged))
+        return max(_collect(sweep.folder, names, as_json=arguments.json), int(not are_whole))
     _collect(sweep.folder, names, as_json=arguments.json)
     say(f"stopped with {done} of {len(names)} done; the same command paints the others")
     return interruption.exit_code

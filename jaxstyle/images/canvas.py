@@ -47,6 +47,8 @@ def as_picture(array: Any, *, name: str) -> Picture:
     """
     try:
         picture = np.asarray(array)
+    except InputError:  # its file is another now
+        raise
     except ValueError:  # lists of unequal lengths
         raise InputError(f"{name} must be an array (H, W, 3), got {type(array)}") from None
     if picture.ndim != 3 or picture.shape[-1] != 3 or picture.size == 0:
@@ -199,6 +201,7 @@ def resize(picture: Picture, size: tuple[int, int], *, resampling: str) -> Pictu
 
     With "bilinear" this is what torchvision's Resize does to a Pillow image.
     """
+    picture = np.asarray(picture)  # it may be in a file still, see `images.stored`
     if picture.shape[:2] == size:
         return picture
     image = Image.fromarray(picture).resize(size[::-1], _FILTERS[resampling])

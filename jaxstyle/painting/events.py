@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
+from jaxstyle.errors import InputError
 from jaxstyle.optimization.stepping import Chunk
 from jaxstyle.painting.level import Level
 from jaxstyle.painting.variants import Lane, Snapshot
@@ -46,6 +47,13 @@ class RunEnded(NamedTuple):
     """With the last good canvas, and why it diverged."""
 
 
+class RunRefused(NamedTuple):
+    """A run of a sweep cannot begin: a file that it needs is gone, or another than it was."""
+
+    run: int
+    error: InputError
+
+
 class CallDone(NamedTuple):
     """A call on the device has ended: what it brought to all runs of this process together."""
 
@@ -56,7 +64,7 @@ class CallDone(NamedTuple):
     seconds: float
 
 
-Event = LevelBegun | StepsDone | LevelEnded | RunEnded | CallDone
+Event = LevelBegun | StepsDone | LevelEnded | RunEnded | RunRefused | CallDone
 
 
 class Observer(Protocol):

@@ -116,11 +116,11 @@ def levels(
     Raises:
       InputError: a picture of the wrong kind, or too small even at full size.
     """
-    photo, styles = as_picture(content, name="content"), as_styles(style)
-    deep, beyond = _too_deep_in_full(recipe), 0
+    photo, styles, beyond = as_picture(content, name="content"), as_styles(style), 0
     if recipe.scales == "auto":
         beyond = max(0, len(scales_of(recipe, photo)) - LARGEST)
     memory = memory_left() if memory is None else memory
+    programs = level_programs(photo, styles, recipe=recipe, memory=memory)
     sizes_and_steps = _sizes_and_steps(photo, styles, recipe)
     photo, styles = pictures_to_paint(photo, styles, recipe, regions)
     return [
@@ -129,13 +129,31 @@ def levels(
             _resized(styles, each.styles, recipe),
             each.first_step,
             each.steps,
-            memory_mode_of(recipe, each.canvas, largest_style(each.styles), memory),
+            mode,
             last=each.scale == 1,
             beyond=beyond,
             regions=regions.resized(each.canvas, each.styles),
-            left_out=deep if each.scale == 1 and each.first_step else (),
+            left_out=left_out,
         )
-        for each in sizes_and_steps
+        for each, (_, mode, left_out) in zip(sizes_and_steps, programs, strict=True)
+    ]
+
+
+def level_programs(
+    content: Picture, styles: Sequence[Picture], *, recipe: Recipe, memory: Memory
+) -> list[tuple[Sides, str, tuple[int, ...]]]:
+    """Returns what decides the programs of a run's levels, by the shapes of its pictures alone.
+
+    Of each level the canvas's (H, W), the memory mode, and the style layers that are left out.
+    """
+    deep = _too_deep_in_full(recipe)
+    return [
+        (
+            each.canvas,
+            memory_mode_of(recipe, each.canvas, largest_style(each.styles), memory),
+            deep if each.scale == 1 and each.first_step else (),
+        )
+        for each in _sizes_and_steps(content, styles, recipe)
     ]
 
 

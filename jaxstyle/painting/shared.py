@@ -8,11 +8,18 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxstyle.images.stored import StoredPicture
 from jaxstyle.machine.memory import NO_LIMIT, Memory, memory_left
 from jaxstyle.network.convolution import Kernels, Params
 from jaxstyle.network.vgg import params_up_to
 from jaxstyle.optimization.problem import Problem, as_arrays, resolve
-from jaxstyle.painting.level import Level, kernels_at, problem_at, target_kernels_of
+from jaxstyle.painting.level import (
+    Level,
+    kernels_at,
+    level_programs,
+    problem_at,
+    target_kernels_of,
+)
 from jaxstyle.painting.level import levels as make_levels
 from jaxstyle.painting.variants import Variant
 from jaxstyle.settings.recipe import Hyperparams, Recipe
@@ -52,14 +59,32 @@ class Shared:
         modes = variant.unfinished.memory_modes
         return [each._replace(memory_mode=mode) for each, mode in zip(levels, modes, strict=True)]
 
+    def opened(self, variant: Variant) -> Variant:
+        """Returns a variant whose run needs nothing more of its files: its levels are made.
+
+        Raises:
+          InputError: a picture's file is gone or another.
+        """
+        self.levels_of(variant)
+        if isinstance(variant.init, StoredPicture):
+            return variant._replace(init=np.asarray(variant.init))
+        return variant
+
     def program_of(self, variant: Variant) -> Any:
         """Returns what two variants of one program have alike; hashable."""
-        levels = self.levels_of(variant)
-        sizes = tuple((each.content.shape, each.memory_mode, each.left_out) for each in levels)
-        styles = len(levels[0].styles) if variant.recipe.style_mix == "sum" else 1
+        recipe, unfinished = variant.recipe, variant.unfinished
+        sizes = tuple(
+            level_programs(variant.content, variant.styles, recipe=recipe, memory=self._memory)
+        )
+        if unfinished is not None:
+            modes = unfinished.memory_modes
+            sizes = tuple((a, mode, b) for (a, _, b), mode in zip(sizes, modes, strict=True))
+        styles = 1
+        if recipe.style_mix == "sum":
+            styles = len(variant.styles) * len(recipe.style_scale)
         guides, _, keep = variant.regions
         regions = 0 if guides is None else guides.shape[-1], keep is None
-        return resolve(variant.recipe, self._params), variant.recipe.conv, sizes, styles, regions
+        return resolve(recipe, self._params), recipe.conv, sizes, styles, regions
 
     def kernels_of(self, variant: Variant, number: int) -> Kernels:
         """Returns the kernels for a level, by its number, of all variants of this one's program."""

@@ -24,6 +24,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from numpy.typing import NDArray
 
+from jaxstyle.errors import InputError
+from jaxstyle.machine.devices import any_process
 from jaxstyle.machine.placement import (
     EACH,
     SAME,
@@ -43,7 +45,7 @@ from jaxstyle.optimization.optimizer import (
 from jaxstyle.optimization.problem import Problem
 from jaxstyle.optimization.stepping import Team, run_steps
 from jaxstyle.painting.engine import never, paint_lanes
-from jaxstyle.painting.events import Event
+from jaxstyle.painting.events import Event, RunRefused
 from jaxstyle.painting.shared import Shared
 from jaxstyle.painting.variants import Lane, Variant
 
@@ -80,24 +82,49 @@ def paint_in_rounds(
 
     for start in range(0, len(group), mesh.size):
         batch = list(group[start : start + mesh.size])
+        opened, refused = _opened(batch, variants, shared)
+        yield from refused
+        batch = [index for index in batch if index in opened]
+        if not batch:
+            continue
         filled = batch + batch[-1:] * (mesh.size - len(batch))
         lanes = [
             Lane(
                 number=filled[i],
-                variant=variants[filled[i]],
-                levels=shared.levels_of(variants[filled[i]]),
+                variant=opened[filled[i]],
+                levels=shared.levels_of(opened[filled[i]]),
                 device=devices[i],
                 idle=i >= len(batch),
             )
             for i in own
         ]
-        of_round = [variants[index] for index in filled]
+        of_round = [opened[index] for index in filled]
         team_at = functools.partial(
             _team_at, of_round, len(batch), own, lanes, shared, mesh, kernels_at
         )
         yield from paint_lanes(lanes, team_at, pause_every=pause_every, stop=stop)
         if stop():
             return
+
+
+def _opened(
+    batch: Sequence[int], variants: Sequence[Variant], shared: Shared
+) -> tuple[dict[int, Variant], list[Event]]:
+    """Returns by index the variants whose files every process can read, and what else there is."""
+    opened, errors = {}, {}
+    for index in batch:
+        try:
+            opened[index] = shared.opened(variants[index])
+        except InputError as error:
+            errors[index] = error
+    refused = any_process([index in errors for index in batch])
+    elsewhere = InputError("another process cannot read its pictures")
+    told: list[Event] = []
+    for index, is_refused in zip(batch, refused, strict=True):
+        if is_refused:
+            opened.pop(index, None)
+            told.append(RunRefused(index, errors.get(index, elsewhere)))
+    return opened, told
 
 
 def _team_at(

@@ -24,7 +24,7 @@ from jaxstyle.painting.engine import (
     never,
     paint_alone,
 )
-from jaxstyle.painting.events import CallDone, Event, Observer, RunEnded, watched
+from jaxstyle.painting.events import CallDone, Event, Observer, RunEnded, RunRefused, watched
 from jaxstyle.painting.level import Level
 from jaxstyle.painting.painter import check_params
 from jaxstyle.painting.shared import Shared, groups
@@ -125,7 +125,12 @@ def paint_in_turn(
     """
     first = None
     for index, following in itertools.zip_longest(order, order[1:]):
-        variant = variants[index]
+        try:
+            variant = shared.opened(variants[index])
+        except InputError as error:
+            yield RunRefused(index, error)
+            first = None
+            continue
         levels = shared.levels_of(variant)
         lane = Lane(number=index, variant=variant, levels=levels, device=device)
         ready: list[Callable[[], Problem]] = []
@@ -169,7 +174,10 @@ def _begin_next(
     """
     if variant is None or variant.unfinished is not None or shared.is_known(variant):
         return
-    levels = shared.levels_of(variant)
+    try:
+        levels = shared.levels_of(variant)
+    except InputError:
+        return  # which is told when it is this one's turn
     if is_small_beside(levels[0], level):
         make = partial(_problem_at, shared, variant, levels)
         ready.append(in_background(partial(made_and_compiled, lambda: problem, make, levels[0])))
@@ -231,6 +239,8 @@ def ticks(events: Iterable[Event]) -> Iterator[Tick]:
     """Yields what every call of a sweep brought, with the results of runs that ended in it."""
     finished: list[Result] = []
     for event in events:
+        if isinstance(event, RunRefused):
+            raise event.error
         if isinstance(event, RunEnded) and event.how != "interrupted":
             finished.append(event.lane.result())
         if isinstance(event, CallDone):

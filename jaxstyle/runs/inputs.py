@@ -30,6 +30,7 @@ from jaxstyle.images.regions import (
     resize_keep,
     with_keep,
 )
+from jaxstyle.images.stored import PictureStore
 from jaxstyle.judging.network import read_judge
 from jaxstyle.machine.memory import check_fits, memory_left, on_cpu_surely
 from jaxstyle.network.layers import resolve_taps, smallest_side
@@ -252,11 +253,22 @@ def check_has_layers(recipe: Recipe, network: Network) -> None:
 class Reader:
     """Reads the files of one run or of many, each once."""
 
-    def __init__(self) -> None:
-        self.picture = functools.cache(picture_file.load_picture)
+    def __init__(self, *, keeps_files: bool = False) -> None:
+        """Takes whether pictures stay in their files, see `images.stored`."""
+        self._store = PictureStore() if keeps_files else None
+        self.picture = functools.cache(self._picture)
         self._facts = functools.cache(record.file_facts)
         self._regions: dict[Any, Regions] = {}
         self._alpha = functools.cache(picture_file.load_alpha)
+
+    def _picture(self, path: Path) -> Picture:
+        if self._store is None:
+            return picture_file.load_picture(path)
+        try:
+            sha256 = self._facts(path)["sha256"]
+        except OSError:
+            return picture_file.load_picture(path)  # which says what is wrong
+        return self._store.open(path, sha256)
 
     def styles(self, arguments: Request) -> tuple[Picture, ...]:
         """Returns all style pictures of a run."""
@@ -323,19 +335,22 @@ class Reader:
                     f"--regions are {len(paths)} masks: give the photo's, then one for each of"
                     f" {len(styles)} style pictures"
                 )
-            photo, *others = map(self.picture, paths)
+            photo, *others = map(self._mask, paths)
             found, unused = regions_of_colors(photo, others, names=[str(path) for path in paths])
             for line in unused:
                 say(line)
         if arguments.masks:
-            masks = [self.picture(path) for path in arguments.masks]
+            masks = [self._mask(path) for path in arguments.masks]
             found = regions_of_masks(masks, [self.picture(path) for path in styles])
         keep, alpha = None, self.alpha(arguments)
         if arguments.keep is not None:
-            keep = grey(self.picture(arguments.keep)) >= 0.5
+            keep = grey(self._mask(arguments.keep)) >= 0.5
         if alpha is not None:
             keep = (alpha < 128) if keep is None else (alpha < 128) | resize_keep(keep, alpha.shape)
         return found if keep is None or not keep.any() else with_keep(found, keep)
+
+    def _mask(self, path: Path) -> Picture:
+        return np.asarray(self.picture(path))
 
     def alpha(self, arguments: Request) -> NDArray[np.uint8] | None:
         """Returns how opaque the photo is, if the result is to be so, and if it is not all."""

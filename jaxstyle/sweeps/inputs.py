@@ -90,7 +90,7 @@ def read_sweep(arguments: Request, *, say: Say, stream: TextIO | None) -> Sweep:
     for run in runs[:1]:
         check_inputs(run.arguments)
     settings = _read_settings(runs, say)
-    reader = Reader()
+    reader = Reader(keeps_files=True)  # as many as they may be
     _check_sizes(runs, settings, reader)
     network = read_network(settings[0].weights, say=say, stream=stream)
     _check_layers(runs, settings, network)

@@ -8,14 +8,22 @@ import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import jax
 
 from jaxstyle import files
-from jaxstyle.errors import Say
+from jaxstyle.errors import InputError, Say
 from jaxstyle.images import picture_file
-from jaxstyle.images.canvas import alpha_at, as_picture, beside, fitted_size, resize, total_steps
+from jaxstyle.images.canvas import (
+    Picture,
+    alpha_at,
+    as_picture,
+    beside,
+    fitted_size,
+    resize,
+    total_steps,
+)
 from jaxstyle.judging.verdict import Judge, judge_of
 from jaxstyle.machine.devices import (
     any_process,
@@ -31,6 +39,7 @@ from jaxstyle.painting.events import (
     LevelBegun,
     Observer,
     RunEnded,
+    RunRefused,
     watched,
 )
 from jaxstyle.painting.level import pixel_steps
@@ -83,7 +92,7 @@ def run_sweep(job: SweepJob) -> bool:
     Stops early, with all that was finished on disk, when interrupted.
 
     Returns:
-      Whether all logs that were asked for could be written to their ends.
+      Whether all runs could begin, and all logs that were asked for be written to their ends.
 
     Raises:
       InputError: no such device, or the other processes cannot be found.
@@ -119,18 +128,22 @@ def _save_samples(sweep: Sweep) -> None:
     """Keeps small copies of contents and styles for the summaries, which may be made elsewhere."""
     made = set()
     for each in sweep.runs:
-        pictures = {"content": each.inputs.content, "style": beside(each.inputs.styles)}
-        for name, picture in pictures.items():
+        pictures = {"content": (each.inputs.content,), "style": each.inputs.styles}
+        for name, several in pictures.items():
             sha256 = each.inputs.facts[name]["sha256"]
             if sha256 in made:
                 continue
             made.add(sha256)
             path = sample_path(sweep.folder, sha256)
             if not path.exists():
-                size = fitted_size(picture, SAMPLE_SIDE, 1.0)
-                small = resize(picture, size, resampling="lanczos")
-                data = picture_file.encode((small / 255).astype("float32"), ".png", {})
-                files.write_whole(path, data, overwrite=True)
+                with contextlib.suppress(InputError):  # a file is gone: its own run will say so
+                    files.write_whole(path, _sample(beside(several)), overwrite=True)
+
+
+def _sample(picture: Picture) -> bytes:
+    """Returns a small copy as a PNG file."""
+    small = resize(picture, fitted_size(picture, SAMPLE_SIDE, 1.0), resampling="lanczos")
+    return picture_file.encode((small / 255).astype("float32"), ".png", {})
 
 
 def _forget_checkpoints(sweep: Sweep, there: Sequence[Planned]) -> None:
@@ -154,9 +167,20 @@ def _judge_those_there(job: SweepJob, there: Sequence[Planned]) -> None:
         if job.interruption.received or entry is None or judged_of(entry):
             continue
         result = picture_file.load_picture(picture_path(folder, name))
-        entry["judged"] = job.judge(result, each.inputs.content, each.inputs.styles)
+        entry |= _judged(job, each, result)
         with unbreakable():
             write_record(folder, name, entry)
+
+
+def _judged(job: SweepJob, planned: Planned, result: Picture) -> dict[str, Any]:
+    """Returns what the judge finds of a result, for its record; nothing without a judge."""
+    if job.judge is None:
+        return {}
+    try:
+        return {"judged": job.judge(result, planned.inputs.content, planned.inputs.styles)}
+    except InputError as error:  # a file is gone
+        job.say(f"warning: {planned.run.name} is not judged: {error}")
+        return {}
 
 
 def _paint(job: SweepJob, todo: Sequence[Planned], devices: Sequence[jax.Device]) -> bool:
@@ -177,7 +201,7 @@ def _paint(job: SweepJob, todo: Sequence[Planned], devices: Sequence[jax.Device]
     finally:
         display.close()
         runs.close()
-    return runs.are_logged
+    return runs.are_whole
 
 
 def _is_stopped(job: SweepJob) -> bool:
@@ -228,18 +252,22 @@ class _Runs:
     the others, and all must make the same calls.
 
     Attributes:
-      are_logged: whether all logs that were asked for could be written.
+      are_whole: whether all runs could begin, and all logs that were asked for be written.
     """
 
     def __init__(self, job: SweepJob, todo: Sequence[Planned], jobs: Sequence[Job]) -> None:
         self._job, self._todo, self._jobs = job, todo, jobs
         self._watches: dict[int, Watch] = {}
         self._keeps = jax.process_count() == 1
-        self.are_logged = True
+        self.are_whole = True
 
     def see(self, event: Event) -> None:
         """Shows an event to the observers of its run."""
         if isinstance(event, CallDone):
+            return
+        if isinstance(event, RunRefused):
+            self._job.say(f"error: {self._todo[event.run].run.name}: {event.error}")
+            self.are_whole = False
             return
         if isinstance(event, LevelBegun) and event.run not in self._watches:
             self._watches[event.run] = self._begin(event.run, event.lane)
@@ -263,7 +291,7 @@ class _Runs:
             _save(self._job, planned, event.lane.result())
             watch.checkpointer.remove()
         watch.close()
-        self.are_logged &= not watch.log.failed
+        self.are_whole &= not watch.log.failed
         _remove_if_empty(self._job.sweep.folder, planned.run.name)
 
     def close(self) -> None:
@@ -291,9 +319,7 @@ def _save(job: SweepJob, planned: Planned, result: Result) -> None:
         alpha = alpha_at(alpha, result.picture.shape[:2])
     data = picture_file.encode(result.picture, ".png", record.to_text(facts), alpha=alpha)
     entry = _entry(planned, result, facts, hashlib.sha256(data).hexdigest())
-    if job.judge is not None:
-        picture = as_picture(result.picture, name=name)
-        entry["judged"] = job.judge(picture, planned.inputs.content, planned.inputs.styles)
+    entry |= _judged(job, planned, as_picture(result.picture, name=name))
     if result.failure is not None:
         job.say(f"{name}: {result.failure}; its last good picture is kept")
     with unbreakable():
