@@ -88,23 +88,20 @@ def paint_in_rounds(
         if not batch:
             continue
         filled = batch + batch[-1:] * (mesh.size - len(batch))
-        lanes = [
-            Lane(
-                number=filled[i],
-                variant=opened[filled[i]],
-                levels=shared.levels_of(opened[filled[i]]),
-                device=devices[i],
-                idle=i >= len(batch),
-            )
-            for i in own
-        ]
         of_round = [opened[index] for index in filled]
-        team_at = functools.partial(
-            _team_at, of_round, len(batch), own, lanes, shared, mesh, kernels_at
-        )
+        lanes = [
+            _lane(filled[i], of_round[i], shared, devices[i], idle=i >= len(batch)) for i in own
+        ]
+        given = of_round, len(batch), own, lanes, shared, mesh, kernels_at
+        team_at = functools.partial(_team_at, *given)
         yield from paint_lanes(lanes, team_at, pause_every=pause_every, stop=stop)
         if stop():
             return
+
+
+def _lane(number: int, variant: Variant, shared: Shared, device: jax.Device, *, idle: bool) -> Lane:
+    levels = shared.levels_of(variant)
+    return Lane(number=number, variant=variant, levels=levels, device=device, idle=idle)
 
 
 def _opened(
