@@ -31,7 +31,9 @@ WINGS = {
     "losses": ("statistics", "roots", "style", "variation", "terms"),
     "machine": ("process", "memory", "devices", "placement"),
     "judging": ("distances", "network", "verdict"),
-    "optimization": ("strips", "rows", "guides", "targets", "problem", "optimizer", "stepping"),
+    "optimization": (
+        *("strips", "rows", "guides", "targets", "problem", "lbfgs", "optimizer", "stepping"),
+    ),
     "painting": (
         *("level", "variants", "events", "engine", "painter"),
         *("shared", "sweep_rounds", "sweeping"),

@@ -39,6 +39,7 @@ OTHER_VALUES = {
         "propagation": "inside",
         "extrapolate": True,
         "optimizer": "another",
+        "history": 3,
         "average": 0.5,
         "resampling": "lanczos",
     },

@@ -16,7 +16,7 @@ from jaxstyle.errors import InputError
 from jaxstyle.machine.process import compiles_leanly
 from jaxstyle.network.layers import block_of, smallest_side
 from jaxstyle.settings.checks import MOST_PIXELS
-from jaxstyle.settings.recipe import OPTIMIZER_BYTES, Recipe, Sides
+from jaxstyle.settings.recipe import HISTORY, OPTIMIZER_BYTES, Recipe, Sides
 
 NO_LIMIT = 2**62
 """cgroup v1 reports "no limit" as a number about this large."""
@@ -150,6 +150,9 @@ AVERAGE = 4 * 3
 DUALS = 2 * 6 + 8
 """Bytes a pixel of the duals that proximal steps keep, plus their working memory."""
 
+PAIR = 2 * 12
+"""Bytes a pixel of one step that L-BFGS remembers."""
+
 PICTURES = 20
 """Bytes a pixel of the canvas in 8 bits and on its way there, and of the file's picture."""
 
@@ -218,7 +221,7 @@ def bytes_needed(
 
 def _used(working: int, content: Sides, recipe: Recipe, parts: int = 1) -> int:
     """Returns the peak of used bytes, without what is imported."""
-    per_pixel = CANVASES + OPTIMIZER_BYTES[recipe.optimizer] + DUALS + AVERAGE + PICTURES
+    per_pixel = CANVASES + optimizer_bytes(recipe) + DUALS + AVERAGE + PICTURES
     kept = per_pixel * math.prod(content) // parts
     return max(COMPILING + kept, KERNELS + working)
 
@@ -229,9 +232,15 @@ def _working_memory(step_bytes: int, content: Sides, style: Sides, *, mode: str)
     return max(step_bytes, targets) + PICTURES * math.prod(content)
 
 
+def optimizer_bytes(recipe: Recipe) -> int:
+    """Returns how many bytes a pixel the optimizer's state has."""
+    more = PAIR if recipe.optimizer == "lbfgs" else 0
+    return OPTIMIZER_BYTES[recipe.optimizer] + more * (recipe.history - HISTORY)
+
+
 def step_memory(content: Sides, *, recipe: Recipe, mode: str) -> int:
     """Returns the bytes that the compiler will say a step needs, state and targets included."""
-    kept = CANVASES + OPTIMIZER_BYTES[recipe.optimizer]
+    kept = CANVASES + optimizer_bytes(recipe)
     kept += DUALS if recipe.tv_step == "proximal" else 0
     kept += AVERAGE if recipe.average else 0
     kept += sum(map(_map_bytes, recipe.content_layers))

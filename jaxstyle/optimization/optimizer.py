@@ -12,9 +12,10 @@ from jax.typing import ArrayLike
 
 from jaxstyle.images.canvas import MEAN, STD
 from jaxstyle.losses.variation import Duals, no_duals
+from jaxstyle.optimization.lbfgs import lbfgs, lbfgs_state
 from jaxstyle.optimization.problem import Problem
 from jaxstyle.optimization.targets import Program
-from jaxstyle.settings.recipe import Recipe
+from jaxstyle.settings.recipe import HISTORY, Recipe
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 """Adam's constants: the book's, which are PyTorch's defaults."""
@@ -49,6 +50,9 @@ class Optimizer(NamedTuple):
     tested: Callable[[Any], Any]
     """Returns, of the next state, the arrays by which it shows that a gradient was not finite or
     too large, in which case the step has failed: a value of theirs is then not finite."""
+    remembering: Callable[[int], "Optimizer"] | None = None
+    """Returns the optimizer with a history of so many steps; this one has HISTORY. None: the
+    setting does not concern it."""
 
 
 class State(NamedTuple):
@@ -216,6 +220,21 @@ def _adam_update(
     return mean / root, state
 
 
+def _lbfgs(history: int = HISTORY) -> Optimizer:
+    """Returns L-BFGS with a history of so many steps. It divides by no metric, see `validate`."""
+
+    def metric(state: Any, program: Program) -> jax.Array:
+        raise NotImplementedError("L-BFGS divides gradients by a matrix, not pixel by pixel")
+
+    return Optimizer(
+        init=lambda canvas: lbfgs_state(canvas, history),
+        update=lambda gradient, state, canvas, program: lbfgs(gradient, state, canvas),
+        metric=metric,
+        tested=lambda state: (state.gradient, state.scale),
+        remembering=_lbfgs,
+    )
+
+
 OPTIMIZERS: Mapping[str, Optimizer] = MappingProxyType(
     {
         "adam": Optimizer(
@@ -223,7 +242,8 @@ OPTIMIZERS: Mapping[str, Optimizer] = MappingProxyType(
             update=_adam_update,
             metric=lambda state, program: _adam_root(state, program.beta2),
             tested=lambda state: state.nu,  # mu alone cannot fail: nu has the gradient squared
-        )
+        ),
+        "lbfgs": _lbfgs(),
     }
 )
 """By name; a new one needs its name and its bytes a pixel in `recipe.OPTIMIZER_BYTES` too, and
@@ -232,7 +252,8 @@ nothing else."""
 
 def optimizer_of(program: Program | Recipe) -> Optimizer:
     """Returns the optimizer of a program; raises KeyError if there is no such one."""
-    return OPTIMIZERS[program.optimizer]
+    method = OPTIMIZERS[program.optimizer]
+    return method if method.remembering is None else method.remembering(program.history)
 
 
 def learning_rate(step: jax.Array | int, problem: Problem) -> jax.Array:

@@ -80,6 +80,8 @@ def _step(state: State, problem: Problem) -> tuple[State, Losses, jax.Array]:
         return added(losses.terms, without={VARIATION}) if state.duals else losses.total, losses
 
     (_, losses), gradient = jax.value_and_grad(objective, has_aux=True)(state.canvas)
+    if not (state.duals or isinstance(problem.targets.keep, tuple)):
+        gradient = jnp.where(problem.targets.keep > 0, 0, gradient)  # no curvature is met there
     rate = learning_rate(state.step, problem).astype(gradient.dtype)
     method = optimizer_of(program)
     direction, optimizer = method.update(gradient, state.optimizer, state.canvas, program)

@@ -32,6 +32,7 @@ from jaxstyle.network.vgg import features
 from jaxstyle.optimization.guides import guides_at
 from jaxstyle.optimization.rows import shared_features, shared_sums
 from jaxstyle.optimization.strips import strip_features, strip_sums
+from jaxstyle.settings.recipe import HISTORY
 
 LEAST_ENERGY = 1e-15
 """Least energy by which squared errors of features are divided: a black picture's may be 0."""
@@ -71,6 +72,7 @@ class Program(NamedTuple):
     tv_step: str = "gradient"
     optimizer: str = "adam"
     """A name from `optimizer.OPTIMIZERS`."""
+    history: int = HISTORY
     beta2: str = "constant"
     style_loss: str = "gram"
     balance: str = "book"

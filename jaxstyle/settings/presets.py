@@ -65,6 +65,12 @@ _WEIGHTS: Mapping[str, dict[str, float]] = {
     for balance, hyper in (("book", Hyperparams()), ("relative", _PAINTER_NUMBERS))
 }
 
+_STEPS: Mapping[str, dict[str, Any]] = {
+    "adam": {"learning_rate": _PAINTER_NUMBERS.learning_rate},
+    "lbfgs": {"learning_rate": 1.0, "tv_step": "gradient"},
+}
+"""What another optimizer brings, since its steps have other units."""
+
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "default": Preset(
@@ -124,7 +130,8 @@ def preset(name: str = "default", **changes: Any) -> tuple[Recipe, Hyperparams]:
         unless their weights are given too; a decay setting chooses the step schedule unless
         `schedule` is given, and a color match chooses `colors="match"` unless `colors` is; another
         balance, in which weights have other units, brings the content, style and tv weight of
-        `book` or `default` unless they are given.
+        `book` or `default` unless they are given. Another optimizer likewise brings a learning
+        rate, and "lbfgs" the gradient's total variation.
 
     Raises:
       InputError: no such preset or field, or a value out of its range.
@@ -156,6 +163,9 @@ def change(recipe: Recipe, hyper: Hyperparams, **changes: Any) -> tuple[Recipe, 
     balance = changes.get("balance", recipe.balance)
     if isinstance(balance, str) and balance != recipe.balance:
         changes = {**_WEIGHTS.get(balance, {}), **changes}
+    optimizer = changes.get("optimizer", recipe.optimizer)
+    if isinstance(optimizer, str) and optimizer != recipe.optimizer:
+        changes = {**_STEPS.get(optimizer, {}), **changes}
     recipe = dataclasses.replace(recipe, **_of(Recipe, changes))
     hyper = dataclasses.replace(hyper, **_of(Hyperparams, changes))
     validate(recipe, hyper)

@@ -29,9 +29,11 @@ RESAMPLINGS = ("lanczos", "bilinear")
 COLORS = ("style", "photo", "luminance", "match")
 COLOR_MATCHES = ("cholesky", "pca", "optimal-transport", "histogram")
 
-OPTIMIZER_BYTES: Mapping[str, int] = MappingProxyType({"adam": 2 * 12})
+HISTORY = 10
+"""How many pairs L-BFGS remembers by default."""
+OPTIMIZER_BYTES: Mapping[str, int] = MappingProxyType({"adam": 2 * 12, "lbfgs": 22 * 12})
 """The optimizers, and how many bytes of state each keeps for a pixel, which has to be known before
-jax is imported; all else of them is in `optimizer.OPTIMIZERS`."""
+jax is imported; all else is in `optimizer.OPTIMIZERS`. Of lbfgs with HISTORY pairs."""
 
 Sides = tuple[int, int]
 """Height and width, in pixels."""
@@ -227,7 +229,15 @@ class Recipe:
     )
     optimizer: str = field(
         default="adam",
-        metadata={"program": True, "choices": tuple(OPTIMIZER_BYTES), "later": True},
+        metadata=_program(
+            "adam; lbfgs: without line search, brings --tv-step gradient and --learning-rate 1",
+            choices=tuple(OPTIMIZER_BYTES),
+            later=True,
+        ),
+    )
+    history: int = field(
+        default=HISTORY,
+        metadata=_program("how many steps lbfgs remembers", metavar="N", later=True),
     )
     beta2: str = field(
         default="constant",
@@ -307,7 +317,7 @@ class Hyperparams:
         default=0.3,
         metadata=_about(
             "Adam's step at the start, in normalised colour (1 is 0.22 to 0.23 of the range"
-            " black to white)",
+            " black to white); of lbfgs a factor of its step",
             metavar="X",
         ),
     )

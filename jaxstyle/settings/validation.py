@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from jaxstyle.errors import InputError
 from jaxstyle.settings.checks import (
     check_choice,
     check_layers,
@@ -16,6 +17,7 @@ from jaxstyle.settings.checks import (
 from jaxstyle.settings.recipe import Hyperparams, Recipe
 
 MOST_AVERAGE = 0.9999
+MOST_HISTORY = 1000
 
 
 def validate(recipe: Recipe, hyper: Hyperparams) -> None:
@@ -34,6 +36,12 @@ def validate(recipe: Recipe, hyper: Hyperparams) -> None:
         check_whole("style_size", recipe.style_size)
     check_style_weights(hyper.style_weights, negative=recipe.extrapolate)
     check_whole("steps", recipe.steps)
+    check_whole("history", recipe.history, most=MOST_HISTORY)
+    if (recipe.optimizer, recipe.tv_step) == ("lbfgs", "proximal"):
+        raise InputError(
+            "optimizer 'lbfgs' has no proximal steps, which need a direction by pixel: give tv_step"
+            " 'gradient', or optimizer 'adam'"
+        )
     check_whole("full_depth", recipe.full_depth, most=5)
     check_number("steps_power", recipe.steps_power, least=-4.0, most=4.0)
     check_number("average", recipe.average, most=MOST_AVERAGE)

@@ -374,4 +374,4 @@ def test_version_and_presets_go_to_standard_output(capsys: pytest.CaptureFixture
 def test_settings_are_all_flags() -> None:
     names = {each.name for kind in (Recipe, Hyperparams) for each in dataclasses.fields(kind)}
     flags = {flag.removeprefix("--").replace("-", "_") for flag in FLAGS}
-    assert names - flags == {"content_layer_weights", "style_layer_weights", "optimizer"}
+    assert names - flags == {"content_layer_weights", "style_layer_weights"}

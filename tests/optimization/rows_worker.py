@@ -213,12 +213,12 @@ def own_optimizer(devices: int) -> dict:
     }
 
 
-def exact_steps(devices: int) -> float:
+def exact_steps(devices: int, **changes) -> float:
     """Returns the difference that six steps in float64 make, relative RMS, from one device's."""
     params = jax.tree.map(lambda x: x.astype(np.float64), slim_params("vgg19"))
     size, found = (75, 50), []
     for count in (1, devices):
-        problem = problem_of(params, size, count, steps=6, **SHALLOW)
+        problem = problem_of(params, size, count, steps=6, **SHALLOW, **changes)
         *_, last = stepping.steps(
             problem, optimizer.initial_state(canvas_of("strokes", size).astype(float))
         )
@@ -298,6 +298,8 @@ def main(kind: str) -> None:
     found["goes on"] = goes_on(several[-1])
     jax.config.update("jax_enable_x64", True)
     found["exact steps"] = {n: exact_steps(n) for n in several}
+    lbfgs = {"name": "book", "optimizer": "lbfgs", "history": 3}
+    found["exact steps"]["lbfgs"] = exact_steps(2, **lbfgs)
     found["masked"] = masked((37, 33), 2)
     found["differences"] = [
         (size, architecture, n, differences(size, architecture, n, changes))

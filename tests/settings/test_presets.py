@@ -213,6 +213,6 @@ def test_change_leaves_what_it_was_given() -> None:
 
 def test_every_setting_on_the_command_line_has_a_help_text() -> None:
     for each in dataclasses.fields(Recipe) + dataclasses.fields(Hyperparams):
-        if not each.name.endswith("_layer_weights") and each.name != "optimizer":
+        if not each.name.endswith("_layer_weights"):
             assert each.metadata["help"]
             assert each.metadata.get("metavar") or each.metadata.get("choices")
