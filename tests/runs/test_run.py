@@ -260,10 +260,10 @@ def test_a_folder_that_vanishes_does_not_lose_the_picture(paint, monkeypatch) ->
     Path("gone").mkdir()
     encode = picture_file.encode
 
-    def vanish(*given):
+    def vanish(*given, **named):
         if Path("gone").exists():
             shutil.rmtree("gone")
-        return encode(*given)
+        return encode(*given, **named)
 
     monkeypatch.setattr(picture_file, "encode", vanish)
     code, out, err = paint("-o", "gone/out.png")
@@ -281,9 +281,9 @@ def test_if_the_working_directory_vanishes_too_the_temporary_folder_has_it(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     encode = picture_file.encode
 
-    def vanish(*given):
+    def vanish(*given, **named):
         shutil.rmtree(tmp_path / "away")
-        return encode(*given)
+        return encode(*given, **named)
 
     monkeypatch.setattr(picture_file, "encode", vanish)
     inputs = ["--content", str(tmp_path / "photo.png"), "--style", str(tmp_path / "painting.png")]
@@ -329,9 +329,9 @@ def test_a_full_disk_keeps_the_old_file(paint, monkeypatch) -> None:
 def test_a_file_that_appears_meanwhile_is_kept(paint, monkeypatch) -> None:
     encode = picture_file.encode
 
-    def appear(*given):
+    def appear(*given, **named):
         Path("out.png").write_bytes(b"somebody's")
-        return encode(*given)
+        return encode(*given, **named)
 
     monkeypatch.setattr(picture_file, "encode", appear)
     code, out, _ = paint("-o", "out.png")
