@@ -48,10 +48,9 @@ def evaluated(kernels, pictures, guides, hyper, *, recipe):
 
 def style_term(params, content, canvas, styles, guides, **changes) -> float:
     recipe, hyper = preset(**SETTINGS | changes)
-    with jax.enable_x64(True):
-        kernels = prepare(jax.tree.map(np.float64, params))
-        pictures = [np.float64(normalize(each)) for each in (content, canvas, *styles)]
-        losses, gradient = evaluated(kernels, pictures, guides, hyper, recipe=recipe)
+    kernels = prepare(jax.tree.map(np.float64, params))
+    pictures = [np.float64(normalize(each)) for each in (content, canvas, *styles)]
+    losses, gradient = evaluated(kernels, pictures, guides, hyper, recipe=recipe)
     assert np.isfinite(gradient).all()
     return float(losses.terms["style"])
 
@@ -78,6 +77,7 @@ def distance(one, other) -> float:
 
 
 @pytest.mark.parametrize("memory", ["plain", "strips"])
+@pytest.mark.usefixtures("double_precision")
 def test_every_region_has_the_guided_gram_matrices_of_its_own(
     params, content, style, memory, monkeypatch
 ) -> None:
@@ -95,6 +95,7 @@ def test_every_region_has_the_guided_gram_matrices_of_its_own(
     assert found == pytest.approx(expected, rel=1e-10)
 
 
+@pytest.mark.usefixtures("double_precision")
 def test_a_region_too_small_for_a_layer_does_not_count_there(params, content, style) -> None:
     photo, canvas, painting = content[:24, :28], content[8:32, 4:32], style[:20, :31]
     guides = np.zeros((24, 28, 2), np.float32)
@@ -106,6 +107,7 @@ def test_a_region_too_small_for_a_layer_does_not_count_there(params, content, st
     assert found == pytest.approx(expected, rel=1e-10)
 
 
+@pytest.mark.usefixtures("double_precision")
 def test_a_mask_for_each_style_takes_that_region_from_all_of_it(params, content, style) -> None:
     photo, canvas = content[:24, :28], content[8:32, 4:32]
     paintings = [style[:20, :32], content[30:54, 5:29, ::-1]]
@@ -124,10 +126,11 @@ def test_a_mask_for_each_style_takes_that_region_from_all_of_it(params, content,
 def test_what_is_kept_is_the_photo_bit_for_bit_and_does_not_count(params, content, style) -> None:
     keep = np.zeros(content.shape[:2], bool)
     keep[10:40, 20:60] = True
-    settings = {"size": max(content.shape), "scales": (0.5, 1.0), "steps": 4}
+    settings = {"size": max(content.shape), "steps": 4}
     settings |= {"content_layers": ("relu2_1",), "style_layers": LAYERS}
-    for name in ("book", "default"):  # gradient and proximal total variation, without and with clip
-        recipe, hyper = preset(name, **settings)
+    # gradient and proximal total variation, without and with clip, in one size and two
+    for name, scales in (("book", (1.0,)), ("default", (0.5, 1.0))):
+        recipe, hyper = preset(name, **settings, scales=scales)
         given = {"recipe": recipe, "hyper": hyper, "regions": with_keep(None, keep)}
         picture = jaxstyle.stylize(params, content, style, init="noise", **given)
         rounded = np.rint(picture * 255).astype(np.uint8)

@@ -31,11 +31,10 @@ def evaluated(kernels, content, styles, canvas, hyper, *, recipe):
 def losses_of(params, content, styles, canvas, **changes):
     """Returns the losses of a canvas in float64, and the gradient of their total."""
     recipe, hyper = preset(**SETTINGS | changes)
-    with jax.enable_x64(True):
-        wide = jax.tree.map(np.float64, params)
-        pictures = [np.float64(normalize(each)) for each in (content, *styles, canvas)]
-        photo, *paintings, painted = pictures
-        return evaluated(prepare(wide), photo, paintings, painted, hyper, recipe=recipe)
+    wide = jax.tree.map(np.float64, params)
+    pictures = [np.float64(normalize(each)) for each in (content, *styles, canvas)]
+    photo, *paintings, painted = pictures
+    return evaluated(prepare(wide), photo, paintings, painted, hyper, recipe=recipe)
 
 
 def grams(params, picture) -> dict[str, np.ndarray]:
@@ -55,6 +54,7 @@ def pictures(content, style):
 
 
 @pytest.mark.parametrize("memory", ["plain", "strips"])
+@pytest.mark.usefixtures("double_precision")
 def test_a_blend_is_one_style_with_the_weighted_mean_of_the_gram_matrices(
     params, pictures, memory, monkeypatch
 ) -> None:
@@ -67,6 +67,7 @@ def test_a_blend_is_one_style_with_the_weighted_mean_of_the_gram_matrices(
     assert found.terms["style"] == pytest.approx(distance(grams(params, canvas), blend), rel=1e-10)
 
 
+@pytest.mark.usefixtures("double_precision")
 def test_a_sum_adds_the_weighted_distances_to_each(params, pictures) -> None:
     photo, paintings, canvas = pictures
     settings = {"style_mix": "sum", "style_weights": (3.0, 1.0)}
@@ -78,7 +79,8 @@ def test_a_sum_adds_the_weighted_distances_to_each(params, pictures) -> None:
 
 
 @pytest.mark.parametrize("mix", ["blend", "sum"])
-@pytest.mark.parametrize("style_loss", ["gram", "covariance", "wasserstein", "mean-std"])
+@pytest.mark.parametrize("style_loss", ["gram", "wasserstein"])
+@pytest.mark.usefixtures("double_precision")
 def test_two_equal_styles_are_one(params, pictures, mix, style_loss) -> None:
     photo, (painting, _), canvas = pictures
     given = {"style_loss": style_loss, "balance": "relative", "content_power": 1.0}
@@ -88,6 +90,7 @@ def test_two_equal_styles_are_one(params, pictures, mix, style_loss) -> None:
     assert relative_rms(other, gradient) < 1e-7
 
 
+@pytest.mark.usefixtures("double_precision")
 def test_a_weight_below_zero_leads_away(params, pictures) -> None:
     photo, paintings, canvas = pictures
     settings = {"style_weights": (3.0, -1.0), "extrapolate": True}
