@@ -35,6 +35,7 @@ from jaxstyle.judging.network import read_judge
 from jaxstyle.machine.memory import check_fits, memory_left, on_cpu_surely
 from jaxstyle.network.layers import resolve_taps, smallest_side
 from jaxstyle.runs import record
+from jaxstyle.runs.notices import size_notices
 from jaxstyle.runs.request import (
     OPAQUE_SUFFIXES,
     Request,
@@ -176,8 +177,8 @@ def read_inputs(arguments: Request, output: Path, *, say: Say, stream: TextIO | 
     if reader.alpha(arguments) is not None and output.suffix.lower() in OPAQUE_SUFFIXES:
         raise InputError(f"a {output.suffix} file cannot be transparent: choose .png or .webp")
     how = _print_of(arguments, output)
-    for line in enlarged_styles(content, styles, settings.recipe):
-        if stream is not None:
+    if stream is not None:
+        for line in size_notices(content, styles, settings.recipe, asked=arguments.settings):
             say(line)
     reader.init(settings)  # only to refuse it before a download
     network = read_network(settings.weights, say=say, stream=stream)
@@ -196,24 +197,6 @@ def _print_of(arguments: Request, output: Path) -> Print:
     check_kind(output.suffix.lower(), bits=arguments.bits, dpi=arguments.dpi)
     profile = None if arguments.profile is None else read_profile(arguments.profile)
     return Print(bits=arguments.bits, profile=profile, dpi=arguments.dpi)
-
-
-def enlarged_styles(
-    content: Picture, styles: Sequence[Picture], recipe: Recipe, *, times: float = 1.5
-) -> list[str]:
-    """Returns a line for each style that is enlarged more than so many times at full size."""
-    _, sizes = sizes_of(content, styles, recipe)
-    each_style = (style for style in styles for _ in recipe.style_scale)
-    factors = [
-        (style, max(size) / max(style.shape[:2]))
-        for style, size in zip(each_style, sizes, strict=True)
-    ]
-    return [
-        f"the style picture, {style.shape[0]}x{style.shape[1]}, is enlarged {factor:.1f} times: one"
-        " with more pixels has finer strokes"
-        for style, factor in factors
-        if factor > times
-    ]
 
 
 def masks_of(arguments: Request) -> dict[str, tuple[Path, ...]]:

@@ -277,7 +277,7 @@ def explained(found: Trial) -> list[str]:
     if found.seconds not in [mode.seconds for mode in found.ways]:
         lines.append(f"smaller sizes in another mode: {_duration(found.seconds)} in all")
     if found.is_unenlarged:
-        lines.append(f"the photo has no more pixels than {found.size}: --size HxW enlarges it")
+        lines.append(f"the photo has no more pixels than {found.size}: --upscale enlarges it")
     return lines
 
 

@@ -104,7 +104,7 @@ def test_what_does_not_fit_is_not_run(ask, timed: list[str], monkeypatch) -> Non
 
 def test_a_photo_that_would_have_to_grow_is_mentioned(ask, timed: list[str]) -> None:
     small = ("--memory", "strips", "--size")
-    assert "--size HxW enlarges it" in ask(*small, "601")[1]
+    assert "--upscale enlarges it" in ask(*small, "601")[1]
     assert "enlarges" not in ask(*small, "48x64")[1]
 
 
