@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -51,6 +52,9 @@ QUICK = {"xla_backend_optimization_level": 0}
 """Of `jax.jit`: compiles float64 convolutions in a thirtieth of the time."""
 
 SHALLOW_FLAGS = ["--content-layers", "relu2_2", "--style-layers", "relu1_1,relu2_1"]
+
+FAST = ["--size", "48", "--scales", "1", "--steps", "4", "--clip", "no", *SHALLOW_FLAGS]
+"""Flags of a run that takes no time to speak of."""
 
 
 LONGEST = (
@@ -161,3 +165,21 @@ def double_precision() -> Iterator[None]:
     jax.config.update("jax_enable_x64", True)
     yield
     jax.config.update("jax_enable_x64", False)
+
+
+@pytest.fixture
+def paint(tmp_path: Path, slim_file: Path, monkeypatch: pytest.MonkeyPatch, capfd):
+    """Runs the command line in an empty folder; returns exit code, standard output and error."""
+    from jaxstyle.cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(EXAMPLES / "coffee.png", "photo.png")
+    shutil.copy(EXAMPLES / "strokes.png", "painting.png")
+
+    def run(*flags: str, fast: bool = True) -> tuple[int, str, str]:
+        base = ["--content", "photo.png", "--style", "painting.png", "--weights", str(slim_file)]
+        code = main([*base, *(FAST if fast else []), *flags])
+        return code, *capfd.readouterr()
+
+    run.weights = slim_file
+    return run

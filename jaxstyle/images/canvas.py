@@ -169,6 +169,11 @@ def _scaled(side: int, factor: float) -> int:
     return max(1, int(side * factor + 0.5))
 
 
+def shortest_side(canvas: Sides, styles: Sequence[Sides]) -> int:
+    """Returns the shortest side of a canvas and its styles: a level needs enough of them all."""
+    return min(map(min, (canvas, *styles)))
+
+
 def largest_style(sides: Sequence[Sides]) -> Sides:
     """Returns the sides of the style that has most pixels."""
     return max(sides, key=math.prod)
@@ -219,9 +224,9 @@ def resize_guides(guides: NDArray[np.float32], size: Sides) -> NDArray[np.float3
     return np.stack(each, axis=-1).clip(0, 1)
 
 
-def alpha_at(alpha: NDArray[np.uint8], size: Sides) -> NDArray[np.uint8]:
-    """Returns how opaque pixels are, (h, w) from 0 to 255, at (H, W)."""
-    if alpha.shape == size:
+def alpha_at(alpha: NDArray[np.uint8] | None, size: Sides) -> NDArray[np.uint8] | None:
+    """Returns how opaque pixels are, (h, w) from 0 to 255, at (H, W); None if all are wholly."""
+    if alpha is None or alpha.shape == size:
         return alpha
     scaled = resize_guides(alpha.astype(np.float32)[..., None] / np.float32(255), size)[..., 0]
     found: NDArray[np.uint8] = np.rint(scaled * 255).astype(np.uint8)

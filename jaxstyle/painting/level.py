@@ -25,6 +25,7 @@ from jaxstyle.images.canvas import (
     normalize,
     resize,
     scales_of,
+    shortest_side,
     sizes_of,
     step_shares,
     total_steps,
@@ -57,6 +58,12 @@ class Level(NamedTuple):
     """Of these very pictures."""
     left_out: tuple[int, ...] = ()
     """Positions, in the recipe, of the style layers that do not count at this level."""
+
+    @property
+    def sides(self) -> tuple[Sides, Sides]:
+        """(H, W) of the canvas, and of the style that has most pixels."""
+        canvas, *styles = ((p.shape[0], p.shape[1]) for p in (self.content, *self.styles))
+        return canvas, largest_style(styles)
 
     def own_recipe(self, recipe: Recipe) -> Recipe:
         """Returns the recipe of this level: its memory mode, the style layers that count."""
@@ -120,8 +127,8 @@ def levels(
     if recipe.scales == "auto":
         beyond = max(0, len(scales_of(recipe, photo)) - LARGEST)
     memory = memory_left() if memory is None else memory
-    programs = level_programs(photo, styles, recipe=recipe, memory=memory)
     sizes_and_steps = _sizes_and_steps(photo, styles, recipe)
+    programs = [_program_at(each, recipe, memory) for each in sizes_and_steps]
     photo, styles = pictures_to_paint(photo, styles, recipe, regions)
     return [
         Level(
@@ -146,15 +153,8 @@ def level_programs(
 
     Of each level the canvas's (H, W), the memory mode, and the style layers that are left out.
     """
-    deep = _too_deep_in_full(recipe)
-    return [
-        (
-            each.canvas,
-            memory_mode_of(recipe, each.canvas, largest_style(each.styles), memory),
-            deep if each.scale == 1 and each.first_step else (),
-        )
-        for each in _sizes_and_steps(content, styles, recipe)
-    ]
+    sizes_and_steps = _sizes_and_steps(content, styles, recipe)
+    return [_program_at(each, recipe, memory) for each in sizes_and_steps]
 
 
 class _LevelSize(NamedTuple):
@@ -167,6 +167,15 @@ class _LevelSize(NamedTuple):
     steps: int
 
 
+def _program_at(
+    level: _LevelSize, recipe: Recipe, memory: Memory
+) -> tuple[Sides, str, tuple[int, ...]]:
+    """Returns what decides a level's program, see `level_programs`."""
+    mode = memory_mode_of(recipe, level.canvas, largest_style(level.styles), memory)
+    after_others = level.scale == 1 and level.first_step
+    return level.canvas, mode, _too_deep_in_full(recipe) if after_others else ()
+
+
 def _sizes_and_steps(
     content: Picture, styles: Sequence[Picture], recipe: Recipe
 ) -> list[_LevelSize]:
@@ -175,8 +184,7 @@ def _sizes_and_steps(
     scales = scales_of(recipe, content)
     sizes = {scale: sizes_of(content, styles, recipe, scale) for scale in scales}
     check_all_sizes(*sizes[1], least)
-    shortest = {scale: min(map(min, (canvas, *of))) for scale, (canvas, of) in sizes.items()}
-    painted = [scale for scale in scales if shortest[scale] >= least]
+    painted = [scale for scale in scales if shortest_side(*sizes[scale]) >= least]
     parts = _parted(painted, step_shares(recipe, painted), total_steps(recipe, content))
     return [
         _LevelSize(scale, *sizes[scale], first_step=first, steps=steps)

@@ -282,7 +282,7 @@ class Reader:
         for name, paths in masks_of(arguments).items():
             facts[name] = record.facts_of_several([self._facts(path) for path in paths])
         pictures = self.picture(arguments.content), self.styles(arguments)
-        regions = self._known_regions(arguments)
+        regions = self.regions(arguments, say=silent)
         init = self.init(settings)
         alpha = self.alpha(arguments)
         if alpha is not None:
@@ -293,23 +293,24 @@ class Reader:
             alpha=alpha,
         )
 
-    def _known_regions(self, arguments: Request) -> Regions:
-        """Returns the regions of a request; equal masks have one object, by which sweeps share."""
+    def regions(self, arguments: Request, *, say: Say) -> Regions:
+        """Returns the regions that a request's masks say; `say` is told once what is not used.
+
+        Equal masks have one object, by which sweeps share.
+
+        Raises:
+          InputError: masks that cannot be used.
+        """
         masks = arguments.regions, arguments.masks, arguments.keep
         photo = arguments.content if arguments.alpha == "keep" else None
         key = *masks, tuple(style_files(arguments)), photo
         if not any(masks) and photo is None:
             return WHOLE
         if key not in self._regions:
-            self._regions[key] = self.regions(arguments, say=silent)
+            self._regions[key] = self._read_regions(arguments, say)
         return self._regions[key]
 
-    def regions(self, arguments: Request, *, say: Say) -> Regions:
-        """Returns the regions that a request's masks say; `say` is told what is not used.
-
-        Raises:
-          InputError: masks that cannot be used.
-        """
+    def _read_regions(self, arguments: Request, say: Say) -> Regions:
         styles, found = style_files(arguments), WHOLE
         if arguments.regions:
             paths = arguments.regions

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxstyle.errors import InputError, Say, silent
-from jaxstyle.images.canvas import largest_style
 from jaxstyle.images.picture_file import load_picture
 from jaxstyle.judging.verdict import judge_of
 from jaxstyle.machine.devices import (
@@ -76,8 +75,7 @@ def fitting_levels(
         recipe, memory = for_several_devices(recipe), memory._replace(parts=memories(devices))
     given: Any = {"recipe": recipe, "memory": memory, "regions": inputs.regions}
     levels = make_levels(inputs.content, inputs.styles, **given)
-    sides = levels[-1].content.shape[:2], largest_style([s.shape[:2] for s in levels[-1].styles])
-    check_fits(*sides, recipe=recipe, memory=memory, started=True)
+    check_fits(*levels[-1].sides, recipe=recipe, memory=memory, started=True)
     return levels
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Container, Sequence
 
-from jaxstyle.images.canvas import Picture, scales_of, sizes_of
+from jaxstyle.images.canvas import Picture, scales_of, shortest_side, sizes_of
 from jaxstyle.network.layers import smallest_side
 from jaxstyle.settings.recipe import Recipe
 
@@ -31,8 +31,8 @@ def size_notices(
         )
     least = smallest_side(recipe.content_layers + recipe.style_layers)
     for scale in scales_of(recipe, content):
-        small, of_styles = sizes_of(content, styles, recipe, scale)
-        if "scales" in asked and min(map(min, (small, *of_styles))) < least:
+        shortest = shortest_side(*sizes_of(content, styles, recipe, scale))
+        if "scales" in asked and shortest < least:
             lines.append(
                 f"{scale:g} of --scales is left out: these layers need {least} pixels each way"
             )

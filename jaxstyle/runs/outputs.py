@@ -136,9 +136,8 @@ def encode_result(
     If `size`, (H, W), is given, the picture is resized to it.
     """
     given: Any = {"recipe": inputs.settings.recipe, "regions": inputs.regions}
-    picture, alpha = picture_of(canvas, inputs.content, **given, size=size), inputs.alpha
-    if alpha is not None:
-        alpha = alpha_at(alpha, picture.shape[:2])
+    picture = picture_of(canvas, inputs.content, **given, size=size)
+    alpha = alpha_at(inputs.alpha, picture.shape[:2])
     texts = record.to_text(facts)
     return picture_file.encode(picture, path.suffix.lower(), texts, alpha=alpha, how=inputs.how)
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxstyle.errors import Say
-from jaxstyle.images.canvas import Picture, largest_style, normalize, resize
+from jaxstyle.images.canvas import Picture, normalize, resize
 from jaxstyle.machine.devices import device_memory, set_up_devices
 from jaxstyle.machine.memory import (
     MEMORY_MODES,
@@ -249,7 +249,7 @@ def _mode_estimate(
       recipe: of the run.
       memory: what may be used.
     """
-    sides = _sides(levels[-1].content), largest_style([_sides(s) for s in levels[-1].styles])
+    sides = levels[-1].sides
     peak = memory_of(*sides, recipe=recipe, mode=name)
     if step_bytes is not None:
         peak = memory_with(step_bytes, *sides, recipe=recipe, mode=name)

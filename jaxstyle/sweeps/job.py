@@ -167,19 +167,17 @@ def _judge_those_there(job: SweepJob, there: Sequence[Planned]) -> None:
         if job.interruption.received or entry is None or judged_of(entry):
             continue
         result = picture_file.load_picture(picture_path(folder, name))
-        entry |= _judged(job, each, result)
+        entry |= _judged(job.judge, job.say, each, result)
         with unbreakable():
             write_record(folder, name, entry)
 
 
-def _judged(job: SweepJob, planned: Planned, result: Picture) -> dict[str, Any]:
-    """Returns what the judge finds of a result, for its record; nothing without a judge."""
-    if job.judge is None:
-        return {}
+def _judged(judge: Judge, say: Say, planned: Planned, result: Picture) -> dict[str, Any]:
+    """Returns what the judge finds of a result, for its record; nothing if a file is gone."""
     try:
-        return {"judged": job.judge(result, planned.inputs.content, planned.inputs.styles)}
-    except InputError as error:  # a file is gone
-        job.say(f"warning: {planned.run.name} is not judged: {error}")
+        return {"judged": judge(result, planned.inputs.content, planned.inputs.styles)}
+    except InputError as error:
+        say(f"warning: {planned.run.name} is not judged: {error}")
         return {}
 
 
@@ -314,12 +312,11 @@ def _save(job: SweepJob, planned: Planned, result: Result) -> None:
         planned.inputs, result.device.device_kind, result.picture, result.losses, result.steps_done
     )
     facts["losses"] = {key: _finite(value) for key, value in facts["losses"].items()}
-    alpha = planned.inputs.alpha
-    if alpha is not None:
-        alpha = alpha_at(alpha, result.picture.shape[:2])
+    alpha = alpha_at(planned.inputs.alpha, result.picture.shape[:2])
     data = picture_file.encode(result.picture, ".png", record.to_text(facts), alpha=alpha)
     entry = _entry(planned, result, facts, hashlib.sha256(data).hexdigest())
-    entry |= _judged(job, planned, as_picture(result.picture, name=name))
+    if job.judge is not None:
+        entry |= _judged(job.judge, job.say, planned, as_picture(result.picture, name=name))
     if result.failure is not None:
         job.say(f"{name}: {result.failure}; its last good picture is kept")
     with unbreakable():

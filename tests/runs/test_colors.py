@@ -1,51 +1,32 @@
 """Colours on the command line, from end to end, with a slim network."""
 
 import csv
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import EXAMPLES, SHALLOW, SHALLOW_FLAGS
+from conftest import EXAMPLES, SHALLOW
 
 import jaxstyle
-from jaxstyle.cli.main import main
 from jaxstyle.errors import DivergedError
 from jaxstyle.images import picture_file
 from jaxstyle.images.canvas import Picture, resize
 from jaxstyle.images.color import with_chroma_of
 from jaxstyle.settings.presets import preset
 
-FAST = ["--size", "48", "--scales", "1", "--steps", "4", "--clip", "no", *SHALLOW_FLAGS]
-
-
-@pytest.fixture
-def run(tmp_path: Path, slim_file: Path, monkeypatch: pytest.MonkeyPatch, capfd):
-    """Runs the command line in an empty folder; returns exit code, standard output and error."""
-    monkeypatch.chdir(tmp_path)
-    shutil.copy(EXAMPLES / "coffee.png", "photo.png")
-    shutil.copy(EXAMPLES / "strokes.png", "painting.png")
-
-    def run(*flags: str) -> tuple[int, str, str]:
-        base = ["--content", "photo.png", "--style", "painting.png", "--weights", str(slim_file)]
-        code = main([*base, *FAST, *flags])
-        return code, *capfd.readouterr()
-
-    return run
-
 
 def picture(path: str | Path) -> Picture:
     return picture_file.load_picture(Path(path))
 
 
-def test_sweeps_numbered_pictures_and_single_runs_have_the_same_colours(run) -> None:
+def test_sweeps_numbered_pictures_and_single_runs_have_the_same_colours(paint) -> None:
     choices = ("style", "photo", "luminance", "match")
-    assert run("--sweep", "colors", *choices, "--save-every", "2", "-o", "out")[0] == 0
+    assert paint("--sweep", "colors", *choices, "--save-every", "2", "-o", "out")[0] == 0
     for colors in choices:
         last = picture(f"out/runs/colors={colors}/picture-0004.png")
         np.testing.assert_array_equal(last, picture(f"out/colors={colors}.png"))
     for colors in ("luminance", "match"):
-        assert run("--colors", colors, "-o", f"{colors}.png")[0] == 0
+        assert paint("--colors", colors, "-o", f"{colors}.png")[0] == 0
         swept = Path(f"out/colors={colors}.png").read_bytes()
         assert swept == Path(f"{colors}.png").read_bytes()
     with Path("out/sweep.csv").open(newline="") as file:
@@ -58,7 +39,7 @@ def test_sweeps_numbered_pictures_and_single_runs_have_the_same_colours(run) -> 
     photo = resize(picture("photo.png"), painted.shape[:2], resampling="lanczos")
     wanted = with_chroma_of(painted, photo) * 255
     np.testing.assert_allclose(picture("out/colors=photo.png"), wanted, atol=1.6)
-    assert run("--from", "match.png", "-o", "again.png")[0] == 0
+    assert paint("--from", "match.png", "-o", "again.png")[0] == 0
     assert Path("again.png").read_bytes() == Path("match.png").read_bytes()
 
 
@@ -81,8 +62,8 @@ def test_stylize_returns_and_raises_pictures_with_the_photos_colours(learning_ra
 @pytest.mark.parametrize(
     ("flag", "value", "near"), [("colors", "fotos", "photo"), ("color-match", "pac", "pca")]
 )
-def test_other_words_are_refused_in_one_line(run, flag, value, near) -> None:
-    code, out, err = run(f"--{flag}", value, "-o", "out.png")
+def test_other_words_are_refused_in_one_line(paint, flag, value, near) -> None:
+    code, out, err = paint(f"--{flag}", value, "-o", "out.png")
     assert (code, out, len(err.splitlines())) == (2, "", 1)
     assert f"did you mean {near}" in err
     assert not Path("out.png").exists()

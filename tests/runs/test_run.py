@@ -13,7 +13,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import EXAMPLES, SHALLOW_FLAGS
+from conftest import SHALLOW_FLAGS
 from PIL import Image
 
 from jaxstyle.cli.main import main
@@ -22,24 +22,6 @@ from jaxstyle.images.canvas import resize
 from jaxstyle.machine import devices
 from jaxstyle.painting import painter
 from jaxstyle.runs import job, log, outputs, record
-
-FAST = ["--size", "48", "--scales", "1", "--steps", "4", "--clip", "no", *SHALLOW_FLAGS]
-
-
-@pytest.fixture
-def paint(tmp_path: Path, slim_file: Path, monkeypatch: pytest.MonkeyPatch, capfd):
-    """Runs the command line in an empty folder; returns exit code, standard output and error."""
-    monkeypatch.chdir(tmp_path)
-    shutil.copy(EXAMPLES / "coffee.png", "photo.png")
-    shutil.copy(EXAMPLES / "strokes.png", "painting.png")
-
-    def run(*flags: str, fast: bool = True) -> tuple[int, str, str]:
-        base = ["--content", "photo.png", "--style", "painting.png", "--weights", str(slim_file)]
-        code = main([*base, *(FAST if fast else []), *flags])
-        return code, *capfd.readouterr()
-
-    run.weights = slim_file
-    return run
 
 
 def rows_of(path: str) -> list[dict[str, str]]:

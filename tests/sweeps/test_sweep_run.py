@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import EXAMPLES, SHALLOW_FLAGS, slim_params
+from conftest import EXAMPLES, FAST, slim_params
 from PIL import Image
 
 from jaxstyle.cli.main import main
@@ -22,7 +22,6 @@ from jaxstyle.runs import record
 from jaxstyle.sweeps import job as sweep_job
 from jaxstyle.weights import weight_file
 
-FAST = ["--size", "48", "--scales", "1", "--steps", "4", "--clip", "no", *SHALLOW_FLAGS]
 GRID = ["--sweep", "style-weight", "1e3", "1e4", "--sweep", "tv-weight", "1", "10", "100"]
 
 
