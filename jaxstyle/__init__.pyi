@@ -19,8 +19,9 @@ from .painting.level import levels
 from .painting.painter import paint, stylize
 from .painting.sweeping import Tick, paint_variants, sweep
 from .painting.variants import Result, Variant
+from .settings.hyperparams import Hyperparams
 from .settings.presets import PRESETS, preset
-from .settings.recipe import Hyperparams, Recipe
+from .settings.recipe import Recipe
 from .weights.pretrained import load_weights
 
 __all__ = [

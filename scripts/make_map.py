@@ -19,7 +19,7 @@ WINGS = {
     "errors": (),
     "files": (),
     "network": ("layers", "winograd", "convolution", "vgg"),
-    "settings": ("checks", "recipe", "validation", "presets", "text"),
+    "settings": ("checks", "fields", "recipe", "hyperparams", "validation", "presets", "text"),
     "images": (
         *("canvas", "regions", "color"),
         *("png_chunks", "print_file", "picture_file", "stored"),

@@ -30,6 +30,8 @@ LIGHT = {
     "files",
     "network.layers",
     "settings.validation",
+    "settings.fields",
+    "settings.hyperparams",
     "settings.recipe",
     "settings.presets",
 }

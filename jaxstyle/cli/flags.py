@@ -25,8 +25,10 @@ from jaxstyle.errors import InputError, did_you_mean
 from jaxstyle.runs.request import (
     Request,
 )
+from jaxstyle.settings.fields import has_flag
+from jaxstyle.settings.hyperparams import Hyperparams
 from jaxstyle.settings.presets import PRESETS, preset
-from jaxstyle.settings.recipe import Hyperparams, Recipe, has_flag
+from jaxstyle.settings.recipe import Recipe
 from jaxstyle.settings.text import (
     as_text,
     converter,

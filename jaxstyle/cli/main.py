@@ -18,8 +18,8 @@ from jaxstyle.errors import InputError, one_line
 from jaxstyle.machine.process import Interruption, compile_leanly, keep_freed_memory, works_ahead
 from jaxstyle.runs import request
 from jaxstyle.runs.request import check_files
+from jaxstyle.settings.fields import has_flag
 from jaxstyle.settings.presets import PRESETS
-from jaxstyle.settings.recipe import has_flag
 from jaxstyle.settings.text import as_text
 
 

@@ -38,7 +38,9 @@ from jaxstyle.optimization.targets import (
     make_targets,
     picture_sums,
 )
-from jaxstyle.settings.recipe import Hyperparams, Recipe, field_names, program_names
+from jaxstyle.settings.fields import field_names
+from jaxstyle.settings.hyperparams import Hyperparams
+from jaxstyle.settings.recipe import Recipe, program_names
 
 jax.tree_util.register_dataclass(
     Hyperparams, data_fields=list(field_names(Hyperparams)), meta_fields=[]

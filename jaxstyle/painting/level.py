@@ -37,7 +37,8 @@ from jaxstyle.network.convolution import Kernels, Params, prepare, prepared_shap
 from jaxstyle.network.layers import block_of, smallest_side
 from jaxstyle.network.vgg import params_up_to
 from jaxstyle.optimization.problem import Problem, make_problem
-from jaxstyle.settings.recipe import INITS, Hyperparams, Recipe, Sides
+from jaxstyle.settings.hyperparams import Hyperparams
+from jaxstyle.settings.recipe import INITS, Recipe, Sides
 
 
 class Level(NamedTuple):

@@ -24,8 +24,9 @@ from jaxstyle.painting.events import Event, Observer, StepsDone, watched
 from jaxstyle.painting.level import Level, problem_shapes, whole_problem
 from jaxstyle.painting.level import levels as make_levels
 from jaxstyle.painting.variants import Lane, Variant
+from jaxstyle.settings.hyperparams import Hyperparams
 from jaxstyle.settings.presets import preset, with_default_hyper
-from jaxstyle.settings.recipe import Hyperparams, Recipe, for_several_devices
+from jaxstyle.settings.recipe import Recipe, for_several_devices
 from jaxstyle.settings.validation import validate
 
 

@@ -22,7 +22,8 @@ from jaxstyle.painting.level import (
 )
 from jaxstyle.painting.level import levels as make_levels
 from jaxstyle.painting.variants import Variant
-from jaxstyle.settings.recipe import Hyperparams, Recipe
+from jaxstyle.settings.hyperparams import Hyperparams
+from jaxstyle.settings.recipe import Recipe
 
 
 class Shared:

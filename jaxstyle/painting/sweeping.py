@@ -30,8 +30,9 @@ from jaxstyle.painting.painter import check_params
 from jaxstyle.painting.shared import Shared, groups
 from jaxstyle.painting.sweep_rounds import paint_in_rounds
 from jaxstyle.painting.variants import Lane, Result, Variant
+from jaxstyle.settings.hyperparams import Hyperparams
 from jaxstyle.settings.presets import preset, with_default_hyper
-from jaxstyle.settings.recipe import Hyperparams, Recipe
+from jaxstyle.settings.recipe import Recipe
 from jaxstyle.settings.validation import validate
 
 

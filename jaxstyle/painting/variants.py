@@ -23,7 +23,8 @@ from jaxstyle.optimization.optimizer import (
 )
 from jaxstyle.optimization.stepping import Chunk, losses_of
 from jaxstyle.painting.level import Level, first_canvas, kept_photo
-from jaxstyle.settings.recipe import Hyperparams, Recipe
+from jaxstyle.settings.hyperparams import Hyperparams
+from jaxstyle.settings.recipe import Recipe
 
 
 class Snapshot(NamedTuple):

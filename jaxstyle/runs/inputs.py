@@ -44,8 +44,9 @@ from jaxstyle.runs.request import (
     pictures_at,
     style_files,
 )
+from jaxstyle.settings.hyperparams import Hyperparams
 from jaxstyle.settings.presets import change, preset
-from jaxstyle.settings.recipe import INITS, Hyperparams, Recipe, for_several_devices
+from jaxstyle.settings.recipe import INITS, Recipe, for_several_devices
 from jaxstyle.weights.activations import LayerArrays
 from jaxstyle.weights.pretrained import EMBEDDED, WeightFile, find_weights
 from jaxstyle.weights.weight_file import read_weights

@@ -16,8 +16,10 @@ from typing import Any
 from jaxstyle import __version__, files
 from jaxstyle.errors import InputError
 from jaxstyle.images import picture_file
+from jaxstyle.settings.fields import field_names, later_defaults
+from jaxstyle.settings.hyperparams import Hyperparams
 from jaxstyle.settings.presets import change, preset
-from jaxstyle.settings.recipe import Hyperparams, Recipe, field_names, later_defaults
+from jaxstyle.settings.recipe import Recipe
 from jaxstyle.settings.text import as_text
 
 KEYWORD = "jaxstyle"
@@ -41,11 +43,11 @@ Record = dict[str, Any]
 def settings(recipe: Recipe, hyper: Hyperparams, **others: Any) -> Record:
     """Returns every setting by name; `others` are those of `OTHER_SETTINGS`.
 
-    A field that came later, see `recipe.came_later`, is left out while it has its default, so that
+    A field that came later, see `fields.came_later`, is left out while it has its default, so that
     records and fingerprints stay those written before there was such a field.
     """
     found = {**others, **dataclasses.asdict(recipe), **dataclasses.asdict(hyper)}
-    for name, default in later_defaults().items():
+    for name, default in later_defaults(Recipe, Hyperparams).items():
         if found[name] == default:
             del found[name]
     return found

@@ -8,7 +8,9 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from jaxstyle.errors import InputError, did_you_mean
-from jaxstyle.settings.recipe import Hyperparams, Recipe, field_names
+from jaxstyle.settings.fields import field_names
+from jaxstyle.settings.hyperparams import Hyperparams
+from jaxstyle.settings.recipe import Recipe
 from jaxstyle.settings.validation import validate
 
 

@@ -1,20 +1,16 @@
-"""What a run is: the two kinds of settings, and what values they may have.
+"""What a run does: `Recipe`, the settings of which some decide the program that is compiled.
 
-`Recipe` says what a run does; its fields that are marked decide the *program*: changing one
-compiles another. `Hyperparams` holds the *hyperparameters*: changing one never does. Each field
-carries its own help text, from which the command line's flags are made. So a setting is declared
-here alone; its range is checked in `validation`, and one that decides the program has a field in
-`targets.Program`.
+The other kind, whose values are data, is in `hyperparams`.
 """
 
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
 
 from jaxstyle.errors import InputError
 from jaxstyle.network.layers import CONVS, POOLINGS
+from jaxstyle.settings.fields import about, program
 
 MEMORIES = ("auto", "plain", "strips")
 INITS = ("content", "style", "noise")
@@ -46,15 +42,6 @@ Size = int | tuple[int, int] | str
 the content's own size."""
 
 
-def _about(text: str, **more: Any) -> dict[str, Any]:
-    return {"help": text, **more}
-
-
-def _program(text: str, **more: Any) -> dict[str, Any]:
-    """Returns the metadata of a field that decides the program, see `program_names`."""
-    return _about(text, program=True, **more)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """What a run does; hashable.
@@ -67,17 +54,17 @@ class Recipe:
     """
 
     content_layers: tuple[str, ...] = field(
-        metadata=_program(
+        metadata=program(
             "layers that hold the content, each with an optional weight: relu4_2,relu3_1:0.5",
             metavar="LAYERS",
         )
     )
     style_layers: tuple[str, ...] = field(
-        metadata=_program("layers that hold the style, with weights or not", metavar="LAYERS")
+        metadata=program("layers that hold the style, with weights or not", metavar="LAYERS")
     )
     pooling: str = field(
         default="max",
-        metadata=_program(
+        metadata=program(
             "how the network halves its maps: max; avg and l2, smoother, scaled so that the maps"
             " stay as strong",
             choices=POOLINGS,
@@ -85,7 +72,7 @@ class Recipe:
     )
     style_loss: str = field(
         default="gram",
-        metadata=_program(
+        metadata=program(
             "what of the style's features is compared: gram, second moments; covariance, these"
             " about the mean, and the mean; wasserstein, the distance between the normal"
             " distributions that have both; mean-std, each channel's mean and deviation;"
@@ -95,7 +82,7 @@ class Recipe:
     )
     balance: str = field(
         default="book",
-        metadata=_program(
+        metadata=program(
             "book: the textbook's units, a layer's loss depends on how strong its features are;"
             " relative: every layer's loss is a part of its target's own energy, and a weight means"
             " the same for all pictures, networks and numbers of layers",
@@ -104,7 +91,7 @@ class Recipe:
     )
     conv: str = field(
         default="auto",
-        metadata=_about(
+        metadata=about(
             "how the network convolves: direct; winograd, a quarter of the multiplications, other"
             " rounding; auto, winograd on a CPU and direct elsewhere",
             choices=CONVS,
@@ -112,13 +99,13 @@ class Recipe:
     )
     memory: str = field(
         default="auto",
-        metadata=_program(
+        metadata=program(
             "plain; strips, the same row by row: less memory, more time; auto, plain if it fits",
             choices=MEMORIES,
         ),
     )
     size: Size = field(
-        metadata=_about(
+        metadata=about(
             "N: the content's long side becomes N pixels, aspect kept, never enlarged (see"
             " --upscale), and the style's likewise (with --scales auto as long as the content's);"
             " HxW: exactly that, the style's too unless --scales is auto; full: the photo's own",
@@ -127,7 +114,7 @@ class Recipe:
     )
     upscale: bool = field(
         default=False,
-        metadata=_about(
+        metadata=about(
             "whether a photo of fewer pixels than --size is enlarged and painted at that size",
             metavar="yes|no",
             later=True,
@@ -135,7 +122,7 @@ class Recipe:
     )
     style_scale: tuple[float, ...] = field(
         default=(1.0,),
-        metadata=_about(
+        metadata=about(
             "strokes so many times as large as usual: the style is painted from at so many times"
             " its usual size; several, such as 0.7,1,1.4, are averaged",
             metavar="X[,X...]",
@@ -144,7 +131,7 @@ class Recipe:
     )
     style_size: int | str = field(
         default="auto",
-        metadata=_about(
+        metadata=about(
             "long side in pixels of the style at full size, whatever --size is; auto: see --size",
             metavar="N|auto",
             later=True,
@@ -152,7 +139,7 @@ class Recipe:
     )
     style_mix: str = field(
         default="blend",
-        metadata=_program(
+        metadata=program(
             "of several style pictures: blend, one style that has the weighted mean of their"
             " statistics; sum, the weighted sum of the distances to each",
             choices=STYLE_MIXES,
@@ -161,7 +148,7 @@ class Recipe:
     )
     propagation: str = field(
         default="simple",
-        metadata=_about(
+        metadata=about(
             "which positions of a layer belong to a region: simple, by their own pixels; inside,"
             " only those that see nothing else; all, those that see any of it",
             choices=PROPAGATIONS,
@@ -170,7 +157,7 @@ class Recipe:
     )
     extrapolate: bool = field(
         default=False,
-        metadata=_about(
+        metadata=about(
             "whether --style-weights may be below 0: away from that picture's style",
             metavar="yes|no",
             later=True,
@@ -178,7 +165,7 @@ class Recipe:
     )
     scales: tuple[float, ...] | str = field(
         default=(1.0,),
-        metadata=_about(
+        metadata=about(
             "sizes to paint at one after another, as fractions of --size, the last being 1;"
             " those too small for the layers are left out; auto: each half of the next, the first"
             " with a long side of 64 to 127 pixels",
@@ -186,7 +173,7 @@ class Recipe:
         ),
     )
     steps: int = field(
-        metadata=_about(
+        metadata=about(
             "optimiser steps in all, shared among the --scales that are painted, see --steps-power;"
             " of auto scales, those of the three largest: each coarser one adds as many as the"
             " third has",
@@ -195,7 +182,7 @@ class Recipe:
     )
     steps_power: float = field(
         default=1.0,
-        metadata=_about(
+        metadata=about(
             "a size's share of the --steps is its scale to this power: of 300 steps at 0.5,1 the"
             " first has 100 with 1, half with 0, 200 with -1, where steps are cheap",
             metavar="X",
@@ -203,7 +190,7 @@ class Recipe:
     )
     full_depth: int = field(
         default=5,
-        metadata=_about(
+        metadata=about(
             "the deepest of VGG's blocks, 1 to 5, whose style layers count at full size where"
             " coarser --scales come before, unless all are deeper; 4 saves a quarter of a step, and"
             " what block 5 sees has been painted by then",
@@ -212,7 +199,7 @@ class Recipe:
     )
     schedule: str = field(
         default="step",
-        metadata=_program(
+        metadata=program(
             "how the learning rate falls: step (see --decay-every); cosine, from --learning-rate to"
             " 0 at each of the --scales; hold-cosine, the same after two thirds of the steps at"
             " --learning-rate",
@@ -221,7 +208,7 @@ class Recipe:
     )
     tv_step: str = field(
         default="gradient",
-        metadata=_program(
+        metadata=program(
             "how a step takes the total variation: gradient, with the other terms; proximal, solved"
             " as it is after them, which needs fewer steps",
             choices=TV_STEPS,
@@ -229,7 +216,7 @@ class Recipe:
     )
     optimizer: str = field(
         default="adam",
-        metadata=_program(
+        metadata=program(
             "adam; lbfgs: without line search, brings --tv-step gradient and --learning-rate 1",
             choices=tuple(OPTIMIZER_BYTES),
             later=True,
@@ -237,11 +224,11 @@ class Recipe:
     )
     history: int = field(
         default=HISTORY,
-        metadata=_program("how many steps lbfgs remembers", metavar="N", later=True),
+        metadata=program("how many steps lbfgs remembers", metavar="N", later=True),
     )
     beta2: str = field(
         default="constant",
-        metadata=_program(
+        metadata=program(
             "how long Adam remembers squared gradients: constant, beta2 = 0.999; increasing,"
             " 1 - n^-0.8 at step n of a size, so that the first ones, far too large, are forgotten",
             choices=BETA2S,
@@ -249,25 +236,25 @@ class Recipe:
     )
     clip: bool = field(
         default=False,
-        metadata=_program(
+        metadata=program(
             "whether every step ends in colours that a file can hold, from black to white",
             metavar="yes|no",
         ),
     )
     average: float = field(
         default=0.0,
-        metadata=_program(
+        metadata=program(
             "show, save and take to the next size an average of a size's canvases instead of the"
             " last: how much of it each step keeps, such as 0.9; 0 is the last canvas alone",
             metavar="X",
         ),
     )
     resampling: str = field(
-        default="lanczos", metadata=_about("how the pictures are resized", choices=RESAMPLINGS)
+        default="lanczos", metadata=about("how the pictures are resized", choices=RESAMPLINGS)
     )
     colors: str = field(
         default="style",
-        metadata=_about(
+        metadata=about(
             "whose colours the result has: style, the painting's; photo, the painted luma with the"
             " photo's chroma; luminance, the same, and both pictures are painted in grey; match,"
             " those of a painting whose colours are matched to the photo's before",
@@ -277,7 +264,7 @@ class Recipe:
     )
     color_match: str = field(
         default="optimal-transport",
-        metadata=_about(
+        metadata=about(
             "what --colors match does: gives the painting the photo's mean and covariance of"
             " colours, in one of three ways; or, histogram, its distribution in each channel;"
             " giving it chooses --colors match",
@@ -285,75 +272,6 @@ class Recipe:
             later=True,
         ),
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hyperparams:
-    """The hyperparameters, a pytree: they are data, so changing one compiles nothing.
-
-    The loss is content_weight * content + style_weight * style + tv_weight * total variation.
-    """
-
-    content_weight: float = field(
-        default=1.0, metadata=_about("weight of the content loss", metavar="X")
-    )
-    style_weight: float = field(
-        default=1e4, metadata=_about("weight of the style loss", metavar="X")
-    )
-    style_weights: tuple[float, ...] = field(
-        default=(),
-        metadata=_about(
-            "how much each of several style pictures counts, such as 2,1,1: parts of their sum;"
-            " of a folder, all of its pictures together",
-            metavar="X,X[,X...]|equal",
-            later=True,
-        ),
-    )
-    tv_weight: float = field(
-        default=10.0,
-        metadata=_about("weight of the total variation: more is smoother", metavar="X"),
-    )
-    learning_rate: float = field(
-        default=0.3,
-        metadata=_about(
-            "Adam's step at the start, in normalised colour (1 is 0.22 to 0.23 of the range"
-            " black to white); of lbfgs a factor of its step",
-            metavar="X",
-        ),
-    )
-    decay_every: int = field(
-        default=50,
-        metadata=_about(
-            "steps between two drops of the learning rate, counted over the whole run; giving it"
-            " chooses --schedule step",
-            metavar="N",
-        ),
-    )
-    decay_rate: float = field(
-        default=0.8,
-        metadata=_about(
-            "factor of each drop, at most 1; giving it chooses --schedule step", metavar="X"
-        ),
-    )
-    coarse_content: float = field(
-        default=1.0,
-        metadata=_about(
-            "factor of --content-weight at all of the --scales but the last; at the last, if it is"
-            " below 1, once for every one of auto scales beyond three",
-            metavar="X",
-        ),
-    )
-    content_power: float = field(
-        default=0.0,
-        metadata=_about(
-            "in relative balance, how much a photo that is strong beside the painting weighs: a"
-            " content layer's loss times the ratio of both pictures' energies there, at least 0.5,"
-            " to this power; 0: not",
-            metavar="X",
-        ),
-    )
-    content_layer_weights: tuple[float, ...] = field(default=(1.0,), metadata={})
-    style_layer_weights: tuple[float, ...] = field(default=(1.0,) * 5, metadata={})
 
 
 def for_several_devices(recipe: Recipe) -> Recipe:
@@ -369,30 +287,6 @@ def for_several_devices(recipe: Recipe) -> Recipe:
                 f"{name} {given!r} is for one device: several that share a picture take {only!r}"
             )
     return dataclasses.replace(recipe, memory="plain", conv="direct")
-
-
-def field_names(settings: type[Recipe] | type[Hyperparams]) -> tuple[str, ...]:
-    """Returns the names of the fields of one of the two kinds of settings, in order."""
-    return tuple(each.name for each in dataclasses.fields(settings))
-
-
-def has_flag(setting: dataclasses.Field[Any]) -> bool:
-    """Whether a setting can be given on the command line: it then has a text that explains it."""
-    return "help" in setting.metadata
-
-
-def came_later(setting: dataclasses.Field[Any]) -> bool:
-    """Whether a setting is younger than the records of results: its metadata then says "later".
-
-    Its default must mean that all is done as before there was such a setting.
-    """
-    return bool(setting.metadata.get("later"))
-
-
-def later_defaults() -> dict[str, Any]:
-    """Returns by name the default of every setting that `came_later`."""
-    fields = dataclasses.fields(Recipe) + dataclasses.fields(Hyperparams)
-    return {each.name: each.default for each in fields if came_later(each)}
 
 
 def program_names() -> tuple[str, ...]:

@@ -14,7 +14,8 @@ from jaxstyle.settings.checks import (
     check_whole,
     check_yes_or_no,
 )
-from jaxstyle.settings.recipe import Hyperparams, Recipe
+from jaxstyle.settings.hyperparams import Hyperparams
+from jaxstyle.settings.recipe import Recipe
 
 MOST_AVERAGE = 0.9999
 MOST_HISTORY = 1000

@@ -19,8 +19,10 @@ from jaxstyle.runs.request import (
     check_is_file,
     pictures_at,
 )
+from jaxstyle.settings.fields import has_flag
+from jaxstyle.settings.hyperparams import Hyperparams
 from jaxstyle.settings.presets import preset
-from jaxstyle.settings.recipe import INITS, Hyperparams, Recipe, has_flag
+from jaxstyle.settings.recipe import INITS, Recipe
 from jaxstyle.settings.text import as_text, converter, layer_settings, read_seed
 
 RANGE = re.compile(r"(log|lin):([^:]+):([^:]+):([^:]+)")

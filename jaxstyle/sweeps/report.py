@@ -18,7 +18,9 @@ from jaxstyle import files
 from jaxstyle.errors import InputError
 from jaxstyle.machine.process import unbreakable
 from jaxstyle.runs.record import own_defaults
-from jaxstyle.settings.recipe import Hyperparams, Recipe, field_names
+from jaxstyle.settings.fields import field_names
+from jaxstyle.settings.hyperparams import Hyperparams
+from jaxstyle.settings.recipe import Recipe
 from jaxstyle.settings.text import as_text
 from jaxstyle.sweeps.folder import (
     JUDGED,

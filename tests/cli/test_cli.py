@@ -17,8 +17,9 @@ from jaxstyle.cli.main import main
 from jaxstyle.errors import InputError
 from jaxstyle.runs.request import Request
 from jaxstyle.settings import text as texts
+from jaxstyle.settings.hyperparams import Hyperparams
 from jaxstyle.settings.presets import PRESETS, change
-from jaxstyle.settings.recipe import Hyperparams, Recipe
+from jaxstyle.settings.recipe import Recipe
 
 HEAVY = ("jax", "jaxlib", "numpy", "PIL", "flax", "optax", "h5py", "requests")
 FILE_FLAGS = {

@@ -17,14 +17,10 @@ from jaxstyle.network.convolution import prepare
 from jaxstyle.optimization.optimizer import learning_rate
 from jaxstyle.optimization.problem import Problem, canvas_losses, make_problem, resolve
 from jaxstyle.optimization.targets import Program
+from jaxstyle.settings.fields import field_names
+from jaxstyle.settings.hyperparams import Hyperparams
 from jaxstyle.settings.presets import preset
-from jaxstyle.settings.recipe import (
-    STYLE_LOSS_NAMES,
-    Hyperparams,
-    Recipe,
-    field_names,
-    program_names,
-)
+from jaxstyle.settings.recipe import STYLE_LOSS_NAMES, Recipe, program_names
 
 
 def problem_of(params, content, style, name: str = "book", **changes) -> Problem:

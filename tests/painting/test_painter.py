@@ -27,8 +27,9 @@ from jaxstyle.painting.level import (
     whole_problem,
 )
 from jaxstyle.painting.painter import paint, stylize
+from jaxstyle.settings.fields import field_names
 from jaxstyle.settings.presets import preset
-from jaxstyle.settings.recipe import Recipe, field_names
+from jaxstyle.settings.recipe import Recipe
 
 SHALLOW_CONTENT = {"content_layers": SHALLOW["content_layers"]}
 PHOTO = np.zeros((400, 600, 3), np.uint8)

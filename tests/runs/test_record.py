@@ -19,8 +19,10 @@ from jaxstyle.images import picture_file
 from jaxstyle.images.canvas import Picture
 from jaxstyle.runs import record
 from jaxstyle.runs.inputs import Settings, read_inputs, read_settings
+from jaxstyle.settings.fields import field_names, later_defaults
+from jaxstyle.settings.hyperparams import Hyperparams
 from jaxstyle.settings.presets import PRESETS, preset
-from jaxstyle.settings.recipe import Hyperparams, Recipe, field_names, later_defaults
+from jaxstyle.settings.recipe import Recipe
 from jaxstyle.weights.weight_file import weight_bytes
 
 SHA = "ab" * 32
@@ -65,11 +67,11 @@ def test_every_setting_comes_back(name: str, tmp_path: Path) -> None:
 def test_settings_holds_every_field_and_the_others() -> None:
     """But for those that came later and have their defaults; another value is in it."""
     every = {*FIELDS, *record.OTHER_SETTINGS}
-    assert set(some_record()["settings"]) == every - set(later_defaults())
+    assert set(some_record()["settings"]) == every - set(later_defaults(Recipe, Hyperparams))
     recipe, hyper = PRESETS["book"].recipe, PRESETS["book"].hyper
     other = dataclasses.replace(recipe, optimizer="another")
     assert record.settings(other, hyper)["optimizer"] == "another"
-    assert {"optimizer", "colors", "color_match"} <= set(later_defaults())
+    assert {"optimizer", "colors", "color_match"} <= set(later_defaults(Recipe, Hyperparams))
 
 
 def test_texts_are_those_of_the_record_and_its_maker() -> None:
@@ -329,7 +331,7 @@ def test_a_run_leaves_its_whole_record(first_run: Path, slim_file: Path) -> None
     assert facts["device"] == "cpu"
     assert set(facts["losses"]) == {"content", "style", "tv", "total"}
     assert facts["losses"]["total"] > 0
-    told = {*FIELDS, *record.OTHER_SETTINGS} - set(later_defaults())
+    told = {*FIELDS, *record.OTHER_SETTINGS} - set(later_defaults(Recipe, Hyperparams))
     assert set(facts["settings"]) == told
     assert facts["settings"]["style_layer_weights"] == [0.5, 1.0]
     assert facts["settings"]["seed"] == 5

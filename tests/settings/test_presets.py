@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from jaxstyle.errors import InputError
+from jaxstyle.settings.fields import field_names
+from jaxstyle.settings.hyperparams import Hyperparams
 from jaxstyle.settings.presets import PRESETS, change, preset
-from jaxstyle.settings.recipe import Hyperparams, Recipe, field_names
+from jaxstyle.settings.recipe import Recipe
 from jaxstyle.settings.validation import validate
 
 BOOK_STYLE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "conv5_1")
