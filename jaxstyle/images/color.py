@@ -27,6 +27,10 @@ LEAST_VARIANCE = 1e-5
 """A picture that is to be changed varies in every direction by no less, or counts as if it did: a
 deviation of 0.8 of 255. What varies less is mostly rounding, and would be enlarged to blotches."""
 
+GREY_SPREAD = 4
+"""How far the channels of a grey picture may be apart, of 255: a grey photo that was stored as a
+JPEG in colour is not exactly grey."""
+
 PIXELS_A_BAND = 1 << 18
 """Pictures are computed with in floating point by so many pixels at a time."""
 
@@ -211,6 +215,7 @@ def picture_of(
     content: Picture,
     *,
     recipe: Recipe,
+    grey: bool = False,
     regions: Regions = WHOLE,
     size: tuple[int, int] | None = None,
 ) -> NDArray[np.float32]:
@@ -220,6 +225,7 @@ def picture_of(
       canvas: (H, W, 3), see `canvas`.
       content: the run's photo, of any size, as it was given.
       recipe: of the run; its colours decide.
+      grey: see `paints_grey`; the picture then is the painted luma alone.
       regions: of the run; where the photo is kept, it gets its own luma back, which was rounded.
       size: (H, W), to which the painted picture is resized, if not its own.
 
@@ -229,6 +235,8 @@ def picture_of(
     picture = denormalize(canvas)
     if size is not None:
         picture = resize_floats(picture, size)
+    if grey:
+        return np.repeat(luma(picture)[..., None], 3, axis=-1)
     if recipe.colors not in ("photo", "luminance"):
         return picture
     photo = resize(content, picture.shape[:2], resampling=recipe.resampling)
@@ -237,6 +245,24 @@ def picture_of(
         keep = resize_keep(regions.keep, photo.shape[:2])
         result[keep] = photo[keep].astype(np.float32) / np.float32(255)
     return result
+
+
+def paints_grey(recipe: Recipe, content: Picture, styles: Sequence[Picture]) -> bool:
+    """Whether what is painted from these pictures is grey, with a recipe's colours.
+
+    It is with "auto" if all of them are, and with "match", which makes the styles grey, if the
+    photo is. The network hardly sees a tint of a few levels, and leaves one in its canvas.
+    """
+    if recipe.colors == "match":
+        return is_grey(content)
+    return recipe.colors == "auto" and all(is_grey(each) for each in (content, *styles))
+
+
+def is_grey(picture: Picture) -> bool:
+    """Whether the channels of an 8-bit picture differ nowhere by more than GREY_SPREAD."""
+    return all(
+        int(np.ptp(picture[rows], axis=-1).max()) <= GREY_SPREAD for rows in _bands(picture.shape)
+    )
 
 
 def with_chroma_of(painted: NDArray[np.float32], photo: Picture) -> NDArray[np.float32]:

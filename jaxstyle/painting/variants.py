@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from jaxstyle.errors import DivergedError
 from jaxstyle.images.canvas import Picture
-from jaxstyle.images.color import picture_of
+from jaxstyle.images.color import paints_grey, picture_of
 from jaxstyle.images.regions import WHOLE, Regions
 from jaxstyle.losses.terms import Losses
 from jaxstyle.optimization.optimizer import (
@@ -202,10 +202,18 @@ class Lane:
         canvas = np.asarray(shown(state))
         return Snapshot(canvas, losses_of(canvas, problem), done)
 
+    @property
+    def paints_grey(self) -> bool:
+        """Whether its picture is grey because all that it is painted from is."""
+        last = self.levels[-1]  # whose pictures need no file any more
+        return paints_grey(self.variant.recipe, last.content, last.styles)
+
     def picture_of(self, canvas: Any) -> NDArray[np.float32]:
         """Returns the picture that this run shows of one of its canvases."""
-        given = self.variant
-        return picture_of(canvas, given.content, recipe=given.recipe, regions=given.regions)
+        given, grey = self.variant, self.paints_grey
+        return picture_of(
+            canvas, given.content, recipe=given.recipe, grey=grey, regions=given.regions
+        )
 
     def result(self) -> Result:
         """Returns the result of a run that has ended: where no step was good, its first canvas."""

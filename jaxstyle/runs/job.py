@@ -213,7 +213,7 @@ def _finish(job: Job, lane: Lane, watch: Watch, devices: list[jax.Device]) -> Ou
     )
     data = b""
     if job.writes:
-        data = encode_result(job.output, snapshot.canvas, job.inputs, facts)
+        data = encode_result(job.output, snapshot.canvas, job.inputs, facts, grey=lane.paints_grey)
     stopped = _is_interrupted(job)
     keeps = watch.checkpointer.interrupted
     to_go_on = stopped and lane.failure is None and keeps(lane, data_sha256(data))

@@ -68,7 +68,8 @@ class NumberedPictures:
         if self._writes:
             facts = make_record(self._inputs, self._device, canvas, None, done)
             given: Any = {"size": self._size, "force": self._force, "say": self._say}
-            save_numbered(canvas, self._output, self._inputs, facts, **given)
+            grey = event.lane.paints_grey
+            save_numbered(canvas, self._output, self._inputs, facts, grey=grey, **given)
 
 
 def is_due(chunk: Chunk, every: int) -> bool:
@@ -84,6 +85,7 @@ def save_numbered(
     inputs: Inputs,
     facts: record.Record,
     *,
+    grey: bool,
     size: tuple[int, int],
     force: bool,
     say: Say,
@@ -93,7 +95,7 @@ def save_numbered(
     It is enlarged to `size`, (H, W), so that all numbered pictures of a run are of one size.
     """
     path = numbered(output, facts["steps_done"])
-    data = encode_result(path, canvas, inputs, facts, size=size)
+    data = encode_result(path, canvas, inputs, facts, grey=grey, size=size)
     try:
         with unbreakable():
             files.write_whole(path, data, overwrite=force or _is_one_of(path, [data_sha256(data)]))
@@ -129,13 +131,15 @@ def encode_result(
     inputs: Inputs,
     facts: record.Record,
     *,
+    grey: bool,
     size: tuple[int, int] | None = None,
 ) -> bytes:
     """Returns a canvas as the kind of file that a path asks for, with its record if it has one.
 
-    If `size`, (H, W), is given, the picture is resized to it.
+    If `grey`, it becomes grey, see `color.paints_grey`. If `size`, (H, W), is given, the picture is
+    resized to it.
     """
-    given: Any = {"recipe": inputs.settings.recipe, "regions": inputs.regions}
+    given: Any = {"recipe": inputs.settings.recipe, "grey": grey, "regions": inputs.regions}
     picture = picture_of(canvas, inputs.content, **given, size=size)
     alpha = alpha_at(inputs.alpha, picture.shape[:2])
     texts = record.to_text(facts)

@@ -44,6 +44,7 @@ _PAINTER = Recipe(
     tv_step="proximal",
     beta2="increasing",
     clip=True,
+    colors="auto",
 )
 _PAINTER_NUMBERS = Hyperparams(
     content_weight=0.22,

@@ -22,7 +22,7 @@ STYLE_LOSS_NAMES = ("gram", "covariance", "wasserstein", "mean-std", "gram+mean-
 BALANCES = ("book", "relative")
 BETA2S = ("constant", "increasing")
 RESAMPLINGS = ("lanczos", "bilinear")
-COLORS = ("style", "photo", "luminance", "match")
+COLORS = ("style", "auto", "photo", "luminance", "match")
 COLOR_MATCHES = ("cholesky", "pca", "optimal-transport", "histogram")
 
 HISTORY = 10
@@ -255,9 +255,10 @@ class Recipe:
     colors: str = field(
         default="style",
         metadata=about(
-            "whose colours the result has: style, the painting's; photo, the painted luma with the"
-            " photo's chroma; luminance, the same, and both pictures are painted in grey; match,"
-            " those of a painting whose colours are matched to the photo's before",
+            "whose colours the result has: style, the painting's; auto, likewise, and none where"
+            " photo and painting are grey; photo, the painted luma with the photo's chroma;"
+            " luminance, the same, and both pictures are painted in grey; match, those of a"
+            " painting whose colours are matched to the photo's before",
             choices=COLORS,
             later=True,
         ),

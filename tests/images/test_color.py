@@ -13,8 +13,10 @@ from jaxstyle.images.color import (
     as_grey,
     color_moments,
     histogram_match,
+    is_grey,
     linear_match,
     luma,
+    paints_grey,
     picture_of,
     pictures_to_paint,
     recolored,
@@ -238,6 +240,38 @@ def test_the_picture_of_a_canvas(colors, content, style) -> None:
 
 
 @pytest.mark.parametrize(
+    ("colors", "photo_is_grey", "style_is_grey", "wanted"),
+    [
+        *(("auto", photo, style, photo and style) for photo in (0, 1) for style in (0, 1)),
+        *(("match", 1, style, True) for style in (0, 1)),
+        *(("match", 0, style, False) for style in (0, 1)),
+        ("style", 1, 1, False),  # as in all records that are older than auto
+    ],
+)
+def test_what_is_painted_from_grey_alone_is_grey(
+    colors, photo_is_grey, style_is_grey, wanted, content, style, any_bands
+) -> None:
+    """And its luma is that of what was painted."""
+    photo = as_grey(content) if photo_is_grey else content
+    others = [as_grey(style) if style_is_grey else style, as_grey(style)]
+    painted = resize(style, (48, 66), resampling="lanczos")
+    recipe = recipe_of(colors=colors)
+    grey = paints_grey(recipe, photo, others)
+    assert grey == wanted
+    found = picture_of(normalize(painted), photo, recipe=recipe, grey=grey)
+    assert (np.ptp(found, axis=-1).max() == 0) == wanted
+    np.testing.assert_allclose(found @ WEIGHTS, painted / 255 @ WEIGHTS, atol=1e-6)
+
+
+def test_a_picture_is_grey_up_to_what_a_jpeg_leaves(any_bands) -> None:
+    picture = np.repeat(np.arange(240, dtype=np.uint8).reshape(20, 12, 1), 3, axis=-1)
+    picture[13, 5, 1] += 4
+    assert is_grey(picture)
+    picture[13, 5, 1] += 1
+    assert not is_grey(picture)
+
+
+@pytest.mark.parametrize(
     "changes", [{"colors": "luminance"}, {"color_match": "histogram"}, {"color_match": "pca"}]
 )
 def test_what_is_kept_of_the_photo_does_not_count(changes, content, style) -> None:
@@ -302,13 +336,13 @@ def test_levels_are_those_of_pictures_changed_before(changes, content, style) ->
 
 
 def test_a_color_match_chooses_match_unless_colors_are_given() -> None:
-    assert recipe_of().colors == "style"
+    assert recipe_of().colors == "auto"
     assert recipe_of(color_match="pca").colors == "match"
     assert recipe_of(color_match="pca", colors="photo").colors == "photo"
 
 
 def test_records_have_colours_only_where_they_are_others() -> None:
-    plain = record.settings(*preset("default"))
+    plain = record.settings(*preset("book"))
     assert not {"colors", "color_match"} & plain.keys()
     recipe, hyper = preset("default", color_match="cholesky")
     facts = {"settings": record.settings(recipe, hyper), "weights": {}, "versions": {}}
