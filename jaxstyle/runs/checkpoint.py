@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from jaxstyle import files
 from jaxstyle.errors import InputError, Say
 from jaxstyle.runs import record
-from jaxstyle.runs.inputs import Inputs, run_record
+from jaxstyle.runs.inputs import run_record
+from jaxstyle.runs.reader import Inputs
 from jaxstyle.runs.request import Request
 
 FIRST_LINE = b"jaxstyle checkpoint 1\n"

@@ -1,17 +1,12 @@
 """All that a run reads before jax is imported: settings, pictures, weights."""
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, TextIO
 
 from jaxstyle import files
-from jaxstyle.errors import InputError, Say, silent
-from jaxstyle.images import picture_file
+from jaxstyle.errors import InputError, Say
 from jaxstyle.images.canvas import (
     Picture,
     check_all_sizes,
@@ -19,71 +14,25 @@ from jaxstyle.images.canvas import (
     sizes_of,
     total_steps,
 )
-from jaxstyle.images.picture_file import PLAIN
 from jaxstyle.images.print_file import Print, check_kind, read_profile
-from jaxstyle.images.regions import (
-    WHOLE,
-    Regions,
-    grey,
-    regions_of_colors,
-    regions_of_masks,
-    resize_keep,
-    with_keep,
-)
-from jaxstyle.images.stored import PictureStore
 from jaxstyle.judging.network import read_judge
 from jaxstyle.machine.memory import check_fits, memory_left, on_cpu_surely
 from jaxstyle.network.layers import resolve_taps, smallest_side
 from jaxstyle.runs import record
 from jaxstyle.runs.notices import size_notices
+from jaxstyle.runs.reader import Inputs, Network, Reader, Settings, masks_of
 from jaxstyle.runs.request import (
     OPAQUE_SUFFIXES,
     Request,
     check_encodable,
     check_numbered,
     pictures_at,
-    style_files,
 )
 from jaxstyle.settings.hyperparams import Hyperparams
 from jaxstyle.settings.presets import change, preset
 from jaxstyle.settings.recipe import INITS, Recipe, for_several_devices
-from jaxstyle.weights.activations import LayerArrays
-from jaxstyle.weights.pretrained import EMBEDDED, WeightFile, find_weights
+from jaxstyle.weights.pretrained import EMBEDDED, find_weights
 from jaxstyle.weights.weight_file import read_weights
-
-
-class Settings(NamedTuple):
-    """The settings of a run, from preset or picture, with the flags' changes."""
-
-    recipe: Recipe
-    hyper: Hyperparams
-    preset: str
-    init: str
-    """A word, or a picture's path."""
-    seed: int
-    weights: str
-    earlier: record.Record | None
-    """The record that `--from` names."""
-
-
-class Inputs(NamedTuple):
-    """What a run works on."""
-
-    settings: Settings
-    content: Picture
-    styles: tuple[Picture, ...]
-    init: Picture | str
-    weight_file: WeightFile
-    params: LayerArrays
-    facts: record.Record
-    """Base names and sha256 of the files: content, style, weights, masks, and init if it is one."""
-    regions: Regions = WHOLE
-    alpha: NDArray[np.uint8] | None = None
-    """How opaque the result is, (H, W) at the photo's size; None: all of it."""
-    how: Print = PLAIN
-    """How the result is written."""
-    judge: LayerArrays | None = None
-    """The parameters of the judge's network, where a single run's result is to be judged."""
 
 
 def read_settings(arguments: Request, *, say: Say) -> Settings:
@@ -200,22 +149,6 @@ def _print_of(arguments: Request, output: Path) -> Print:
     return Print(bits=arguments.bits, profile=profile, dpi=arguments.dpi)
 
 
-def masks_of(arguments: Request) -> dict[str, tuple[Path, ...]]:
-    """Returns the masks of a request by what they are for, if there are any."""
-    keep = () if arguments.keep is None else (arguments.keep,)
-    found = {"regions": arguments.regions, "masks": arguments.masks, "keep": keep}
-    return {name: paths for name, paths in found.items() if paths}
-
-
-class Network(NamedTuple):
-    """The network's weights, as they were read."""
-
-    file: WeightFile
-    params: LayerArrays
-    facts: record.Record
-    """Name and sha256. Taken now: the file may be gone or changed when the picture is saved."""
-
-
 def read_network(weights: str, *, say: Say, stream: TextIO | None) -> Network:
     """Finds the weights that a setting names and reads them.
 
@@ -232,114 +165,6 @@ def check_has_layers(recipe: Recipe, network: Network) -> None:
     """Raises InputError if the weights lack a layer."""
     for layers in (recipe.content_layers, recipe.style_layers):
         resolve_taps(layers, sorted(network.params))
-
-
-class Reader:
-    """Reads the files of one run or of many, each once."""
-
-    def __init__(self, *, keeps_files: bool = False) -> None:
-        """Takes whether pictures stay in their files, see `images.stored`."""
-        self._store = PictureStore() if keeps_files else None
-        self.picture = functools.cache(self._picture)
-        self._facts = functools.cache(record.file_facts)
-        self._regions: dict[Any, Regions] = {}
-        self._alpha = functools.cache(picture_file.load_alpha)
-
-    def _picture(self, path: Path) -> Picture:
-        if self._store is None:
-            return picture_file.load_picture(path)
-        try:
-            sha256 = self._facts(path)["sha256"]
-        except OSError:
-            return picture_file.load_picture(path)  # which says what is wrong
-        return self._store.open(path, sha256)
-
-    def styles(self, arguments: Request) -> tuple[Picture, ...]:
-        """Returns all style pictures of a run."""
-        return tuple(map(self.picture, style_files(arguments)))
-
-    def _style_facts(self, arguments: Request) -> record.Record:
-        """Returns the facts of the style, of several as if they were one, and of each of them."""
-        several = list(map(self._facts, style_files(arguments)))
-        return several[0] if len(several) == 1 else record.facts_of_several(several)
-
-    def init(self, settings: Settings) -> Picture | str:
-        """Returns what the canvas is at first: a word, or a picture."""
-        return settings.init if settings.init in INITS else self.picture(Path(settings.init))
-
-    def inputs(self, arguments: Request, settings: Settings, network: Network) -> Inputs:
-        """Returns all that a run works on, with the facts of the files as they are now.
-
-        Raises:
-          InputError: a picture that cannot be used.
-        """
-        facts: record.Record = {
-            "content": self._facts(arguments.content),
-            "style": self._style_facts(arguments),
-            "weights": network.facts,
-        }
-        if settings.init not in INITS:
-            facts["init"] = self._facts(Path(settings.init))
-        for name, paths in masks_of(arguments).items():
-            facts[name] = record.facts_of_several([self._facts(path) for path in paths])
-        pictures = self.picture(arguments.content), self.styles(arguments)
-        regions = self.regions(arguments, say=silent)
-        init = self.init(settings)
-        alpha = self.alpha(arguments)
-        if alpha is not None:
-            facts["alpha"] = {"name": "keep", "sha256": facts["content"]["sha256"]}
-        return Inputs(
-            *(settings, *pictures, init, network.file, network.params, facts),
-            regions=regions,
-            alpha=alpha,
-        )
-
-    def regions(self, arguments: Request, *, say: Say) -> Regions:
-        """Returns the regions that a request's masks say; `say` is told once what is not used.
-
-        Equal masks have one object, by which sweeps share.
-
-        Raises:
-          InputError: masks that cannot be used.
-        """
-        masks = arguments.regions, arguments.masks, arguments.keep
-        photo = arguments.content if arguments.alpha == "keep" else None
-        key = *masks, tuple(style_files(arguments)), photo
-        if not any(masks) and photo is None:
-            return WHOLE
-        if key not in self._regions:
-            self._regions[key] = self._read_regions(arguments, say)
-        return self._regions[key]
-
-    def _read_regions(self, arguments: Request, say: Say) -> Regions:
-        styles, found = style_files(arguments), WHOLE
-        if arguments.regions:
-            paths = arguments.regions
-            if len(paths) != 1 + len(styles):
-                raise InputError(
-                    f"--regions are {len(paths)} masks: give the photo's, then one for each of"
-                    f" {len(styles)} style pictures"
-                )
-            photo, *others = map(self._mask, paths)
-            found, unused = regions_of_colors(photo, others, names=[str(path) for path in paths])
-            for line in unused:
-                say(line)
-        if arguments.masks:
-            masks = [self._mask(path) for path in arguments.masks]
-            found = regions_of_masks(masks, [self.picture(path) for path in styles])
-        keep, alpha = None, self.alpha(arguments)
-        if arguments.keep is not None:
-            keep = grey(self._mask(arguments.keep)) >= 0.5
-        if alpha is not None:
-            keep = (alpha < 128) if keep is None else (alpha < 128) | resize_keep(keep, alpha.shape)
-        return found if keep is None or not keep.any() else with_keep(found, keep)
-
-    def _mask(self, path: Path) -> Picture:
-        return np.asarray(self.picture(path))
-
-    def alpha(self, arguments: Request) -> NDArray[np.uint8] | None:
-        """Returns how opaque the photo is, if the result is to be so, and if it is not all."""
-        return self._alpha(arguments.content) if arguments.alpha == "keep" else None
 
 
 def check_sizes(

@@ -35,10 +35,11 @@ from jaxstyle.painting.painter import lane_of, paint_run
 from jaxstyle.painting.variants import Lane
 from jaxstyle.runs import record
 from jaxstyle.runs.checkpoint import Resumption
-from jaxstyle.runs.inputs import Inputs, run_record, steps_of
+from jaxstyle.runs.inputs import run_record, steps_of
 from jaxstyle.runs.observers import Job, Watch, variant_of
 from jaxstyle.runs.outputs import data_sha256, encode_result, make_record, save
 from jaxstyle.runs.progress import size_text
+from jaxstyle.runs.reader import Inputs
 from jaxstyle.runs.request import Request
 from jaxstyle.settings.recipe import for_several_devices
 

@@ -12,10 +12,11 @@ from jaxstyle.painting.level import Level
 from jaxstyle.painting.variants import Unfinished, Variant
 from jaxstyle.runs.checkpoint import Resumption
 from jaxstyle.runs.checkpointer import Checkpointer, unfinished
-from jaxstyle.runs.inputs import Inputs, run_record, steps_of
+from jaxstyle.runs.inputs import run_record, steps_of
 from jaxstyle.runs.log import Log
 from jaxstyle.runs.outputs import NumberedPictures
 from jaxstyle.runs.progress import Clock, Display
+from jaxstyle.runs.reader import Inputs
 from jaxstyle.runs.request import Request
 
 

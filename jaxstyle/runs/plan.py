@@ -28,9 +28,10 @@ from jaxstyle.optimization.optimizer import State, initial_state, with_program_s
 from jaxstyle.optimization.problem import Problem
 from jaxstyle.optimization.stepping import MOST_STEPS_A_CALL, SECONDS_A_CALL, compile_steps
 from jaxstyle.painting.level import Level, kernels_at, problem_shapes
-from jaxstyle.runs.inputs import Inputs, Settings, steps_of
+from jaxstyle.runs.inputs import steps_of
 from jaxstyle.runs.job import fitting_levels
 from jaxstyle.runs.progress import size_text
+from jaxstyle.runs.reader import Inputs, Settings
 from jaxstyle.settings.recipe import Recipe, Sides
 
 CALLS_TIMED = 3

@@ -12,16 +12,13 @@ from jaxstyle.judging.network import read_judge
 from jaxstyle.runs import record
 from jaxstyle.runs.checkpoint import Resumption, find_resumption
 from jaxstyle.runs.inputs import (
-    Inputs,
-    Network,
-    Reader,
-    Settings,
     check_has_layers,
     check_sizes,
     read_network,
     read_settings,
     run_record,
 )
+from jaxstyle.runs.reader import Inputs, Network, Reader, Settings
 from jaxstyle.runs.request import (
     CheckpointRequest,
     Request,

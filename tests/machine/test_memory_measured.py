@@ -24,7 +24,7 @@ from jaxstyle.machine import memory
 from jaxstyle.network.convolution import prepare
 from jaxstyle.painting.level import Level
 from jaxstyle.runs import plan
-from jaxstyle.runs.inputs import Settings
+from jaxstyle.runs.reader import Settings
 from jaxstyle.settings.presets import preset
 import numpy as np
 name, architecture, conv, mode, height, width = sys.argv[1:]

@@ -18,7 +18,8 @@ from jaxstyle.errors import InputError
 from jaxstyle.images import picture_file
 from jaxstyle.images.canvas import Picture
 from jaxstyle.runs import record
-from jaxstyle.runs.inputs import Settings, read_inputs, read_settings
+from jaxstyle.runs.inputs import read_inputs, read_settings
+from jaxstyle.runs.reader import Settings
 from jaxstyle.settings.fields import field_names, later_defaults
 from jaxstyle.settings.hyperparams import Hyperparams
 from jaxstyle.settings.presets import PRESETS, preset
