@@ -21,7 +21,7 @@ WINGS = {
     "network": ("layers", "winograd", "convolution", "vgg"),
     "settings": ("checks", "fields", "recipe", "hyperparams", "validation", "presets", "text"),
     "images": (
-        *("canvas", "regions", "color"),
+        *("canvas", "regions", "color", "proof"),
         *("png_chunks", "print_file", "picture_file", "stored"),
     ),
     "weights": (

@@ -91,6 +91,13 @@ def add_print_flags(group: Any) -> None:
         help="convert the result to this ICC profile of RGB and embed it; default: sRGB",
     )
     add(
+        "--proof",
+        type=Path,
+        metavar="PATH.icc",
+        help="paint from photo and style as the press of this ICC profile shows them (CMYK, RGB or"
+        " grey), so that the result has colors that can be printed; default: as they are",
+    )
+    add(
         "--dpi",
         type=flag_reader(_read_dpi),
         metavar="N",

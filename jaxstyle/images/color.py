@@ -66,7 +66,7 @@ def luma(picture: NDArray[Any]) -> NDArray[Any]:
 def color_moments(picture: Picture) -> ColorMoments:
     """Returns mean and covariance of all pixels of an 8-bit picture; its sums are exact."""
     sums, outer_sums = np.zeros(3), np.zeros((3, 3))  # of whole numbers, below 2**53
-    for rows in _bands(picture.shape):
+    for rows in bands(picture.shape):
         pixels = picture[rows].reshape(-1, 3).astype(np.float64)
         sums += pixels.sum(0)
         outer_sums += pixels.T @ pixels
@@ -149,7 +149,7 @@ def recolored(picture: Picture, change: AffineColors) -> Picture:
     """Returns an 8-bit picture with its colours changed, clipped and rounded to 8 bits."""
     result = np.empty_like(picture)
     matrix, offset = change.matrix, 255 * change.offset
-    for rows in _bands(picture.shape):
+    for rows in bands(picture.shape):
         red, green, blue = (picture[rows][..., i].astype(np.float64) for i in range(3))
         for i in range(3):
             # not as a product of matrices, whose rounding may depend on the machine's library
@@ -172,7 +172,7 @@ def histogram_match(style: Picture, photo: Picture) -> Picture:
         )
         table = np.zeros(256, np.uint8)
         table[values] = np.rint(np.interp(ranks, photo_ranks, photo_values))
-        for rows in _bands(style.shape):
+        for rows in bands(style.shape):
             result[rows][..., channel] = table[style[rows][..., channel]]
     return result
 
@@ -180,7 +180,7 @@ def histogram_match(style: Picture, photo: Picture) -> Picture:
 def _values_and_ranks(channel: NDArray[np.uint8]) -> tuple[NDArray[np.int64], _Array]:
     """Returns the values that a channel (H, W) has, rising, and the rank of each."""
     counts = np.zeros(256, np.int64)
-    for rows in _bands(channel.shape):
+    for rows in bands(channel.shape):
         counts += np.bincount(channel[rows].ravel(), minlength=256)
     values = np.flatnonzero(counts)
     return values, ((np.cumsum(counts) - counts / 2) / channel.size)[values]
@@ -261,7 +261,7 @@ def paints_grey(recipe: Recipe, content: Picture, styles: Sequence[Picture]) -> 
 def is_grey(picture: Picture) -> bool:
     """Whether the channels of an 8-bit picture differ nowhere by more than GREY_SPREAD."""
     return all(
-        int(np.ptp(picture[rows], axis=-1).max()) <= GREY_SPREAD for rows in _bands(picture.shape)
+        int(np.ptp(picture[rows], axis=-1).max()) <= GREY_SPREAD for rows in bands(picture.shape)
     )
 
 
@@ -281,7 +281,7 @@ def with_chroma_of(painted: NDArray[np.float32], photo: Picture) -> NDArray[np.f
       (H, W, 3) float32 in [0, 1].
     """
     result = np.empty_like(painted)
-    for rows in _bands(painted.shape):
+    for rows in bands(painted.shape):
         colors = photo[rows].astype(np.float32) / np.float32(255)
         target = luma(painted[rows])[..., None].clip(0, 1)
         chroma = colors - luma(colors)[..., None]
@@ -291,8 +291,8 @@ def with_chroma_of(painted: NDArray[np.float32], photo: Picture) -> NDArray[np.f
     return result
 
 
-def _bands(shape: Sequence[int]) -> Iterator[slice]:
-    """Yields the rows of a picture (H, W, ...) in slices of about PIXELS_A_BAND pixels."""
+def bands(shape: Sequence[int]) -> Iterator[slice]:
+    """Yields the rows of a picture, shape (H, W, ...), as slices of about PIXELS_A_BAND pixels."""
     rows = max(1, PIXELS_A_BAND // shape[1])
     for start in range(0, shape[0], rows):
         yield slice(start, start + rows)

@@ -32,6 +32,11 @@ class StoredPicture:
         self.shape, self._decode = shape, decode
         self.size = shape[0] * shape[1] * shape[2]
 
+    def changed(self, change: Callable[[Picture], Picture]) -> Picture:
+        """Returns this picture with a change, of its size, that is made whenever it is decoded."""
+        decode = self._decode
+        return cast("Picture", StoredPicture(self.shape, lambda: change(decode())))
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         """Returns the picture, (H, W, 3) uint8; raises InputError if its file is another now."""
         return np.array(self._decode(), dtype=dtype, copy=copy)

@@ -15,6 +15,7 @@ from jaxstyle.images.canvas import (
     total_steps,
 )
 from jaxstyle.images.print_file import Print, check_kind, read_profile
+from jaxstyle.images.proof import read_proof
 from jaxstyle.judging.network import read_judge
 from jaxstyle.machine.memory import check_fits, memory_left, on_cpu_surely
 from jaxstyle.network.layers import resolve_taps, smallest_side
@@ -60,9 +61,10 @@ def read_settings(arguments: Request, *, say: Say) -> Settings:
             f"{arguments.from_picture} was begun from the picture {init}: name it with --init"
         )
     given = {*masks_of(arguments), *(["alpha"] if arguments.alpha == "keep" else [])}
-    for name in (name for name in record.MASKS if earlier is not None and name in earlier):
-        if name not in given:
-            flag = "mask" if name == "masks" else name
+    given |= set() if arguments.proof is None else {"proof"}
+    for role in record.GIVEN_AGAIN:
+        if earlier is not None and role in earlier and role not in given:
+            flag = "mask" if role == "masks" else role
             raise InputError(f"{arguments.from_picture} was painted with --{flag}: give it again")
     if arguments.init is not None and init not in INITS and "scales" not in arguments.settings:
         recipe = dataclasses.replace(recipe, scales=(1.0,))  # it goes on, in full
@@ -130,6 +132,8 @@ def read_inputs(arguments: Request, output: Path, *, say: Say, stream: TextIO | 
     if stream is not None:
         for line in size_notices(content, styles, settings.recipe, asked=arguments.settings):
             say(line)
+    if arguments.proof is not None:
+        read_proof(arguments.proof)
     reader.init(settings)  # only to refuse it before a download
     network = read_network(settings.weights, say=say, stream=stream)
     check_has_layers(settings.recipe, network)

@@ -14,6 +14,7 @@ from jaxstyle.images.canvas import (
 )
 from jaxstyle.images.picture_file import PLAIN
 from jaxstyle.images.print_file import Print
+from jaxstyle.images.proof import read_proof
 from jaxstyle.images.regions import (
     WHOLE,
     Regions,
@@ -23,7 +24,7 @@ from jaxstyle.images.regions import (
     resize_keep,
     with_keep,
 )
-from jaxstyle.images.stored import PictureStore
+from jaxstyle.images.stored import PictureStore, StoredPicture
 from jaxstyle.runs import record
 from jaxstyle.runs.request import (
     Request,
@@ -95,6 +96,8 @@ class Reader:
         self._facts = functools.cache(record.file_facts)
         self._regions: dict[Any, Regions] = {}
         self._alpha = functools.cache(picture_file.load_alpha)
+        self._proof = functools.cache(read_proof)
+        self._proofed = functools.cache(self._proof_of)
 
     def _picture(self, path: Path) -> Picture:
         if self._store is None:
@@ -104,6 +107,16 @@ class Reader:
         except OSError:
             return picture_file.load_picture(path)  # which says what is wrong
         return self._store.open(path, sha256)
+
+    def source(self, path: Path, proof: Path | None) -> Picture:
+        """Returns a picture to paint from, as the press of a profile shows it if one is given."""
+        return self.picture(path) if proof is None else self._proofed(path, proof)
+
+    def _proof_of(self, path: Path, profile: Path) -> Picture:
+        proof, picture = self._proof(profile), self.picture(path)
+        if isinstance(picture, StoredPicture):
+            return picture.changed(proof)
+        return proof(picture)
 
     def styles(self, arguments: Request) -> tuple[Picture, ...]:
         """Returns all style pictures of a run."""
@@ -133,14 +146,17 @@ class Reader:
             facts["init"] = self._facts(Path(settings.init))
         for name, paths in masks_of(arguments).items():
             facts[name] = record.facts_of_several([self._facts(path) for path in paths])
-        pictures = self.picture(arguments.content), self.styles(arguments)
+        if arguments.proof is not None:
+            facts["proof"] = self._facts(arguments.proof)
+        sources = (arguments.content, *style_files(arguments))
+        content, *styles = (self.source(path, arguments.proof) for path in sources)
         regions = self.regions(arguments, say=silent)
         init = self.init(settings)
         alpha = self.alpha(arguments)
         if alpha is not None:
             facts["alpha"] = {"name": "keep", "sha256": facts["content"]["sha256"]}
         return Inputs(
-            *(settings, *pictures, init, network.file, network.params, facts),
+            *(settings, content, tuple(styles), init, network.file, network.params, facts),
             regions=regions,
             alpha=alpha,
         )

@@ -35,7 +35,14 @@ EMBEDDED_BEFORE_SHA256 = "c15b920096dc518032303380e564bf0de16cc2a809a2d4b26b26ca
 MASKS = ("regions", "masks", "keep", "alpha")
 """Masks, of which a record has the facts if there are any."""
 
-_OTHER_FILES = {"weights": "other weights", **dict.fromkeys(MASKS, "other masks")}
+GIVEN_AGAIN = (*MASKS, "proof")
+"""Files that a run which repeats another needs again: a record has their facts, if any."""
+
+_OTHER_FILES = {
+    "weights": "other weights",
+    **dict.fromkeys(MASKS, "other masks"),
+    "proof": "another proof",
+}
 
 Record = dict[str, Any]
 
@@ -72,7 +79,7 @@ def facts_of_several(several: Sequence[dict[str, str]]) -> Record:
 
 def _decisive(record: Record) -> dict[str, Record]:
     """Returns all in a record that decides the picture, as JSON has it."""
-    inputs = ("content", "style", "weights", "init", *MASKS)
+    inputs = ("content", "style", "weights", "init", *GIVEN_AGAIN)
     decisive = {
         "settings": {key: v for key, v in record["settings"].items() if key != "preset"},
         "versions": record["versions"],

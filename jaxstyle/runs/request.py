@@ -159,6 +159,8 @@ class Request:
     """An ICC profile for the result; None: sRGB."""
     dpi: float | None = None
     """Dots per inch, written into the result."""
+    proof: Path | None = None
+    """An ICC profile of a press, in whose colors photo and style are painted; None: as they are."""
     alpha: str = "white"
     """What becomes of the photo's transparency: "white" or "keep"."""
     checkpoints: CheckpointRequest = dataclasses.field(default_factory=CheckpointRequest)
@@ -180,7 +182,7 @@ def check_inputs(arguments: Request) -> None:
     """Checks the paths of all that will be read."""
     for path in (
         *(arguments.content, *style_files(arguments), *mask_files(arguments)),
-        *(arguments.from_picture, arguments.profile),
+        *(arguments.from_picture, arguments.profile, arguments.proof),
     ):
         if path is not None:
             check_is_file(path)
@@ -196,10 +198,8 @@ def check_inputs(arguments: Request) -> None:
 def inputs_of(arguments: Request) -> list[Path]:
     """Returns every file on the command line that will be read."""
     paths = [arguments.content, *style_files(arguments), *mask_files(arguments)]
-    if arguments.profile is not None:
-        paths.append(arguments.profile)
-    if arguments.from_picture is not None:
-        paths.append(arguments.from_picture)
+    others = (arguments.profile, arguments.proof, arguments.from_picture)
+    paths += [path for path in others if path is not None]
     for value, words in ((arguments.init, INITS), (arguments.weights, WEIGHT_WORDS)):
         if value is not None and value not in words:
             paths.append(Path(value))
