@@ -53,6 +53,7 @@ OWNERS = {
         "images.canvas",
         "images.picture_file",
         "images.print_file",
+        "images.proof",
         "sweeps.sheet_layout",
         "sweeps.sheet",
     },
