@@ -89,6 +89,7 @@ def test_the_sheet_has_every_picture(run) -> None:
         assert (sheet[340:400, left : left + 480] < 128).any()
 
 
+@pytest.mark.slow
 def test_pairs_are_painted_with_each_flags_and_compared(run, slim_file: Path) -> None:
     Path("in").mkdir()
     for name in ("photo", "painting", "turned"):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from conftest import EXAMPLES, SHALLOW_FLAGS
 
 from jaxstyle.machine import devices
@@ -63,6 +64,7 @@ def test_a_second_run_compiles_nothing_and_paints_the_same(tmp_path, slim_file) 
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_a_sweep_on_one_device_takes_the_program_of_single_runs(tmp_path, slim_file) -> None:
     def kept() -> set[Path]:
         return set((tmp_path / "cache").glob("compiled-*/jit__run_steps-*-cache"))
@@ -76,12 +78,14 @@ def test_a_sweep_on_one_device_takes_the_program_of_single_runs(tmp_path, slim_f
     assert len(list((tmp_path / "swept").glob("style-weight*.png"))) == 2
 
 
+@pytest.mark.slow
 def test_the_folder_that_jax_was_told_is_used(tmp_path, slim_file) -> None:
     run(tmp_path, slim_file, JAX_COMPILATION_CACHE_DIR=str(tmp_path / "mine"))
     assert list((tmp_path / "mine").iterdir())
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_made_is_no_error(tmp_path, slim_file) -> None:
     (tmp_path / "file").write_text("in the way")
     counts, _, said = run(tmp_path, slim_file, JAXSTYLE_CACHE=str(tmp_path / "file"))

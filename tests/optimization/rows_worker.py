@@ -291,16 +291,17 @@ def main(kind: str) -> None:
     found = {"devices": len(jax.devices())}
     if kind == "thorough":
         found["compiled"] = {n: compiled(n) for n in (1, *several)}
+        found["own loss"] = own_loss(2)
+        found["own optimizer"] = own_optimizer(2)
     scales = {"quick": (1.0,), "thorough": (0.6, 1.0)}[kind]
     found["trajectory"] = {n: trajectory(n, scales=scales) for n in several}
-    found["own loss"] = own_loss(2)
-    found["own optimizer"] = own_optimizer(2)
     found["goes on"] = goes_on(several[-1])
     jax.config.update("jax_enable_x64", True)
     found["exact steps"] = {n: exact_steps(n) for n in several}
-    lbfgs = {"name": "book", "optimizer": "lbfgs", "history": 3}
-    found["exact steps"]["lbfgs"] = exact_steps(2, **lbfgs)
-    found["masked"] = masked((37, 33), 2)
+    if kind == "thorough":
+        lbfgs = {"name": "book", "optimizer": "lbfgs", "history": 3}
+        found["exact steps"]["lbfgs"] = exact_steps(2, **lbfgs)
+        found["masked"] = masked((37, 33), 2)
     found["differences"] = [
         (size, architecture, n, differences(size, architecture, n, changes))
         for size, architecture, devices, changes in CASES[kind]

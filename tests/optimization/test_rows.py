@@ -16,7 +16,7 @@ from jaxstyle.settings.recipe import for_several_devices
 THOROUGH = pytest.param("thorough", marks=pytest.mark.slow)
 
 ONLY_THOROUGH = pytest.mark.parametrize("found", [THOROUGH], indirect=True)
-"""Compiling a network of VGG-19's widths takes half a minute for every number of devices."""
+"""What takes long to compile, such as VGG-19's widths for every number of devices."""
 
 
 @pytest.fixture(scope="module", params=["quick", THOROUGH])
@@ -35,6 +35,7 @@ def test_losses_and_gradients_are_those_of_one_device(found) -> None:
         assert each["padding"] == 0
 
 
+@ONLY_THOROUGH
 def test_masked_sums_add_up_and_are_those_of_one_device(found) -> None:
     """In float64, to 1e-12, and so is the gradient; rows of padding count nothing."""
     assert all(found["masked"][name] < 1e-12 for name in ("parts", "sums", "gradient"))
@@ -60,6 +61,7 @@ def test_steps_are_those_of_one_device(found) -> None:
         assert shared == shapes
 
 
+@ONLY_THOROUGH
 def test_a_style_loss_of_the_tests_own_paints_on_devices_and_in_a_sweep(found) -> None:
     """See test_own_style_loss.py: on two devices one picture is that of one of two variants."""
     each = found["own loss"]
@@ -67,6 +69,7 @@ def test_a_style_loss_of_the_tests_own_paints_on_devices_and_in_a_sweep(found) -
     assert each["picture"] < 1e-3 < each["other"]
 
 
+@ONLY_THOROUGH
 def test_an_optimizer_of_the_tests_own_is_shared_out_by_rows(found) -> None:
     """See test_own_optimizer.py: each of two devices has its rows of all five gradients.
 

@@ -105,13 +105,18 @@ def test_masked_sums_add_up_and_are_the_plain_ones(monkeypatch, double_precision
     ("size", "architecture", "rows", "changes"),
     [
         ((75, 50), "vgg19", 16, BOOK),
-        ((75, 50), "vgg16", 8, MXNET),
-        ((301, 33), "vgg19", 64, {**MXNET, "pooling": "avg"}),
+        pytest.param((75, 50), "vgg16", 8, MXNET, marks=pytest.mark.slow),
+        pytest.param((301, 33), "vgg19", 64, {**MXNET, "pooling": "avg"}, marks=pytest.mark.slow),
         ((64, 48), "vgg19", 4, {"name": "default"}),
         ((64, 48), "vgg19", 500, EARLY),
         ((45, 38), "vgg19", 8, {**PAINTER, "style_loss": "covariance", "pooling": "l2"}),
-        ((45, 38), "vgg19", 8, {**PAINTER, **UPPER, "style_loss": "wasserstein"}),
-        ((45, 38), "vgg16", 8, {**PAINTER, **UPPER, "style_loss": "gram+mean-std"}),
+        *(
+            pytest.param(
+                *((45, 38), "vgg19", 8, {**PAINTER, **UPPER, "style_loss": loss}),
+                marks=pytest.mark.slow,
+            )
+            for loss in ("wasserstein", "gram+mean-std")
+        ),
         pytest.param((64, 48), "vgg16", 22, {**FIRST, "conv": "winograd"}, marks=pytest.mark.slow),
         pytest.param((64, 48), "vgg16", 22, {**BOOK, "conv": "winograd"}, marks=pytest.mark.slow),
     ],

@@ -99,6 +99,7 @@ def test_what_is_stopped_is_seen_as_interrupted_and_nothing_comes_after(
     assert np.isfinite(snapshot.losses.total)
 
 
+@pytest.mark.slow
 def test_the_next_program_is_compiled_while_one_is_painted(params, content, style, caplog) -> None:
     """Two programs of two levels: all but the very first level are compiled in threads."""
     pairs = [

@@ -256,6 +256,7 @@ def test_each_size_goes_on_from_the_one_before(params, content, style) -> None:
     assert np.abs(small - normalize(coarse.content)).mean() > 0.1  # it had been painted
 
 
+@pytest.mark.slow
 def test_the_next_size_is_compiled_meanwhile_and_once(
     params, content, style, caplog, monkeypatch
 ) -> None:

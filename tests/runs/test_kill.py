@@ -74,7 +74,7 @@ def uninterrupted(flags: list[str]) -> str:
     ("place", "number", "left"),
     [
         # the third checkpoint has no name yet, the second one is the one before
-        ("replace", 5, [None, 1]),
+        pytest.param("replace", 5, [None, 1], marks=pytest.mark.slow),
         pytest.param("fsync", 1, [None, None], marks=pytest.mark.slow),
         pytest.param("fsync", 4, [3, 1], marks=pytest.mark.slow),
         pytest.param("replace", 1, [None, None], marks=pytest.mark.slow),

