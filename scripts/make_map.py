@@ -39,7 +39,7 @@ WINGS = {
         *("shared", "sweep_rounds", "sweeping"),
     ),
     "runs": (
-        *("request", "record", "notices", "reader", "inputs", "checkpoint"),
+        *("paths", "request", "record", "notices", "reader", "inputs", "checkpoint"),
         *("progress", "log", "outputs", "checkpointer", "observers", "job", "plan"),
     ),
     "sweeps": ("grid", "folder", "inputs", "job", "sheet_layout", "sheet", "report"),

@@ -36,6 +36,7 @@ LIGHT = {
     "settings.presets",
 }
 LIGHT |= {"settings.checks", "settings.text", "machine.process", "machine.memory", "runs.request"}
+LIGHT |= {"runs.paths"}
 LIGHT |= {
     "sweeps.grid",
     "sweeps.folder",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxstyle.errors import InputError
+from jaxstyle.runs.paths import read_path
 from jaxstyle.runs.request import (
     MOST_RUNS,
     SECONDS_BETWEEN,
@@ -16,6 +17,7 @@ from jaxstyle.runs.request import (
 from jaxstyle.settings.text import (
     read_choice,
     read_coordinator,
+    read_number,
     read_seconds,
     read_shard,
     read_whole,
@@ -39,7 +41,7 @@ def add_checkpoint_flags(group: Any) -> None:
     add = group.add_argument
     add(
         "--checkpoint",
-        type=Path,
+        type=flag_reader(read_path),
         metavar="PATH",
         help="keep in this file, from the start, all that --resume needs to go on; default:"
         " OUTPUT.checkpoint, if the run will take more than a minute",
@@ -86,13 +88,13 @@ def add_print_flags(group: Any) -> None:
     )
     add(
         "--profile",
-        type=Path,
+        type=flag_reader(read_path),
         metavar="PATH.icc",
         help="convert the result to this ICC profile of RGB and embed it; default: sRGB",
     )
     add(
         "--proof",
-        type=Path,
+        type=flag_reader(read_path),
         metavar="PATH.icc",
         help="paint from photo and style as the press of this ICC profile shows them (CMYK, RGB or"
         " grey), so that the result has colors that can be printed; default: as they are",
@@ -117,10 +119,7 @@ def _read_bits(text: str) -> int:
 
 
 def _read_dpi(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
+    value = read_number(text)
     if not 1 <= value <= 65535:
         raise InputError(f"{text!r} is not a number from 1 to 65535")
     return value
@@ -187,7 +186,7 @@ def _add_what(add: Callable[..., Any]) -> None:
     )
     add(
         "--sweep-file",
-        type=Path,
+        type=flag_reader(read_path),
         metavar="PATH.csv",
         help="paint once for each row of a table with such names as its header; default: none",
     )
@@ -198,7 +197,7 @@ def _add_what(add: Callable[..., Any]) -> None:
     )
     add(
         "--collect",
-        type=Path,
+        type=flag_reader(read_path),
         metavar="DIR",
         help="only gather the table, the contact sheet and the page of a sweep from what is in its"
         " folder; default: none",

@@ -5,6 +5,9 @@ Imports nothing heavy, so that `--help`, a mistyped flag or a missing file are a
 
 import argparse
 import dataclasses
+import itertools
+import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,9 +25,8 @@ from jaxstyle.cli.flag_groups import (
     take_sweep_flags,
 )
 from jaxstyle.errors import InputError, did_you_mean
-from jaxstyle.runs.request import (
-    Request,
-)
+from jaxstyle.runs.paths import read_path, read_paths, read_word_or_path
+from jaxstyle.runs.request import Request
 from jaxstyle.settings.fields import has_flag
 from jaxstyle.settings.hyperparams import Hyperparams
 from jaxstyle.settings.presets import PRESETS, preset
@@ -41,6 +43,9 @@ from jaxstyle.settings.text import (
 INPUTS = {"content": "content", "style": "styles"}
 """The flags of the pictures that a run is made from, and where they are in a request."""
 
+PATHS = ("PATH", "MASK", "PATH.csv", "RESULT.png", "PATH.icc", "DIR")
+"""What stands for a path in the help of flags."""
+
 ALPHAS = ("white", "keep")
 
 DEVICES = ("cpu", "gpu", "tpu")
@@ -52,7 +57,11 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         before, unknown, rest = message.partition("unrecognized arguments: ")
         flag = rest.split(" ")[0].split("=")[0]
-        near = did_you_mean(flag, self._option_string_actions) if unknown and not before else ""
+        near = ""
+        if unknown and not before:
+            near = did_you_mean(flag, self._option_string_actions)
+            if not flag.startswith("-"):
+                near = "; pictures come after --content and --style; a name with spaces is quoted"
         raise InputError(f"{message}{near} (see --help)")
 
 
@@ -63,7 +72,9 @@ def parse(arguments: Sequence[str] | None = None) -> Request | None:
       InputError: an unknown flag, or a value that cannot be used.
       SystemExit: after `--help` or `--version`.
     """
-    parsed = vars(build_parser().parse_args(arguments))
+    parser = build_parser()
+    given = sys.argv[1:] if arguments is None else arguments
+    parsed = vars(parser.parse_args(_with_dashed_names(given, parser)))
     if parsed.pop("list_presets"):
         return None
     devices = take_device_flags(parsed)
@@ -83,10 +94,24 @@ def parse(arguments: Sequence[str] | None = None) -> Request | None:
     preset(parsed["preset"] or "default", **settings)  # raises for what cannot be used
     if parsed["regions"] and parsed["masks"]:
         raise InputError("--regions and --mask contradict each other: give one of them")
-    parsed |= {name: tuple(parsed[name]) for name in ("styles", "regions", "masks")}
+    for name in ("styles", "regions", "masks"):
+        parsed[name] = tuple(itertools.chain.from_iterable(parsed[name]))
     return Request(
         settings=settings, sweep=sweep, checkpoints=checkpoints, devices=devices, **parsed
     )
+
+
+def _with_dashed_names(given: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
+    """Returns the words of a command line; to file names that begin with - they have ./ before."""
+    flags = parser._option_string_actions
+    found: list[str] = []
+    for before, word in zip(["", *given], given, strict=False):
+        takes_path = before in flags and flags[before].metavar in PATHS
+        is_name = word.startswith("-") and word != "-" and word.partition("=")[0] not in flags
+        if is_name and (os.path.lexists(word) or (takes_path and "." in word)):
+            word = f"./{word}"
+        found.append(word)
+    return found
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -115,12 +140,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_files(group: Any) -> None:
     add = group.add_argument
-    add("--content", type=Path, metavar="PATH", help="the photo; must be given")
+    add("--content", type=flag_reader(read_path), metavar="PATH", help="the photo; must be given")
     add(
         "--style",
         dest="styles",
         nargs="+",
-        type=Path,
+        type=flag_reader(read_paths),
         metavar="PATH",
         help="the picture whose style to take, or several, or a folder of them, see"
         " --style-weights; must be given",
@@ -129,7 +154,7 @@ def _add_files(group: Any) -> None:
     add(
         "-o",
         "--output",
-        type=Path,
+        type=flag_reader(read_path),
         metavar="PATH",
         help=".png and .tif (which carry every setting), .jpg, .webp or .avif; default: a new name,"
         " CONTENT-STYLE[-n].png, in the working directory",
@@ -137,7 +162,7 @@ def _add_files(group: Any) -> None:
     add("--force", action="store_true", help="overwrite files that exist; default: refuse")
     add(
         "--log",
-        type=Path,
+        type=flag_reader(read_path),
         metavar="PATH.csv",
         help="write a row for every step: step, size, the weighted losses before the step,"
         " learning rate, and seconds since the first step began (inside a call of several steps"
@@ -158,7 +183,7 @@ def _add_regions(add: Callable[..., Any]) -> None:
     add(
         "--regions",
         nargs="+",
-        type=Path,
+        type=flag_reader(read_paths),
         default=(),
         metavar="MASK",
         help="masks in which the same color means the same region: the photo's, then one for each"
@@ -168,7 +193,7 @@ def _add_regions(add: Callable[..., Any]) -> None:
         "--mask",
         dest="masks",
         nargs="+",
-        type=Path,
+        type=flag_reader(read_paths),
         default=(),
         metavar="MASK",
         help="a grey mask of the photo for each style: white where it is painted in that one;"
@@ -176,7 +201,7 @@ def _add_regions(add: Callable[..., Any]) -> None:
     )
     add(
         "--keep",
-        type=Path,
+        type=flag_reader(read_path),
         metavar="MASK",
         help="leave the photo as it is where this mask of it is white: there it is neither painted"
         " nor counted; default: paint all",
@@ -203,13 +228,14 @@ def _add_start(group: Any) -> None:
     add(
         "--from",
         dest="from_picture",
-        type=Path,
+        type=flag_reader(read_path),
         metavar="RESULT.png",
         help="start from the settings in a picture made earlier; --preset and other flags"
         " override; default: from a preset",
     )
     add(
         "--weights",
+        type=flag_reader(read_word_or_path),
         metavar="auto|embedded|vgg19|PATH",
         help="the network: embedded is Oxford's VGG-19, which comes along; vgg19 is torchvision's,"
         " downloaded the first time (575 MB); PATH is an .h5 or torchvision's .pth file; default:"
@@ -217,6 +243,7 @@ def _add_start(group: Any) -> None:
     )
     add(
         "--init",
+        type=flag_reader(read_word_or_path),
         metavar="content|style|noise|PATH",
         help="what the canvas is at first; PATH is a picture, from which the run goes on at full"
         " size unless --scales is given; default: content",

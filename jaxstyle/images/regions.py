@@ -152,9 +152,7 @@ def with_keep(regions: Regions | None, keep: NDArray[np.bool_]) -> Regions:
     Raises:
       InputError: all of the photo would be kept, all of a region, or nothing.
     """
-    if keep.all() or not keep.any():
-        what = "all" if keep.all() else "nothing"
-        raise InputError(f"the mask keeps {what} of the photo: white is kept, black is painted")
+    check_keep(keep)
     painted = (~keep).astype(np.float32)[..., None]
     if regions is None or regions.content is None:
         return Regions(painted, (), keep)
@@ -162,6 +160,13 @@ def with_keep(regions: Regions | None, keep: NDArray[np.bool_]) -> Regions:
     guides = guides * painted
     _check_painted(guides)
     return regions._replace(content=guides, keep=keep)
+
+
+def check_keep(keep: NDArray[np.bool_]) -> None:
+    """Raises InputError if all of the photo would be kept, (H, W), or nothing."""
+    if keep.all() or not keep.any():
+        what = "all" if keep.all() else "nothing"
+        raise InputError(f"the mask keeps {what} of the photo: white is kept, black is painted")
 
 
 def _check_painted(guides: Guides) -> None:

@@ -23,6 +23,7 @@ from jaxstyle.runs import record
 from jaxstyle.runs.notices import size_notices
 from jaxstyle.runs.reader import Inputs, Network, Reader, Settings, masks_of
 from jaxstyle.runs.request import (
+    LONGEST_SIDES,
     OPAQUE_SUFFIXES,
     Request,
     check_encodable,
@@ -127,7 +128,8 @@ def read_inputs(arguments: Request, output: Path, *, say: Say, stream: TextIO | 
     )
     reader.regions(arguments, say=say)  # only to refuse it before a download
     if reader.alpha(arguments) is not None and output.suffix.lower() in OPAQUE_SUFFIXES:
-        raise InputError(f"a {output.suffix} file cannot be transparent: choose .png or .webp")
+        ways = ", ".join(each for each in LONGEST_SIDES if each not in OPAQUE_SUFFIXES)
+        raise InputError(f"a {output.suffix} file cannot be transparent: choose {ways}")
     how = _print_of(arguments, output)
     if stream is not None:
         for line in size_notices(content, styles, settings.recipe, asked=arguments.settings):

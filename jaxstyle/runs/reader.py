@@ -18,6 +18,7 @@ from jaxstyle.images.proof import read_proof
 from jaxstyle.images.regions import (
     WHOLE,
     Regions,
+    check_keep,
     grey,
     regions_of_colors,
     regions_of_masks,
@@ -197,6 +198,7 @@ class Reader:
         keep, alpha = None, self.alpha(arguments)
         if arguments.keep is not None:
             keep = grey(self._mask(arguments.keep)) >= 0.5
+            check_keep(keep)
         if alpha is not None:
             keep = (alpha < 128) if keep is None else (alpha < 128) | resize_keep(keep, alpha.shape)
         return found if keep is None or not keep.any() else with_keep(found, keep)

@@ -17,6 +17,7 @@ from typing import Any
 
 from jaxstyle import files
 from jaxstyle.errors import InputError, did_you_mean
+from jaxstyle.runs.paths import why_missing
 from jaxstyle.settings.recipe import INITS
 from jaxstyle.settings.text import (
     read_shard,
@@ -246,7 +247,7 @@ def check_is_file(path: Path, before: str = "", after: str = "") -> None:
                 return
         what = "is a folder, not a file" if stat.S_ISDIR(mode) else "is not a regular file"
     except FileNotFoundError:
-        what = "does not exist"
+        what = f"does not exist{why_missing(path)}"
     except (OSError, ValueError) as error:
         what = f"cannot be read: {error.strerror if isinstance(error, OSError) else error}"
     raise InputError(f"{before}{path} {what}{after}")

@@ -4,11 +4,15 @@ The readers raise InputError, whose message goes behind the name of the flag.
 """
 
 import dataclasses
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from jaxstyle.errors import InputError, did_you_mean
 from jaxstyle.settings.recipe import Size
+
+COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
+"""A number with a comma where a decimal point belongs."""
 
 EQUAL = "equal"
 """No weights at all."""
@@ -53,7 +57,12 @@ def read_number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise InputError(f"must be a number, got {text!r}") from None
+        raise InputError(f"must be a number, got {text!r}{_point_for_comma(text)}") from None
+
+
+def _point_for_comma(text: str) -> str:
+    """Returns what to write instead of a number with a comma, to be put behind an error."""
+    return f": write {text.replace(',', '.')}" if COMMA.fullmatch(text.strip()) else ""
 
 
 def read_seconds(text: str) -> float:
@@ -69,7 +78,7 @@ def read_scales(text: str) -> tuple[float, ...] | str:
     if text == "auto":
         return text
     try:
-        return tuple(read_number(part) for part in text.split(","))
+        return read_sizes(text)
     except InputError as error:
         raise InputError(f"{error}: give fractions, such as 0.5,1, or auto") from None
 
@@ -77,6 +86,13 @@ def read_scales(text: str) -> tuple[float, ...] | str:
 def read_numbers(text: str) -> tuple[float, ...]:
     """Reads numbers with commas between them."""
     return tuple(read_number(part) for part in text.split(","))
+
+
+def read_sizes(text: str) -> tuple[float, ...]:
+    """Reads numbers above 0 with commas between them: 0,5 would be one with a comma for a point."""
+    if COMMA.fullmatch(text) and text.startswith(("0,", ",")):
+        raise InputError(f"must be numbers above 0, got {text!r}{_point_for_comma(text)}")
+    return read_numbers(text)
 
 
 def read_blend(text: str) -> tuple[float, ...]:
@@ -100,7 +116,7 @@ def read_size(text: str) -> Size:
     """Reads N, HxW or full."""
     if text == "full":
         return text
-    sides = text.lower().split("x")
+    sides = text.lower().replace("\u00d7", "x").split("x")
     try:
         values = tuple(read_whole(side) for side in sides)
     except InputError:
@@ -117,9 +133,11 @@ def read_size(text: str) -> Size:
 
 def read_layers(text: str) -> list[tuple[str, float]]:
     """Reads layers with optional weights: "relu3_1:0.5,conv5_1"."""
-    layers = []
+    layers: list[tuple[str, float]] = []
     for part in text.split(","):
         name, colon, weight = part.strip().partition(":")
+        if name.isdigit() and layers:
+            raise InputError(f"{text!r}: a weight has a decimal point, as in relu4_1:0.5")
         layers.append((name, read_number(weight) if colon else 1.0))
     return layers
 
@@ -172,7 +190,7 @@ def converter(each: dataclasses.Field[Any]) -> Callable[[str], Any]:
     by_name = {
         "size": read_size,
         "scales": read_scales,
-        "style_scale": read_numbers,
+        "style_scale": read_sizes,
         "style_size": read_whole_or_auto,
         "style_weights": read_blend,
         "content_layers": read_layers,

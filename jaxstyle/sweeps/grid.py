@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from jaxstyle.errors import InputError, did_you_mean
+from jaxstyle.runs.paths import matches, read_path, read_word_or_path
 from jaxstyle.runs.request import (
     MOST_RUNS,
     Request,
@@ -34,13 +35,16 @@ SETTING_FIELDS = {
     if has_flag(each)
 }
 OTHERS: dict[str, Callable[[str], Any]] = {
-    "content": Path,
-    "style": Path,
-    "init": str,
+    "content": read_path,
+    "style": read_path,
+    "init": read_word_or_path,
     "preset": str,
     "seed": read_seed,
 }
 """What else can be swept: flags that are no settings, and what reads them."""
+
+PICTURE_AXES = ("content", "style", "init")
+"""Those of them that are pictures."""
 
 LONGEST_RUN_NAME = 120
 """Longest name of a run, in bytes; longer ones are cut and end with a hash."""
@@ -114,13 +118,16 @@ def changed(arguments: Request, values: Sequence[Value]) -> Request:
 
 
 def spelled_out(name: str, texts: Sequence[str], *, yes: bool) -> list[str]:
-    """Returns the values as typed, with ranges replaced by their numbers.
+    """Returns the values as typed, with ranges replaced by numbers, and patterns by pictures.
 
     Raises:
       InputError: a range of something that is no number, or that cannot be read.
     """
     found: list[str] = []
     for text in texts:
+        if name in PICTURE_AXES and (pictures := matches(read_path(text))):
+            found += map(str, pictures)
+            continue
         match = RANGE.fullmatch(text)
         found += [text] if match is None else _range(name, text, *match.groups(), yes=yes)
     return found
@@ -132,7 +139,10 @@ def _range(name: str, text: str, kind: str, first: str, last: str, many: str, *,
     try:
         start, stop, count = float(first), float(last), int(many)
     except ValueError:
-        raise InputError(f"{where}: a range is {kind}:FIRST:LAST:COUNT, three numbers") from None
+        raise InputError(
+            f"{where}: a range is {kind}:FIRST:LAST:COUNT, three numbers"
+            f"{', with decimal points' if ',' in text else ''}"
+        ) from None
     whole = name in ("seed", "size") or (
         name in SETTING_FIELDS and SETTING_FIELDS[name].type is int
     )

@@ -119,6 +119,7 @@ def test_masks_say_what_is_painted_like_what_and_what_is_kept(run) -> None:
     save_mask("left.png", white, black)
     save_mask("right.png", black, white)
     save_mask("other.png", red, white)
+    save_mask("black.png", black)
     styles = ["--style", "a.png", "more/m.png"]
     painted = {}
     for name, flags in {
@@ -153,6 +154,7 @@ def test_masks_say_what_is_painted_like_what_and_what_is_kept(run) -> None:
         (["--regions", "p.png", "other.png"], "the region #0000ff of p.png is not in other.png"),
         (["--mask", "left.png", "right.png"], "2 masks for 1 styles: give one for each style"),
         (["--keep", "none.png"], "none.png does not exist"),
+        (["--keep", "black.png"], "the mask keeps nothing of the photo"),
         (["--keep", "p.png", "--mask", "left.png", "--regions", "p.png"], "contradict each other"),
     ):
         assert told in refused(run("--style", "a.png", *flags))
@@ -193,5 +195,6 @@ def test_a_transparent_photo_stays_so(run) -> None:
     assert run(*settings[:6], *swept)[0] == 0
     with Image.open("out/tv-weight=0.png") as image:
         assert image.mode == "RGBA"
-    assert "a .jpg file cannot be transparent" in refused(run(*settings, "-o", "kept.jpg"))
+    told = "a .jpg file cannot be transparent: choose .png, .webp, .tif, .tiff, .avif"
+    assert told in refused(run(*settings, "-o", "kept.jpg"))
     assert run("--style", "a.png", "--alpha", "keep", "-o", "opaque.jpg")[0] == 0

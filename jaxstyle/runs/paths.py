@@ -1,0 +1,151 @@
+"""Paths as people type them: `~`, file://, patterns, Windows' paths, Unicode in either form."""
+
+import contextlib
+import os
+import re
+import unicodedata
+from pathlib import Path
+
+from jaxstyle.errors import InputError
+
+STANDARD = Path("-")
+"""Standard input or output; a file of this name is ./- to people, and its absolute path here."""
+
+ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(//)?")
+DRIVE = re.compile(r"([A-Za-z]):[\\/]+(.*)", re.DOTALL)
+PATTERN = re.compile(r"[*?\[]")
+
+
+def read_path(text: str) -> Path:
+    """Returns the path that a text means; a file of exactly this name comes before all else.
+
+    Raises:
+      InputError: an address, a user that is not there, or a path of Windows elsewhere.
+    """
+    if os.path.lexists(text):
+        return _path(text)
+    if len(text) > 2 and text[0] == text[-1] and text[0] in "'\"":
+        return read_path(text[1:-1])
+    address = ADDRESS.match(text)
+    if address and address[1].lower() == "file" and text[5:6] == "/":
+        text = _of_file_address(text)
+    elif address and address[2]:
+        raise InputError(
+            f"{text} is an address: download it first, or give - and its bytes on standard input"
+        )
+    if text.startswith("~"):
+        text = _of_home(text)
+    if os.name != "nt":
+        text = _of_windows(text)
+    return _in_either_form(_path(text))
+
+
+def read_paths(text: str) -> tuple[Path, ...]:
+    """Returns the paths that a text means: of a pattern that the shell has left, all that match.
+
+    Raises:
+      InputError: see `read_path`.
+    """
+    path = read_path(text)
+    return matches(path) or (path,)
+
+
+def matches(path: Path) -> tuple[Path, ...]:
+    """Returns what a pattern such as `*.jpg` matches, by name; nothing of any other path."""
+    if os.path.lexists(path) or not PATTERN.search(str(path)):
+        return ()
+    start, shows_hidden = Path(path.anchor), path.name.startswith(".")
+    try:
+        found = sorted(start.glob(str(path.relative_to(start))))
+    except (OSError, ValueError):  # no pattern
+        return ()
+    return tuple(each for each in found if shows_hidden or not each.name.startswith("."))
+
+
+def read_word_or_path(text: str) -> str:
+    """Returns a word as it is, or the path that a text means where that is another."""
+    path = read_path(text)
+    return text if path == Path(text) else str(path)
+
+
+def why_missing(path: Path) -> str:
+    """Returns what may help with a path at which nothing is, to be put behind "does not exist"."""
+    found = matches(path)
+    if found:
+        those = f"{len(found)} files match" if len(found) > 1 else f"{found[0]} matches"
+        return f"; {those}: name one, or several with --sweep or --style"
+    if "*" in path.name or "?" in path.name:
+        return ", nor does anything match it"
+    if "\\" in str(path) and os.name != "nt":
+        return "; here / separates folders"
+    return ""
+
+
+def _path(text: str) -> Path:
+    """Returns a text as a path; only `-` itself is `STANDARD`."""
+    path = Path(text)
+    return path.absolute() if path == STANDARD and text != "-" else path
+
+
+def _of_file_address(text: str) -> str:
+    """Returns the path in a file:// address."""
+    from urllib.parse import unquote  # which few need
+
+    host, slash, rest = text.partition(":")[2].removeprefix("//").partition("/")
+    if host not in ("", "localhost") or not slash:
+        raise InputError(f"{text} is a file of another machine: give its path on this one")
+    rest = unquote(rest)
+    return rest if DRIVE.match(rest) else f"/{rest}"
+
+
+def _of_home(text: str) -> str:
+    """Returns a text that begins with `~` or `~user` with the folder that it means."""
+    try:
+        return str(Path(text).expanduser())
+    except RuntimeError:
+        if "/" not in text:  # a name of its own
+            return text
+        raise InputError(f"{text}: there is no user {text.partition('/')[0][1:]}") from None
+
+
+def _of_windows(text: str) -> str:
+    """Returns a path of Windows as it is here, where its folder is here; any other text as it is.
+
+    Raises:
+      InputError: it begins with a drive or a server that is not here.
+    """
+    drive = DRIVE.fullmatch(text)
+    mounted = ""
+    if drive:  # as WSL has it
+        mounted = f"/mnt/{drive[1].lower()}/" + drive[2].replace("\\", "/")
+    elif "\\" in text and not text.startswith("\\"):
+        mounted = text.replace("\\", "/")
+    if mounted and Path(mounted).parent.is_dir():
+        return mounted
+    if text.startswith("\\\\") or (drive and (text[2] == "\\" or not Path(text).parent.is_dir())):
+        raise InputError(
+            f"{text} is a path of Windows: give the one that this system has for it, such as"
+            " /mnt/c/pictures/photo.png"
+        )
+    return text
+
+
+def _in_either_form(path: Path) -> Path:
+    """Returns a path with every name as it is on disk, composed or decomposed, where it is."""
+    if str(path).isascii():
+        return path
+    found = Path(path.anchor)
+    for name in path.relative_to(path.anchor).parts:
+        found /= _name_in(found, name)
+    return found
+
+
+def _name_in(folder: Path, name: str) -> str:
+    if name.isascii() or os.path.lexists(folder / name):
+        return name
+    form = unicodedata.normalize("NFC", name)
+    with contextlib.suppress(OSError, ValueError):
+        for each in sorted(folder.iterdir()):
+            if unicodedata.normalize("NFC", each.name) == form:
+                return each.name
+    return name
