@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from example_mosaic import paint_mosaic
 from example_woodcut import paint_woodcut
-from PIL import Image
+from PIL import Image, ImageDraw, ImageOps
 
 Array = np.ndarray
 SEED = 20
@@ -316,6 +316,16 @@ def with_palette(picture: Image.Image) -> Image.Image:
     return picture.quantize(256, kmeans=2, dither=Image.Dither.NONE)
 
 
+def cup_masks() -> dict[str, Image.Image]:
+    """Returns masks of coffee.png, white where cup and saucer are, and where not."""
+    cup = Image.new("L", (600, 400))
+    draw = ImageDraw.Draw(cup)
+    draw.ellipse((76, 68, 480, 388), fill=255)  # the saucer
+    draw.ellipse((172, 16, 410, 208), fill=255)  # the cup's rim
+    draw.polygon(((172, 112), (410, 112), (372, 240), (200, 240)), fill=255)
+    return {"coffee-cup.png": cup, "coffee-table.png": ImageOps.invert(cup)}
+
+
 def main() -> None:
     """Write the example images to the output folder."""
     default = Path(__file__).resolve().parent.parent / "examples"
@@ -326,6 +336,8 @@ def main() -> None:
     paint_strokes().save(folder / "strokes.png", optimize=True)
     with_palette(paint_mosaic()).save(folder / "mosaic.png", optimize=True)
     with_palette(paint_woodcut()).save(folder / "woodcut.png", optimize=True)
+    for name, mask in cup_masks().items():
+        mask.convert("1").save(folder / name, optimize=True)
     for photo in fetch_photos().items():
         name, data = small_photo(*photo)
         (folder / name).write_bytes(data)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from jaxstyle.errors import InputError
 from jaxstyle.images.canvas import Picture, as_picture
+from jaxstyle.images.regions import WHOLE, Regions
 from jaxstyle.network.convolution import Kernels, Params
 from jaxstyle.optimization.problem import Problem
 from jaxstyle.painting.engine import (
@@ -193,13 +194,14 @@ def sweep(
     hypers: Hyperparams | Sequence[Hyperparams] | None = None,
     init: Any = "content",
     seeds: int | Sequence[int] = 0,
+    regions: Regions | Sequence[Regions] = WHOLE,
     devices: Sequence[jax.Device] | None = None,
     report: Callable[[Tick], None] | None = None,
     observers: Sequence[Observer] = (),
 ) -> Iterator[Result]:
     """Paints many variants of a run and yields each result as soon as it is there.
 
-    Every argument from `content` to `seeds` is one value for all variants, or a list with one for
+    Every argument from `content` to `regions` is one value for all variants, or a list with one for
     each; lists are of equal length, so for a grid use `itertools.product`. Variants that differ in
     contents of equal size, styles of any size, hyperparameters, steps or seed share a compilation.
 
@@ -215,6 +217,7 @@ def sweep(
       hypers: the hyperparameters; likewise.
       init: what the canvas is at first, see `stylize`.
       seeds: of the noise.
+      regions: which parts belong together, and what of the content is kept, see `stylize`.
       devices: to use; by default all local devices.
       report: called after every few steps.
       observers: see everything that happens, as events, see `painting.events`.
@@ -228,7 +231,7 @@ def sweep(
         but for an `init`, which is looked at when its variant begins.
     """
     check_params(params)
-    variants = _variants(content, styles, recipe, hypers, init, seeds)
+    variants = _variants(content, styles, recipe, hypers, init, seeds, regions)
     events = paint_variants(params, variants, devices=devices or jax.local_devices())
     for tick in ticks(watched(events, observers)):
         if report is not None:
@@ -250,7 +253,7 @@ def ticks(events: Iterable[Event]) -> Iterator[Tick]:
 
 
 def _variants(
-    content: Any, styles: Any, recipe: Any, hypers: Any, init: Any, seeds: Any
+    content: Any, styles: Any, recipe: Any, hypers: Any, init: Any, seeds: Any, regions: Any
 ) -> list[Variant]:
     """Returns one variant per entry of the lists among the arguments."""
     given = {
@@ -260,6 +263,7 @@ def _variants(
         "hypers": [None] if hypers is None else hypers,
         "init": init,
         "seeds": seeds,
+        "regions": [regions] if isinstance(regions, Regions) else regions,
     }
     lists = {name: value for name, value in given.items() if isinstance(value, list | tuple)}
     lengths = {name: len(value) for name, value in lists.items() if len(value) != 1}
@@ -277,12 +281,11 @@ def _variants(
         return pictures.setdefault(id(array), as_picture(array, name=name))
 
     variants = []
-    for one_content, one_style, one_recipe, one_hyper, one_init, seed in zip(*rows, strict=True):
+    for photo, style, one_recipe, one_hyper, one_init, seed, own in zip(*rows, strict=True):
         if one_hyper is None:
             one_recipe, one_hyper = with_default_hyper(one_recipe)
         validate(one_recipe, one_hyper)
-        several = one_style if isinstance(one_style, tuple) else (one_style,)
-        paintings = tuple(converted(each, "style") for each in several)
-        photo = converted(one_content, "content")
-        variants.append(Variant(photo, paintings, one_recipe, one_hyper, one_init, seed))
+        several = style if isinstance(style, tuple) else (style,)
+        pair = converted(photo, "content"), tuple(converted(each, "style") for each in several)
+        variants.append(Variant(*pair, one_recipe, one_hyper, one_init, seed, own))
     return variants

@@ -10,6 +10,7 @@ from conftest import SHALLOW, findings_of
 import jaxstyle
 from jaxstyle.errors import InputError
 from jaxstyle.images.canvas import fitted_size, resize
+from jaxstyle.images.regions import WHOLE, Regions
 from jaxstyle.optimization import stepping
 from jaxstyle.settings.presets import preset
 
@@ -109,3 +110,21 @@ def test_all_is_checked_before_the_first_step(params, content, style) -> None:
         sweep(params, content, [style, style[:1, :50]], pairs)
     with pytest.raises(InputError, match="have no layer conv5_4"):
         sweep(params, content, style, [pairs[0], changes(steps=1, style_layers=("conv5_4",))])
+
+
+def test_every_variant_has_regions_of_its_own(params, content, style) -> None:
+    keep = np.zeros(content.shape[:2], bool)
+    keep[:, :40] = True
+    recipe, hyper = preset(**{"size": 93, "steps": 2, "scales": (1.0,), **SHALLOW})
+    given = {"recipe": recipe, "hypers": hyper, "devices": jax.devices()[:1]}
+    both = [WHOLE, Regions(keep=keep)]
+    whole, kept = (
+        next(r for r in jaxstyle.sweep(params, content, style, regions=each, **given))
+        for each in both
+    )
+    swept = jaxstyle.sweep(params, content, style, regions=both, **given)
+    results = sorted(swept, key=lambda result: result.number)
+    for found, alone in zip(results, (whole, kept), strict=True):
+        np.testing.assert_array_equal(found.picture, alone.picture)
+    np.testing.assert_array_equal(np.rint(255 * kept.picture)[keep], content[keep])
+    assert (np.rint(255 * whole.picture)[keep] != content[keep]).any()
