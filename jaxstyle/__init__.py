@@ -17,6 +17,7 @@ The map, from the ground up; a wing imports only from those before it:
     judging       how near a result is to its painting and photo
     optimization  one size: its problem, the optimizer, the jitted steps
     painting      from pictures to a painted one; sweeps on many devices
+    notebook      live progress in a notebook
     runs          a run: what was asked for, what it reads, keeps, shows and writes
     sweeps        a sweep: its grid, its folder, its share of the work, its page
     cli           the command line

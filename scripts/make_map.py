@@ -38,6 +38,7 @@ WINGS = {
         *("level", "variants", "events", "engine", "painter"),
         *("shared", "sweep_rounds", "sweeping"),
     ),
+    "notebook": (),
     "runs": (
         *("paths", "request", "record", "notices", "reader", "inputs", "checkpoint"),
         *("progress", "log", "outputs", "checkpointer", "observers", "job", "plan"),
@@ -61,6 +62,7 @@ FLOWS = {
     ("images", "runs"): ("load_picture", "encode"),
     ("weights", "runs"): ("WeightFile",),
     ("judging", "runs"): ("judge_of",),
+    ("painting", "notebook"): ("Event", "Lane"),
     ("painting", "runs"): ("Level", "Event"),
     ("painting", "sweeps"): ("Variant", "Result"),
     ("runs", "sweeps"): ("Request", "Inputs"),

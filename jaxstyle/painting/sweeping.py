@@ -206,8 +206,7 @@ def sweep(
     contents of equal size, styles of any size, hyperparameters, steps or seed share a compilation.
 
         hypers = [jaxstyle.preset(style_weight=w)[1] for w in (1e3, 1e4, 1e5)]
-        for result in jaxstyle.sweep(params, content, style, hypers=hypers):
-            print(hypers[result.number].style_weight, result.losses.total)
+        results = list(jaxstyle.sweep(params, content, style, hypers=hypers))
 
     Args:
       params: the network's weights, from `load_weights`.
@@ -220,15 +219,14 @@ def sweep(
       regions: which parts belong together, and what of the content is kept, see `stylize`.
       devices: to use; by default all local devices.
       report: called after every few steps.
-      observers: see everything that happens, as events, see `painting.events`.
+      observers: see all that happens, see `painting.events`.
 
     Yields:
-      Results, in the order in which they end. A variant whose loss becomes NaN has a `failure`
-      and its last good picture; it does not disturb the others.
+      Results, as they end. A variant whose loss becomes NaN has a `failure` and its last good
+      picture; it does not disturb the others.
 
     Raises:
-      InputError: parameters, a setting or a picture that cannot be used; before the first step,
-        but for an `init`, which is looked at when its variant begins.
+      InputError: something that cannot be used; an `init` when its variant begins, else before.
     """
     check_params(params)
     variants = _variants(content, styles, recipe, hypers, init, seeds, regions)

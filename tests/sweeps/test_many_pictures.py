@@ -16,7 +16,7 @@ from jaxstyle.images import stored
 from jaxstyle.images.canvas import resize
 from jaxstyle.images.stored import PictureStore
 from jaxstyle.machine.process import Interruption
-from jaxstyle.runs import inputs
+from jaxstyle.runs import reader
 from jaxstyle.runs.request import DeviceRequest
 from jaxstyle.sweeps.folder import picture_path
 from jaxstyle.sweeps.inputs import Sweep, read_sweep
@@ -31,7 +31,7 @@ COUNT = 6
 @pytest.fixture
 def photos(tmp_path: Path, slim_file: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(inputs, "PictureStore", partial(PictureStore, 2 * BYTES))
+    monkeypatch.setattr(reader, "PictureStore", partial(PictureStore, 2 * BYTES))
     random = np.random.default_rng(0)
     names = [f"p{i}.png" for i in range(COUNT)]
     for name in [*names, "style.png"]:
@@ -85,7 +85,7 @@ def test_few_of_many_photos_are_in_memory(photos, sweep_of, monkeypatch) -> None
 def test_a_picture_that_is_gone_or_another_costs_its_own_run_alone(
     name, photos, sweep_of, monkeypatch
 ) -> None:
-    monkeypatch.setattr(inputs, "PictureStore", partial(PictureStore, 0))
+    monkeypatch.setattr(reader, "PictureStore", partial(PictureStore, 0))
     given = {"content": "style.png", "style": "style.png"}
     given.pop(name, None)
     flags = [part for key, value in given.items() for part in (f"--{key}", value)]
@@ -103,7 +103,7 @@ def test_a_picture_that_is_gone_or_another_costs_its_own_run_alone(
 
 def test_a_stored_picture_is_an_array_once_it_is_looked_at(photos) -> None:
     path = Path(photos[0])
-    picture = PictureStore(0).open(path, inputs.record.file_facts(path)["sha256"])
+    picture = PictureStore(0).open(path, reader.record.file_facts(path)["sha256"])
     expected = np.array(Image.open(path))
     assert picture.shape == (60, 80, 3)
     np.testing.assert_array_equal(np.asarray(picture), expected)
