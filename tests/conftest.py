@@ -44,7 +44,7 @@ OTHER_VALUES = {
         "average": 0.5,
         "resampling": "lanczos",
     },
-    **{"colors": "luminance", "color_match": "cholesky"},
+    **{"colors": "luminance", "color_match": "cholesky", "precision": "bf16"},
 }
 """Another value than preset `book` has, for every field of a recipe."""
 

@@ -57,24 +57,35 @@ def moments(feature_map: jax.Array, weights: ArrayLike | None = None) -> Moments
     """
     flat = feature_map.reshape(-1, feature_map.shape[-1])
     if weights is None:
-        return Moments(_outer_sum(flat), flat.sum(0), flat.shape[0])
-    weights = jnp.asarray(weights, flat.dtype)
+        return Moments(_outer_sum(flat), _wide(flat).sum(0), flat.shape[0])
+    weights = jnp.asarray(weights, _wide_type(flat))
     if weights.shape[:2] != feature_map.shape[:-1] or weights.ndim > 3:
         raise ValueError(f"weights of shape {weights.shape} for features {feature_map.shape}")
     if weights.ndim == 3:
         of_regions = weights.reshape(-1, weights.shape[-1])
-        sums = jnp.matmul(of_regions.T, flat, precision=lax.Precision.HIGHEST)
+        sums = jnp.matmul(of_regions.T, _wide(flat), precision=lax.Precision.HIGHEST)
         return Moments(_regional_outer_sums(flat, of_regions), sums, of_regions.sum(0))
     weight = weights.reshape(-1, 1)
     return Moments(_weighted_outer_sum(flat, weight), (weight * flat).sum(0), weight.sum())
+
+
+def _wide_type(x: jax.Array) -> Any:
+    return jnp.promote_types(x.dtype, jnp.float32)
+
+
+def _wide(x: jax.Array) -> jax.Array:
+    """Returns values in float32, in which all sums are, if they are in half precision."""
+    return x.astype(_wide_type(x))
 
 
 @jax.custom_vjp
 def _outer_sum(flat: jax.Array) -> jax.Array:
     """Returns (C, C), the sum of the outer products of the rows of (positions, C).
 
-    Its gradient is one product, F (G + G^T), where autodiff would make two.
+    Its gradient is one product, F (G + G^T), where autodiff would make two. Rows in half precision
+    are kept as such for it, and read as float32.
     """
+    flat = _wide(flat)
     return jnp.matmul(flat.T, flat, precision=lax.Precision.HIGHEST)
 
 
@@ -84,7 +95,8 @@ def _outer_sum_forward(flat: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 def _outer_sum_backward(flat: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
     symmetric = gradient + gradient.T
-    return (jnp.matmul(flat, symmetric, precision=lax.Precision.HIGHEST),)
+    found = jnp.matmul(_wide(flat), symmetric, precision=lax.Precision.HIGHEST)
+    return (found.astype(flat.dtype),)
 
 
 _outer_sum.defvjp(_outer_sum_forward, _outer_sum_backward)
@@ -97,6 +109,7 @@ def _weighted_outer_sum(flat: jax.Array, weight: jax.Array) -> jax.Array:
     Its gradient is one product, too: P = F (G + G^T) gives w P for F, and half of F P, summed over
     the channels, for w.
     """
+    flat = _wide(flat)
     return jnp.matmul(flat.T, weight * flat, precision=lax.Precision.HIGHEST)
 
 
@@ -110,8 +123,9 @@ def _weighted_outer_sum_backward(
     kept: tuple[jax.Array, jax.Array], gradient: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     flat, weight = kept
-    both = jnp.matmul(flat, gradient + gradient.T, precision=lax.Precision.HIGHEST)
-    return weight * both, 0.5 * (flat * both).sum(1, keepdims=True)
+    wide = _wide(flat)
+    both = jnp.matmul(wide, gradient + gradient.T, precision=lax.Precision.HIGHEST)
+    return (weight * both).astype(flat.dtype), 0.5 * (wide * both).sum(1, keepdims=True)
 
 
 _weighted_outer_sum.defvjp(_weighted_outer_sum_forward, _weighted_outer_sum_backward)
@@ -183,7 +197,7 @@ def squared_error(feature_map: jax.Array, target: jax.Array) -> SquaredError:
     """
     if feature_map.shape != target.shape:
         raise ValueError(f"feature maps of shapes {feature_map.shape} and {target.shape}")
-    return SquaredError(jnp.sum(jnp.square(feature_map - target)), target.size)
+    return SquaredError(jnp.sum(jnp.square(_wide(feature_map) - _wide(target))), target.size)
 
 
 def energy(m: Moments) -> jax.Array:

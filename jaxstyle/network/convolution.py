@@ -17,6 +17,7 @@ from jax.typing import ArrayLike
 from jaxstyle.errors import InputError
 from jaxstyle.network import winograd
 from jaxstyle.network.layers import CONVS, block_of
+from jaxstyle.network.precision import allowed, as_operand
 
 Params = Mapping[str, Mapping[str, ArrayLike]]
 """Parameters by layer: {"conv1_1": {"kernel": (3, 3, in, out), "bias": (out,)}, ...}."""
@@ -174,40 +175,52 @@ def _prepare_layer(layer: Mapping[str, ArrayLike], tile: int, *, gradients: bool
     return Direct(jnp.asarray(kernel, dtype), turned, bias)
 
 
-@jax.custom_vjp
-def apply_kernel(image: jax.Array, kernel: Kernel) -> jax.Array:
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def apply_kernel(image: jax.Array, kernel: Kernel, precision: str = "highest") -> jax.Array:
     """Convolves and adds the bias: (N, H, W, in) to (N, H, W, out).
 
     The gradient reaches the image only. The kernel is frozen: its gradient is reported as zero,
     and forward-mode differentiation is not offered. In return the way back is a convolution of
     the same kind, which keeps its speed inside loops, where XLA's transposed one on CPUs does not.
+
+    Args:
+      image: (N, H, W, in); the result has its type.
+      kernel: from `prepare`.
+      precision: in which to multiply, see `network.precision`; the gradient likewise.
+
+    Raises:
+      InputError: Winograd's kernels, whose sums need float32, with another precision.
     """
-    return _same(image, kernel, turned=False) + kernel.bias
+    result = _same(image, kernel, turned=False, precision=precision) + kernel.bias
+    return result.astype(image.dtype)
 
 
-def _apply_forward(image: jax.Array, kernel: Kernel) -> tuple[jax.Array, Kernel]:
-    return apply_kernel(image, kernel), kernel
+def _apply_forward(image: jax.Array, kernel: Kernel, precision: str) -> tuple[jax.Array, Kernel]:
+    return apply_kernel(image, kernel, precision), kernel
 
 
-def _apply_backward(kernel: Kernel, gradient: jax.Array) -> tuple[jax.Array, None]:
-    return _same(gradient, kernel, turned=True), None
+def _apply_backward(precision: str, kernel: Kernel, gradient: jax.Array) -> tuple[jax.Array, None]:
+    found = _same(gradient, kernel, turned=True, precision=precision)
+    return found.astype(gradient.dtype), None
 
 
 apply_kernel.defvjp(_apply_forward, _apply_backward)
 
 
-def _same(image: jax.Array, kernel: Kernel, *, turned: bool) -> jax.Array:
+def _same(image: jax.Array, kernel: Kernel, *, turned: bool, precision: str) -> jax.Array:
     if isinstance(kernel, Winograd):
+        if precision != "highest":
+            raise InputError(f"precision {precision!r} needs kernels of conv 'direct'")
         result: jax.Array = winograd.convolve(image, kernel.transformed, turned=turned)
         return result
     weights = kernel.backward if turned else kernel.forward
     if weights is None:
         raise ValueError("these kernels were prepared without gradients")
     return lax.conv_general_dilated(
-        image,
-        weights,
+        as_operand(image, precision),
+        as_operand(weights, precision),
         window_strides=(1, 1),
         padding="SAME",
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=lax.Precision.HIGHEST,  # accelerators would otherwise round to 8 or 10 bits
+        precision=allowed(precision),
     )

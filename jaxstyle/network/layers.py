@@ -27,6 +27,8 @@ DEEPEST_NEEDED = "conv5_1"
 
 POOLINGS = ("max", "avg", "l2")
 CONVS = ("auto", "direct", "winograd")
+PRECISIONS = ("highest", "tf32", "bf16")
+"""In which the network convolves, see `network.precision`."""
 
 
 def conv_names(architecture: str) -> list[str]:

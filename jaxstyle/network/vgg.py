@@ -16,12 +16,18 @@ from jax import lax
 from jaxstyle.errors import InputError
 from jaxstyle.network.convolution import Kernels, Params, apply_kernel
 from jaxstyle.network.layers import block_of, conv_of, resolve_tap, smallest_side
+from jaxstyle.network.precision import network_input
 
 Pool = Callable[..., jax.Array]
 
 
 def features(
-    kernels: Kernels, image: jax.Array, *, taps: Sequence[str], pooling: str = "max"
+    kernels: Kernels,
+    image: jax.Array,
+    *,
+    taps: Sequence[str],
+    pooling: str = "max",
+    precision: str = "highest",
 ) -> dict[str, jax.Array]:
     """Returns the feature maps of an image at the named taps.
 
@@ -33,9 +39,11 @@ def features(
       image: (H, W, 3), normalized.
       taps: names such as "relu4_2", "conv5_1" or "relu4_last".
       pooling: "max", "avg" or "l2", 2x2 with stride 2; an odd side's last row or column is lost.
+      precision: "highest", "tf32" or "bf16", see `network.precision`.
 
     Returns:
-      By the names given: (h, w, C) with h = H // 2 ** (block - 1), w likewise.
+      By the names given: (h, w, C) with h = H // 2 ** (block - 1), w likewise; with "bf16" they are
+      bfloat16.
 
     Raises:
       InputError: a tap is unknown or these weights do not reach it, another pooling, or an image
@@ -45,11 +53,11 @@ def features(
     pool = _one_of(POOLS, pooling)
     _check_image(image, taps)
     found = {}
-    x = jnp.asarray(image, kernels["conv1_1"].bias.dtype)[None]
+    x = network_input(image, kernels["conv1_1"].bias.dtype, precision)[None]
     for conv in up_to_deepest(kernels, plain.values()):
         if _starts_new_block(conv):
             x = pool(x)
-        x = apply_kernel(x, kernels[conv])
+        x = apply_kernel(x, kernels[conv], precision)
         found[conv] = x[0]
         x = relu(x)
         found[conv.replace("conv", "relu")] = x[0]

@@ -6,6 +6,7 @@ all that counts positions.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 from jaxstyle.losses.statistics import Moments, SquaredError, Sums, moments, squared_error
 from jaxstyle.network.convolution import Kernels, apply_kernel
 from jaxstyle.network.layers import block_of
+from jaxstyle.network.precision import network_input
 from jaxstyle.network.vgg import POOLS, relu, up_to_deepest
 
 
@@ -25,6 +27,7 @@ def shared_sums(
     pooling: str,
     height: int,
     weights: Mapping[str, jax.Array] | None = None,
+    precision: str = "highest",
 ) -> Sums:
     """Returns the sums over the whole picture; they and their gradients are the plain ones.
 
@@ -37,9 +40,11 @@ def shared_sums(
       height: how many of the rows are the picture's.
       weights: by style layer, how much each position of the picture counts, (h, w) or (h, w, R),
         see `moments`.
+      precision: of the convolutions, see `network.precision`.
     """
     taps = tuple(dict.fromkeys([*content, *style_layers]))
-    maps = shared_features(kernels, image, taps=taps, pooling=pooling, height=height)
+    how: Any = {"pooling": pooling, "height": height, "precision": precision}
+    maps = shared_features(kernels, image, taps=taps, **how)
 
     def rows(tap: str) -> int:
         return height >> (block_of(tap) - 1)
@@ -66,16 +71,23 @@ def shared_sums(
 
 
 def shared_features(
-    kernels: Kernels, image: jax.Array, *, taps: Sequence[str], pooling: str, height: int
+    kernels: Kernels,
+    image: jax.Array,
+    *,
+    taps: Sequence[str],
+    pooling: str,
+    height: int,
+    precision: str = "highest",
 ) -> dict[str, jax.Array]:
     """Returns what `vgg.features` does for plain names; rows that are padding are zero."""
-    x = _without_padding(jnp.asarray(image, kernels["conv1_1"].bias.dtype)[None], height)
+    x = network_input(image, kernels["conv1_1"].bias.dtype, precision)
+    x = _without_padding(x[None], height)
     found, block = {}, 1
     for conv in up_to_deepest(kernels, taps):
         if block_of(conv) != block:
             block, height = block_of(conv), height // 2
             x = _without_padding(POOLS[pooling](x), height)
-        x = _without_padding(apply_kernel(x, kernels[conv]), height)
+        x = _without_padding(apply_kernel(x, kernels[conv], precision), height)
         found[conv] = x[0]
         x = relu(x)
         found[conv.replace("conv", "relu")] = x[0]

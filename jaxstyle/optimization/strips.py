@@ -20,6 +20,7 @@ from jax import lax
 from jaxstyle.losses.statistics import Moments, SquaredError, Sums, moments, squared_error
 from jaxstyle.network.convolution import Kernels, apply_kernel
 from jaxstyle.network.layers import block_of
+from jaxstyle.network.precision import network_input
 from jaxstyle.network.vgg import POOLS, Pool, relu, up_to_deepest
 
 ROWS = 64
@@ -53,6 +54,7 @@ class StripBlock(NamedTuple):
     """The taps here whose maps are kept."""
     pool: Pool | None
     """None for the last block."""
+    precision: str
 
 
 class StripSums(NamedTuple):
@@ -73,6 +75,7 @@ def strip_sums(
     pooling: str,
     rows: int = ROWS,
     weights: Mapping[str, jax.Array] | None = None,
+    precision: str = "highest",
 ) -> Sums:
     """Returns the sums over the whole picture; they and their gradients are the plain ones.
 
@@ -84,6 +87,7 @@ def strip_sums(
       pooling: "max", "avg" or "l2".
       rows: about how many rows a strip has, in each block.
       weights: by style layer, how much each position counts, (h, w) or (h, w, R), see `moments`.
+      precision: of the convolutions, see `network.precision`.
     """
     masks = {tap: each for tap, each in (weights or {}).items() if tap in style_layers}
     found, _ = _through_blocks(
@@ -95,6 +99,7 @@ def strip_sums(
         kept=(),
         pooling=pooling,
         rows=rows,
+        precision=precision,
     )
     sizes: dict[str, Any] = {tap: _positions(image, tap) for tap in style_layers}
     sizes |= {
@@ -107,12 +112,17 @@ def strip_sums(
 
 
 def strip_features(
-    kernels: Kernels, image: jax.Array, *, taps: Sequence[str], pooling: str, rows: int = ROWS
+    kernels: Kernels,
+    image: jax.Array,
+    *,
+    taps: Sequence[str],
+    pooling: str,
+    rows: int = ROWS,
+    precision: str = "highest",
 ) -> FeatureMaps:
     """Returns what `vgg.features` does for plain names; only these maps are ever whole."""
-    _, maps = _through_blocks(
-        kernels, image, {}, {}, style_layers=(), kept=taps, pooling=pooling, rows=rows
-    )
+    how: Any = {"pooling": pooling, "rows": rows, "precision": precision}
+    _, maps = _through_blocks(kernels, image, {}, {}, style_layers=(), kept=taps, **how)
     return maps
 
 
@@ -131,9 +141,10 @@ def _through_blocks(
     kept: Sequence[str],
     pooling: str,
     rows: int,
+    precision: str,
 ) -> tuple[StripSums, FeatureMaps]:
     """Returns what was found in all blocks, and the maps at the taps to be kept."""
-    x = jnp.asarray(image, kernels["conv1_1"].bias.dtype)
+    x = network_input(image, kernels["conv1_1"].bias.dtype, precision)
     convs = up_to_deepest(kernels, [*targets, *style_layers, *kept])
     found = StripSums({}, {})
     maps: FeatureMaps = {}
@@ -145,6 +156,7 @@ def _through_blocks(
             [tap for tap in style_layers if block_of(tap) == number],
             [tap for tap in kept if block_of(tap) == number],
             POOLS[pooling] if names[-1] != convs[-1] else None,
+            precision,
         )
         here, weights_here = (
             {tap: each for tap, each in by_tap.items() if block_of(tap) == number}
@@ -195,7 +207,7 @@ def _one_strip(
     weights: Mapping[str, jax.Array],
 ) -> tuple[StripSums, FeatureMaps, jax.Array | None]:
     """Returns what is found in a strip that starts in this row, maps to keep, the pooled rows."""
-    maps = _strip_maps(kernels, block.convs, jnp.concatenate(pieces), start, block.cut)
+    maps = _strip_maps(kernels, block, jnp.concatenate(pieces), start)
     found = StripSums(
         {tap: squared_error(maps[tap], target).sum for tap, target in targets.items()},
         {tap: moments(maps[tap], weights.get(tap))[:2] for tap in block.style_layers},
@@ -206,16 +218,17 @@ def _one_strip(
 
 
 def _strip_maps(
-    kernels: Kernels, convs: Sequence[str], strip: jax.Array, start: jax.Array, cut: Cut
+    kernels: Kernels, block: StripBlock, strip: jax.Array, start: jax.Array
 ) -> FeatureMaps:
     """Returns a strip's own rows at every tap of a block.
 
     Each convolution spoils a row at either end, which is dropped.
     """
+    cut = block.cut
     maps, x, halo = {}, strip[None], cut.halo
-    for conv in convs:
+    for conv in block.convs:
         halo -= 1
-        x = apply_kernel(x, kernels[conv])[:, 1:-1]
+        x = apply_kernel(x, kernels[conv], block.precision)[:, 1:-1]
         row = start - halo + jnp.arange(x.shape[1])
         inside = (row >= 0) & (row < cut.height)
         x = jnp.where(inside[:, None, None], x, 0)

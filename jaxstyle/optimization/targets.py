@@ -81,6 +81,8 @@ class Program(NamedTuple):
     average: float = 0.0
     memory: str = "plain"
     """How features are computed: "plain", whole, or in "strips" of rows, see `strips`."""
+    precision: str = "highest"
+    """In which the network convolves, see `network.precision`."""
     terms: tuple[str, ...] = ()
     """Names of the terms of the loss, from `LOSS_TERMS`, in the order of logs and tables."""
     rows: Rows | None = None
@@ -103,18 +105,19 @@ def picture_sums(
       kernels: from `convolution.prepare`.
       picture: normalized.
       content: by content layer, the features to compare with; may be empty.
-      program: its layers, pooling, `memory` and `rows` count.
+      program: its layers, pooling, precision, `memory` and `rows` count.
       weights: by style layer, how much each position of the picture's map counts, (h, w) or (h, w,
         R), see `moments`; by default, and at layers that are not there, all count 1.
     """
     layers, rows = program.style_layers, program.rows
-    given: Any = {"style_layers": layers, "pooling": program.pooling, "weights": weights}
+    network: Any = {"pooling": program.pooling, "precision": program.precision}
+    given: Any = {"style_layers": layers, "weights": weights, **network}
     if rows is not None:
         return shared_sums(kernels, picture, content, height=rows.height, **given)
     if program.memory == "strips":
         return strip_sums(kernels, picture, content, **given)
     taps = tuple(dict.fromkeys([*content, *layers]))
-    found = features(kernels, picture, taps=taps, pooling=program.pooling)
+    found = features(kernels, picture, taps=taps, **network)
     return Sums(
         {tap: squared_error(found[tap], each) for tap, each in content.items()},
         {tap: moments(found[tap], (weights or {}).get(tap)) for tap in layers},
@@ -143,7 +146,8 @@ def make_targets(
     maps_of: Any = strip_features if program.memory == "strips" else features
     if program.rows is not None:
         maps_of = partial(shared_features, height=program.rows.height)
-    maps = maps_of(kernels, content, taps=program.content_layers, pooling=program.pooling)
+    network = {"pooling": program.pooling, "precision": program.precision}
+    maps = maps_of(kernels, content, taps=program.content_layers, **network)
     own_guides, style_guides = guides
     at_layers = partial(guides_at, convs=kernels, propagation=propagation)
     weights = [at_layers(each, _all_layers(program)) for each in style_guides]
@@ -217,7 +221,8 @@ def _mean_square(
     """Returns the mean square of a map's values; rows below the picture are zero, not counted."""
     height = picture[0] if program.rows is None else program.rows.height
     values = (height >> (block_of(tap) - 1)) * feature_map.shape[1] * feature_map.shape[2]
-    return _energy(jnp.sum(jnp.square(feature_map)) / as_divisor(values))
+    wide = feature_map.astype(jnp.promote_types(feature_map.dtype, jnp.float32))
+    return _energy(jnp.sum(jnp.square(wide)) / as_divisor(values))
 
 
 def _energy(mean_square: jax.Array) -> jax.Array:

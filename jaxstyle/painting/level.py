@@ -38,7 +38,7 @@ from jaxstyle.network.layers import block_of, smallest_side
 from jaxstyle.network.vgg import params_up_to
 from jaxstyle.optimization.problem import Problem, make_problem
 from jaxstyle.settings.hyperparams import Hyperparams
-from jaxstyle.settings.recipe import INITS, Recipe, Sides
+from jaxstyle.settings.recipe import INITS, Recipe, Sides, convolution_of
 
 
 class Level(NamedTuple):
@@ -306,7 +306,7 @@ def _to_prepare(level: Level, params: Params, recipe: Recipe) -> dict[str, Any]:
     """Returns what `prepare` and `prepared_shapes` take, for the canvases of a level."""
     own = level.own_recipe(recipe)
     needed = params_up_to(params, own.content_layers + own.style_layers)
-    return {"params": needed, "conv": own.conv, "size": level.content.shape[:2]}
+    return {"params": needed, "conv": convolution_of(own), "size": level.content.shape[:2]}
 
 
 def target_kernels_of(params: Params) -> Kernels:

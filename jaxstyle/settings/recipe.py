@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from jaxstyle.errors import InputError
-from jaxstyle.network.layers import CONVS, POOLINGS
+from jaxstyle.network.layers import CONVS, POOLINGS, PRECISIONS
 from jaxstyle.settings.fields import about, program
 
 MEMORIES = ("auto", "plain", "strips")
@@ -95,6 +95,16 @@ class Recipe:
             "how the network convolves: direct; winograd, a quarter of the multiplications, other"
             " rounding; auto, winograd on a CPU and direct elsewhere",
             choices=CONVS,
+        ),
+    )
+    precision: str = field(
+        default="highest",
+        metadata=program(
+            "of the network's convolutions: highest, float32; tf32, operands of 10 bits, which an"
+            " NVIDIA GPU multiplies several times as fast and a CPU emulates; bf16, of 7 bits, and"
+            " feature maps too: half their memory; losses and canvas are float32 in all",
+            choices=PRECISIONS,
+            later=True,
         ),
     )
     memory: str = field(
@@ -273,6 +283,13 @@ class Recipe:
             later=True,
         ),
     )
+
+
+def convolution_of(recipe: Recipe) -> str:
+    """Returns what `conv` means in the recipe's precision: Winograd's sums need float32."""
+    if recipe.conv == "auto" and recipe.precision != "highest":
+        return "direct"
+    return recipe.conv
 
 
 def for_several_devices(recipe: Recipe) -> Recipe:

@@ -43,6 +43,10 @@ def validate(recipe: Recipe, hyper: Hyperparams) -> None:
             "optimizer 'lbfgs' has no proximal steps, which need a direction by pixel: give tv_step"
             " 'gradient', or optimizer 'adam'"
         )
+    if recipe.conv == "winograd" and recipe.precision != "highest":
+        raise InputError(
+            f"conv 'winograd' needs precision 'highest', not {recipe.precision!r}: leave --conv out"
+        )
     check_whole("full_depth", recipe.full_depth, most=5)
     check_number("steps_power", recipe.steps_power, least=-4.0, most=4.0)
     check_number("average", recipe.average, most=MOST_AVERAGE)
