@@ -217,10 +217,11 @@ def cache_folder() -> Path:
 
     The environment variable JAXSTYLE_CACHE names another one.
     """
-    import platformdirs  # not needed by those who only ask whether a file can be written
+    if named := os.environ.get("JAXSTYLE_CACHE"):
+        return Path(named)
+    import platformdirs  # not needed by those who name a folder, or have no use for one
 
-    named = os.environ.get("JAXSTYLE_CACHE")
-    return Path(named) if named else Path(platformdirs.user_cache_dir("jaxstyle", appauthor=False))
+    return Path(platformdirs.user_cache_dir("jaxstyle", appauthor=False))
 
 
 def check_named_hash(path: Path) -> None:

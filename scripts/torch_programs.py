@@ -26,6 +26,7 @@ class Listing:
 
     frozen = False
     memory_format = torch.contiguous_format
+    device = "cpu"
 
     def __init__(self, params: Params, content: Array, style: Array) -> None:
         """Builds the network and the targets.
@@ -55,9 +56,10 @@ class Listing:
             if name.endswith("_1") and name != "conv1_1":
                 modules.append(nn.MaxPool2d(2, 2))
             kernel = torch.from_numpy(params[name]["kernel"].transpose(3, 2, 0, 1).copy())
+            kernel = kernel.to(self.device)
             convolution = nn.Conv2d(kernel.shape[1], kernel.shape[0], 3, padding=1)
             convolution.weight = nn.Parameter(kernel, requires_grad=not self.frozen)
-            bias = torch.from_numpy(np.array(params[name]["bias"]))
+            bias = torch.from_numpy(np.array(params[name]["bias"])).to(self.device)
             convolution.bias = nn.Parameter(bias, requires_grad=not self.frozen)
             index[name] = len(modules)
             modules += [convolution, nn.ReLU(inplace=True)]
@@ -65,7 +67,7 @@ class Listing:
 
     def _image(self, canvas: Array) -> Tensor:
         image = torch.from_numpy(canvas.transpose(2, 0, 1)[None].copy())
-        return image.to(memory_format=self.memory_format)
+        return image.to(self.device, memory_format=self.memory_format)
 
     def _features(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
         kept = {}
@@ -81,7 +83,19 @@ class Listing:
 
     def step(self) -> list[float]:
         """Updates the canvas once; returns content, style, tv and total before."""
+        return [term.item() for term in self.update()]
+
+    def update(self) -> list[Tensor]:
+        """Does the same, without waiting for a device."""
         self.optimiser.zero_grad()
+        terms = self.terms()
+        terms[-1].backward()
+        self.optimiser.step()
+        self.schedule.step()
+        return terms
+
+    def terms(self) -> list[Tensor]:
+        """Returns content, style, tv and total of the canvas."""
         content, styles = self._features(self.canvas)
         grams = zip(styles, self.style_targets, strict=True)
         down = (self.canvas[:, :, 1:] - self.canvas[:, :, :-1]).abs().mean()
@@ -92,10 +106,7 @@ class Listing:
             0.5 * (down + across) * TV_WEIGHT,
         ]
         total: Any = sum(terms)
-        total.backward()
-        self.optimiser.step()
-        self.schedule.step()
-        return [term.item() for term in (*terms, total)]
+        return [*terms, total]
 
 
 class Tuned(Listing):
