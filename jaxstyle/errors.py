@@ -39,6 +39,10 @@ class DivergedError(ArithmeticError):
         self.picture: Any = None
 
 
+class ExhaustedError(MemoryError):
+    """A device has not enough memory; the message is one line that says what to do."""
+
+
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """Returns "; did you mean X?" for the choice nearest to `name`, or nothing if none is near."""
     near = difflib.get_close_matches(name, list(choices), n=1)

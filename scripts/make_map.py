@@ -29,7 +29,7 @@ WINGS = {
         *("weight_file", "download", "pretrained"),
     ),
     "losses": ("statistics", "roots", "style", "variation", "terms"),
-    "machine": ("process", "memory", "devices", "placement"),
+    "machine": ("process", "gpu", "memory", "devices", "placement"),
     "judging": ("distances", "network", "verdict"),
     "optimization": (
         *("strips", "rows", "guides", "targets", "problem", "lbfgs", "optimizer", "stepping"),

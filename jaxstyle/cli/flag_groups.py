@@ -146,6 +146,12 @@ def add_device_flags(group: Any) -> None:
         " and files: found by itself on TPU pods and under Slurm, else the coordinator and that"
         " this is process I of N; default: alone",
     )
+    add(
+        "--deterministic",
+        action="store_true",
+        help="have a GPU give the same bits in every process, with --resume too, in up to twice"
+        " the time; a CPU does so anyway; default: the quickest kernels",
+    )
 
 
 def take_device_flags(parsed: dict[str, Any]) -> DeviceRequest:
@@ -154,6 +160,7 @@ def take_device_flags(parsed: dict[str, Any]) -> DeviceRequest:
     Raises:
       InputError: they were given with a flag that does not paint.
     """
+    deterministic = parsed.pop("deterministic")
     given = {name: parsed.pop(name) for name in ("devices", "distributed")}
     for name in (name for name, value in given.items() if value is not None):
         if parsed["collect"] is not None:
@@ -163,7 +170,9 @@ def take_device_flags(parsed: dict[str, Any]) -> DeviceRequest:
                 f"--plan is for one device: leave --{name} out; of N that share a picture each"
                 " needs about an N-th of what the plain way takes"
             )
-    return DeviceRequest(most=given["devices"], distributed=given["distributed"])
+    return DeviceRequest(
+        most=given["devices"], distributed=given["distributed"], deterministic=deterministic
+    )
 
 
 def add_sweep_flags(group: Any) -> None:

@@ -14,8 +14,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from jaxstyle.cli import flags
-from jaxstyle.errors import InputError, one_line
-from jaxstyle.machine.process import Interruption, compile_leanly, keep_freed_memory, works_ahead
+from jaxstyle.errors import ExhaustedError, InputError, one_line
+from jaxstyle.machine.memory import on_cpu_surely
+from jaxstyle.machine.process import (
+    Interruption,
+    compile_leanly,
+    compute_deterministically,
+    keep_freed_memory,
+    works_ahead,
+)
 from jaxstyle.runs import request
 from jaxstyle.runs.request import check_files
 from jaxstyle.settings.fields import has_flag
@@ -50,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _collect(parsed.collect, as_json=parsed.json)
             compile_leanly()
             keep_freed_memory()
+            if parsed.devices.deterministic and not on_cpu_surely(parsed.device):
+                compute_deterministically()
             if parsed.sweep is not None:
                 return _sweep(parsed, interruption)
             return _run(parsed, interruption)
@@ -228,7 +237,7 @@ def _say_nothing(line: str) -> None:
 
 def _reason(error: BaseException) -> str:
     """Returns an error of the system as one line."""
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) and not isinstance(error, ExhaustedError):
         return "not enough memory: choose a smaller --size"
     return " ".join(str(error).split())
 

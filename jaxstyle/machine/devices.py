@@ -7,7 +7,7 @@ import os
 import platform
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,8 +16,9 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from jaxstyle import files
-from jaxstyle.errors import InputError, Say, silent
-from jaxstyle.machine.memory import NO_LIMIT, Memory, memory_left
+from jaxstyle.errors import ExhaustedError, InputError, Say, silent
+from jaxstyle.machine.gpu import FRACTIONS, PLATFORMS, card_of, fraction, held_by_others
+from jaxstyle.machine.memory import NO_LIMIT, Memory, gigabytes, memory_left
 from jaxstyle.settings.text import read_shard
 
 NVIDIA_SIGNS = (Path("/proc/driver/nvidia/version"), Path("/dev/nvidia0"), Path("/dev/dxg"))
@@ -119,19 +120,56 @@ def _nvidia_gpu_present() -> bool:
 
 
 def device_memory(device: jax.Device) -> Memory:
-    """Returns how much memory may be used on a device; CPUs and some others only have limits."""
+    """Returns how much memory may be used on a device; CPUs and some others only have limits.
+
+    Of a GPU it is the part that jax takes, less what other processes hold of it already.
+    """
     stats = device.memory_stats() or {}
     if "bytes_limit" in stats:
         left = stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+        if device.platform in PLATFORMS:
+            return _gpu_memory(device, stats, left)
         return Memory(left, f"the memory of {device.device_kind}")
     return memory_left() if device.platform == "cpu" else Memory(NO_LIMIT, "no known limit")
 
 
-def of_the_system(error: jax.errors.JaxRuntimeError) -> Exception:
-    """Returns XLA's error as one of the system's, with the first line of what it says."""
+def _gpu_memory(device: jax.Device, stats: Mapping[str, int], left: int) -> Memory:
+    """Returns what is left of a GPU's memory, of which jax may take `left` more bytes."""
+    part = f"the part {fraction()} of the memory of {device.device_kind}, {FRACTIONS[0]}"
+    card = card_of(device.local_hardware_id or 0)
+    others = held_by_others(card, stats)
+    if card is not None and others and card.total - card.used < left:
+        free = max(0, card.total - card.used + stats.get("pool_bytes", 0))
+        free -= stats.get("bytes_in_use", 0)
+        held = f"{device.device_kind}, of which another process holds {gigabytes(others)}"
+        return min(Memory(left, part), Memory(max(0, free), held))
+    return Memory(left, part)
+
+
+def of_the_system(
+    error: jax.errors.JaxRuntimeError,
+    device: jax.Device | None = None,
+    advice: Callable[[], str] = lambda: "choose a smaller --size",
+) -> Exception:
+    """Returns XLA's error as one of the system's, with the first line of what it says.
+
+    Args:
+      error: of jax.
+      device: on which it came, if that is known: other processes may hold its memory.
+      advice: returns what to do if it is memory that lacks.
+    """
     text = str(error)
     if "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower():
-        return MemoryError(text)
+        others = 0
+        if device is not None and device.platform in PLATFORMS:
+            card = card_of(device.local_hardware_id or 0)
+            others = held_by_others(card, device.memory_stats() or {})
+        if others:
+            return ExhaustedError(
+                f"not enough memory: another process holds {gigabytes(others)} of this GPU's: wait"
+                f" for it, or {advice()}"
+            )
+        return ExhaustedError(f"not enough memory: {advice()}")
     return OSError(f"the device failed: {text.splitlines()[0] if text else 'no reason given'}")
 
 

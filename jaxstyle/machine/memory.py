@@ -323,6 +323,21 @@ def check_fits(
     )
 
 
+def advice_if_exhausted(
+    content: Sides, style: Sides, *, recipe: Recipe, mode: str, memory: Memory
+) -> str:
+    """Returns what to choose where a run has used up memory that was enough by the formula.
+
+    A size for which the formula asks three quarters of that; see `check_fits` for the arguments.
+    """
+    need = bytes_needed(content, style, recipe=recipe, mode=mode, memory=memory, started=True)
+    less = memory._replace(bytes=min(need, memory.bytes) * 3 // 4)
+    largest = largest_size(content, style, recipe=recipe, mode=mode, memory=less, started=True)
+    advice = _advice(largest, content, recipe)
+    advice = "choose a smaller --size" if advice == "no size fits" else advice
+    return advice + (", or --memory strips" if mode == "plain" and largest else "")
+
+
 def _advice(largest: int, content: Sides, recipe: Recipe) -> str:
     """Returns which sizes to choose: of an exact size another exact one, of any those that work."""
     canvas = _scaled(content, largest)

@@ -32,6 +32,10 @@ _WRITING = threading.Lock()
 LEAN_FLAG = "--xla_cpu_enable_concurrency_optimized_scheduler"
 """With this flag off, XLA schedules CPU programs for low memory; in strips that halves it."""
 
+DETERMINISTIC_FLAG = "--xla_gpu_deterministic_ops"
+"""With this flag on, XLA takes such kernels for GPUs alone that give equal bits every time, and
+chooses them without measuring."""
+
 TESTED_JAXLIBS = ("0.10.2",)
 """A flag that a jaxlib does not know aborts the process."""
 
@@ -143,6 +147,18 @@ def compile_leanly() -> None:
 def compiles_leanly() -> bool:
     """Whether `LEAN_FLAG` is set for this process."""
     return f"{LEAN_FLAG}=false" in os.environ.get("XLA_FLAGS", "")
+
+
+def compute_deterministically() -> None:
+    """Sets `DETERMINISTIC_FLAG` for this process, before jax is imported; an own one wins."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "jax" not in sys.modules and DETERMINISTIC_FLAG not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {DETERMINISTIC_FLAG}=true".strip()
+
+
+def computes_deterministically() -> bool:
+    """Whether `DETERMINISTIC_FLAG` is set for this process."""
+    return f"{DETERMINISTIC_FLAG}=true" in os.environ.get("XLA_FLAGS", "")
 
 
 def keep_freed_memory() -> None:

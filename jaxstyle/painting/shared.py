@@ -29,8 +29,19 @@ from jaxstyle.settings.recipe import Recipe
 class Shared:
     """Makes levels, problems and kernels, each kept for a while, as variants share many."""
 
-    def __init__(self, params: Params, variants: Sequence[Variant], *, keep: int) -> None:
-        """Takes the weights, all variants, and for how many of them at a time to keep things."""
+    def __init__(
+        self,
+        params: Params,
+        variants: Sequence[Variant],
+        *,
+        keep: int,
+        memory: Memory | None = None,
+    ) -> None:
+        """Takes the weights, all variants, and for how many of them at a time to keep things.
+
+        And the memory of each device, on which "auto" modes depend; None: they have a part each of
+        the machine's.
+        """
         recipes = {each.recipe for each in variants}
         taps = {tap for each in recipes for tap in each.content_layers + each.style_layers}
         self._params = params
@@ -38,8 +49,11 @@ class Shared:
         self._pictures = {id(p): p for each in variants for p in (each.content, *each.styles)}
         self._regions = {id(each.regions): each.regions for each in variants}
         # read once, so that all variants of a program, and all processes, choose the same mode
-        memory = memory_left() if jax.process_count() == 1 else Memory(NO_LIMIT, "no known limit")
-        self._memory = memory._replace(bytes=memory.bytes // keep)
+        if memory is None or jax.process_count() > 1:
+            alone = jax.process_count() == 1
+            memory = memory_left() if alone else Memory(NO_LIMIT, "no known limit")
+            memory = memory._replace(bytes=memory.bytes // keep)
+        self._memory = memory
         self._levels_for = functools.lru_cache(maxsize=keep + 1)(self._make_levels)
         self._problem_for = functools.lru_cache(maxsize=keep + 1)(self._make_problem)
         self._kernels: dict[Any, Kernels] = {}

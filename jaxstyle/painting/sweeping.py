@@ -16,6 +16,8 @@ import jax.numpy as jnp
 from jaxstyle.errors import InputError
 from jaxstyle.images.canvas import Picture, as_picture
 from jaxstyle.images.regions import WHOLE, Regions
+from jaxstyle.machine.devices import device_memory
+from jaxstyle.machine.placement import own_of
 from jaxstyle.network.convolution import Kernels, Params
 from jaxstyle.optimization.problem import Problem
 from jaxstyle.painting.engine import (
@@ -71,7 +73,8 @@ def paint_variants(
     Raises:
       InputError: pictures too small or layers that the weights lack; before the first step.
     """
-    shared = Shared(params, variants, keep=len(devices))
+    own = None if devices[0].platform == "cpu" else device_memory(own_of(devices))
+    shared = Shared(params, variants, keep=len(devices), memory=own)
     given: dict[str, Any] = {"pause_every": pause_every, "stop": stop}
     for group, few in _by_devices(groups(variants, shared), devices):
         if len(few) == 1:

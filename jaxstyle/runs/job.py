@@ -26,7 +26,8 @@ from jaxstyle.machine.devices import (
     of_the_system,
     set_up_devices,
 )
-from jaxstyle.machine.memory import Memory, check_fits
+from jaxstyle.machine.gpu import bits_notice
+from jaxstyle.machine.memory import NO_LIMIT, Memory, advice_if_exhausted, check_fits
 from jaxstyle.machine.placement import own_of
 from jaxstyle.painting.events import watched
 from jaxstyle.painting.level import Level
@@ -124,13 +125,24 @@ def run_job(job: Job) -> Outcome:
     levels = agreed_levels(job.arguments, job.inputs, job.resumption, devices)
     if not is_first():
         job = _silent(job)
+    goes_on = job.resumption is not None
+    if note := bits_notice(devices[0].platform, goes_on=goes_on):
+        job.say(note)
     if job.stream is not None:
         job.say(_first_line(devices, job.inputs, levels))
     with jax.default_device(own_of(devices)), job.interruption.noted_only():
         try:
             return _judged(job, _finish(job, *_paint(job, levels, devices), devices))
         except jax.errors.JaxRuntimeError as error:
-            raise of_the_system(error) from None
+            raise of_the_system(error, own_of(devices), partial(_advice, job, levels)) from None
+
+
+def _advice(job: Job, levels: Sequence[Level]) -> str:
+    """Returns what to do where the device's memory was used up."""
+    last, recipe = levels[-1], job.inputs.settings.recipe
+    return advice_if_exhausted(
+        *last.sides, recipe=recipe, mode=last.memory_mode, memory=Memory(NO_LIMIT, "")
+    )
 
 
 def _set_up(arguments: Request, *, say: Say) -> list[jax.Device]:

@@ -86,6 +86,8 @@ class DeviceRequest:
     """How many to use, of each process."""
     distributed: str | None = None
     """"auto", or "HOST:PORT,I/N": coordinator and this process, counted from 1."""
+    deterministic: bool = False
+    """Whether a GPU has to give the same bits in every process."""
 
     @property
     def several(self) -> bool:

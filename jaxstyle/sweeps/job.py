@@ -21,16 +21,21 @@ from jaxstyle.images.canvas import (
     as_picture,
     beside,
     fitted_size,
+    largest_style,
     resize,
+    sizes_of,
     total_steps,
 )
 from jaxstyle.judging.verdict import Judge, judge_of
 from jaxstyle.machine.devices import (
     any_process,
+    device_memory,
     is_first,
     of_the_system,
     set_up_devices,
 )
+from jaxstyle.machine.gpu import bits_notice
+from jaxstyle.machine.memory import check_fits
 from jaxstyle.machine.placement import own_of
 from jaxstyle.machine.process import Interruption, unbreakable
 from jaxstyle.painting.events import (
@@ -104,6 +109,7 @@ def run_sweep(job: SweepJob) -> bool:
     devices = set_up_devices(
         job.device, most=wanted.most, distributed=wanted.distributed, say=job.say
     )
+    _check_fits(sweep.runs, devices)
     make_folder(sweep.folder)
     mine = share(sweep.runs, sweep.flags.shard)
     is_there = any_process([not sweep.force and is_done(sweep, each) for each in mine])
@@ -113,6 +119,9 @@ def run_sweep(job: SweepJob) -> bool:
     _forget_checkpoints(sweep, there)
     if job.stream is not None:
         job.say(_first_line(devices, mine, todo))
+    goes_on = any(each.resumption is not None for each in todo)
+    if note := bits_notice(devices[0].platform, goes_on=goes_on):
+        job.say(note)
     with jax.default_device(own_of(devices)), job.interruption.noted_only():
         try:
             if sweep.judge is not None:
@@ -121,7 +130,28 @@ def run_sweep(job: SweepJob) -> bool:
                 _judge_those_there(job, there)
             return _paint(job, todo, devices) if todo else True
         except jax.errors.JaxRuntimeError as error:
-            raise of_the_system(error) from None
+            raise of_the_system(error, own_of(devices)) from None
+
+
+def _check_fits(runs: Sequence[Planned], devices: Sequence[jax.Device]) -> None:
+    """Raises InputError for a run too large for the memory of a device that is no CPU.
+
+    What CPUs have was looked at before jax was imported, see `check_sizes`.
+    """
+    if devices[0].platform == "cpu":
+        return
+    memory, checked = device_memory(own_of(devices)), set()
+    for each in runs:
+        recipe = each.inputs.settings.recipe
+        canvas, styles = sizes_of(each.inputs.content, each.inputs.styles, recipe)
+        what = recipe, canvas, largest_style(styles)
+        if what in checked:
+            continue
+        checked.add(what)
+        try:
+            check_fits(*what[1:], recipe=recipe, memory=memory, started=True)
+        except InputError as error:
+            raise InputError(f"{each.run.name}: {error}") from None
 
 
 def _save_samples(sweep: Sweep) -> None:
