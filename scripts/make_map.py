@@ -32,7 +32,8 @@ WINGS = {
     "machine": ("process", "gpu", "memory", "devices", "placement"),
     "judging": ("distances", "network", "verdict"),
     "optimization": (
-        *("strips", "rows", "guides", "targets", "problem", "lbfgs", "optimizer", "stepping"),
+        *("strips", "rows", "guides", "targets", "problem"),
+        *("lbfgs", "line_search", "optimizer", "stepping"),
     ),
     "painting": (
         *("level", "variants", "events", "engine", "painter"),

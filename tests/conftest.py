@@ -45,6 +45,8 @@ OTHER_VALUES = {
         "resampling": "lanczos",
     },
     **{"colors": "luminance", "color_match": "cholesky", "precision": "bf16"},
+    **{"padding": "replicate", "units": "caffe", "tv_form": "squared", "level_steps": (4.0, 2.0)},
+    **{"line_search": "zoom", "carry": True},
 }
 """Another value than preset `book` has, for every field of a recipe."""
 

@@ -126,7 +126,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_print_flags(parser.add_argument_group("for print"))
     _add_start(parser.add_argument_group("where to start from"))
     group = parser.add_argument_group("settings")
-    for kind, defaults in zip((Recipe, Hyperparams), PRESETS["default"][1:], strict=True):
+    for kind, defaults in zip((Recipe, Hyperparams), PRESETS["default"][1:3], strict=True):
         for each in dataclasses.fields(kind):
             if has_flag(each):
                 add_setting(group, each, getattr(defaults, each.name))
@@ -244,7 +244,7 @@ def _add_start(group: Any) -> None:
     add(
         "--init",
         type=flag_reader(read_word_or_path),
-        metavar="content|style|noise|PATH",
+        metavar="content|style|noise|grey|PATH",
         help="what the canvas is at first; PATH is a picture, from which the run goes on at full"
         " size unless --scales is given; default: content",
     )
@@ -252,7 +252,7 @@ def _add_start(group: Any) -> None:
         "--seed",
         type=flag_reader(read_seed),
         metavar="N",
-        help="of the noise of --init noise; default: 0",
+        help="of the noise of --init noise and grey; default: 0",
     )
 
 

@@ -14,15 +14,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from jaxstyle.errors import InputError
-from jaxstyle.settings.checks import MOST_PIXELS
+from jaxstyle.settings.checks import COARSEST, MOST_PIXELS, pyramid_of
 from jaxstyle.settings.recipe import Recipe, Sides, Size
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
 """Mean and deviation of ImageNet's pictures, per channel, on which torchvision trained."""
-
-COARSEST = 64
-"""Least long side, in pixels, at which a pyramid of "auto" scales begins."""
 
 LARGEST = 3
 """How many of the "auto" scales, the largest ones, have the steps that the recipe says."""
@@ -30,7 +27,11 @@ LARGEST = 3
 LEAST_ENLARGED = 16
 """Pixels of the short side of a style picture that is enlarged: a smaller one has no style."""
 
-_FILTERS = {"lanczos": Image.Resampling.LANCZOS, "bilinear": Image.Resampling.BILINEAR}
+_FILTERS = {
+    "lanczos": Image.Resampling.LANCZOS,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
 
 Picture = NDArray[np.uint8]
 
@@ -115,7 +116,7 @@ def _style_size(
 ) -> Sides:
     """Returns (H, W) of a style picture for strokes `times` as large as usual."""
     height, width = style.shape[:2]
-    if recipe.scales == "auto" or not isinstance(recipe.style_size, str):
+    if isinstance(recipe.scales, str) or not isinstance(recipe.style_size, str):
         long_side: float = max(canvas_size(content, recipe, scale))
         if not isinstance(recipe.style_size, str):
             long_side = recipe.style_size * scale
@@ -133,20 +134,30 @@ def scales_of(recipe: Recipe, content: Picture) -> tuple[float, ...]:
     """Returns a recipe's scales, rising to 1.
 
     "auto" is each half of the next, the first such that the canvas's long side is COARSEST pixels
-    or more, but less than twice that.
+    or more, but less than twice that; "auto:F:N" is the same by another factor, down to N pixels
+    when rounded.
     """
     if not isinstance(recipe.scales, str):
         return recipe.scales
-    long_side = max(canvas_size(content, recipe))
-    halvings = max(0, (long_side // COARSEST).bit_length() - 1)
-    return tuple(0.5**halving for halving in range(halvings, -1, -1))
+    pyramid, sides = pyramid_of(recipe.scales), canvas_size(content, recipe)
+    side = min(sides) if pyramid.short else max(sides)
+    if recipe.scales == "auto":
+        coarser = max(0, (side // COARSEST).bit_length() - 1)
+    else:
+        ratio = side / max(pyramid.least - 0.499, 0.5)
+        coarser = max(0, math.floor(math.log(ratio, pyramid.factor)))
+    return tuple(pyramid.factor**-i for i in range(coarser, -1, -1))
 
 
 def step_shares(recipe: Recipe, scales: Sequence[float]) -> list[float]:
     """Returns by scale its share of the steps, in any unit: the scale to the power `steps_power`.
 
     Of "auto" scales those coarser than the LARGEST ones have the share of the coarsest of these.
+    Shares by `level_steps` are what these say.
     """
+    if not isinstance(recipe.level_steps, str):
+        last = len(recipe.level_steps) - 1
+        return [recipe.level_steps[min(i, last)] for i in range(len(scales))]
     shares = [scale**recipe.steps_power for scale in scales]
     coarser = 0 if recipe.scales != "auto" else len(shares) - LARGEST
     return [shares[coarser] if i < coarser else share for i, share in enumerate(shares)]
@@ -156,8 +167,10 @@ def total_steps(recipe: Recipe, content: Picture) -> int:
     """Returns how many steps a run takes in all.
 
     Of "auto" scales the LARGEST ones have the recipe's steps, and coarser ones their shares beside
-    that: in full a large picture takes as many steps as a small one.
+    that: in full a large picture takes as many steps as a small one. `level_steps` are added up.
     """
+    if not isinstance(recipe.level_steps, str):
+        return round(sum(step_shares(recipe, scales_of(recipe, content))))
     if recipe.scales != "auto":
         return recipe.steps
     shares = step_shares(recipe, scales_of(recipe, content))

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxstyle.losses.statistics import SquaredError, as_divisor
-from jaxstyle.losses.variation import total_variation
+from jaxstyle.losses.variation import VARIATIONS
 
 VARIATION = "tv"
 """The term that a proximal step takes over from the gradient."""
@@ -92,12 +92,17 @@ def weighted_layers(
 
 
 def weighted_variation(
-    canvas: jax.Array, weight: jax.Array | float, *, height: int | None = None
+    canvas: jax.Array,
+    weight: jax.Array | float,
+    *,
+    height: int | None = None,
+    form: str = "absolute",
 ) -> jax.Array:
-    """Returns the total variation of a canvas (H, W, 3) times its weight.
+    """Returns the total variation of a canvas, or its colors, (H, W, 3) times its weight.
 
-    `height` is how many rows of the canvas are the picture's, see `total_variation`.
+    `height` is how many rows of the canvas are the picture's, see `total_variation`; `form` is a
+    name from `VARIATIONS`.
     """
     # its differences are computed again on the way back: kept, they would take 24 bytes a pixel
-    variation: jax.Array = jax.checkpoint(partial(total_variation, height=height))(canvas)
+    variation: jax.Array = jax.checkpoint(partial(VARIATIONS[form], height=height))(canvas)
     return weight * variation

@@ -1,4 +1,4 @@
-"""Total variation, and its proximal step: what Adam's step becomes where it is a part of it.
+"""Total variation in three forms, and the proximal step of the first: what Adam's becomes by it.
 
 Total variation has a kink wherever two neighbours are equal, which is where a good picture has most
 of them. Its gradient, a sum of signs, pushes neighbours past each other at every step, and only
@@ -15,6 +15,9 @@ what the network does.
 
 Arrays are (H, W, 3).
 """
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
@@ -52,6 +55,57 @@ def total_variation(canvas: jax.Array, *, height: int | None = None) -> jax.Arra
     )
 
 
+def squared_variation(picture: jax.Array, *, height: int | None = None) -> jax.Array:
+    """Returns half the sum of squared differences of neighbours, in colors from 0 to 255.
+
+    As neural-style has it: a sum, not a mean, and of each pixel's differences to the right and
+    below where it has both, so the last row and column have none.
+
+    Args:
+      picture: (H, W, 3), colors from 0 to 1, or less any constant.
+      height: see `total_variation`.
+    """
+    levels = 255 * picture
+    vertical = levels[1:, :-1] - levels[:-1, :-1]
+    horizontal = levels[:-1, 1:] - levels[:-1, :-1]
+    squares = jnp.square(vertical) + jnp.square(horizontal)
+    if height is not None:
+        inside = jnp.arange(squares.shape[0]) < height - 1
+        squares = jnp.where(inside[:, None, None], squares, 0)
+    return 0.5 * jnp.sum(squares)
+
+
+def nine_point_variation(picture: jax.Array, *, height: int | None = None) -> jax.Array:
+    """Returns the mean squared differences to the eight neighbours, in colors from 0 to 1.
+
+    As style-transfer-pytorch has it: with the border replicated, two thirds of the mean squares of
+    the differences to the right and below, and a sixth of those along each diagonal.
+
+    Args:
+      picture: (H, W, 3), colors from 0 to 1, or less any constant.
+      height: see `total_variation`.
+    """
+    rows, _, channels = picture.shape
+    height = height or rows
+    there = jnp.clip(jnp.arange(-1, rows + 1), 0, height - 1)
+    taller = jnp.take(picture, there, axis=0, mode="clip")
+    x = jnp.pad(taller, ((0, 0), (1, 1), (0, 0)), mode="edge")
+    inside = (jnp.arange(rows + 1) <= height)[:, None, None]
+    differences = (
+        (3, x[1:-1, 2:] - x[1:-1, 1:-1]),
+        (3, x[2:, 1:-1] - x[1:-1, 1:-1]),
+        (12, x[1:, 1:] - x[:-1, :-1]),
+        (12, x[1:, :-1] - x[:-1, 1:]),
+    )
+    total = jnp.zeros((), picture.dtype)
+    for share, each in differences:
+        padded = each.shape[0] - rows  # windows of a diagonal reach one further
+        squares = jnp.where(inside[1 - padded : rows + 1], jnp.square(each), 0)
+        count = (height + padded) * each.shape[1] * channels
+        total = total + jnp.sum(squares) / (as_divisor(count) * share)
+    return 2 * total
+
+
 def _mean_abs(x: jax.Array) -> jax.Array:
     return _sum_abs(x) / as_divisor(max(x.size, 1))
 
@@ -63,6 +117,17 @@ def _sum_abs(x: jax.Array) -> jax.Array:
     gradient would be wrong by a third.
     """
     return jnp.sum(x * lax.stop_gradient(jnp.sign(x)))
+
+
+VARIATIONS: Mapping[str, Callable[..., jax.Array]] = MappingProxyType(
+    {
+        "absolute": total_variation,
+        "squared": squared_variation,
+        "nine-point": nine_point_variation,
+    }
+)
+"""By name; a new one needs its name in `recipe.TV_FORMS` too. "absolute" takes a canvas as it is,
+the others its colors."""
 
 
 def no_duals(canvas: jax.Array) -> Duals:

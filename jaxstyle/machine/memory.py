@@ -153,6 +153,9 @@ DUALS = 2 * 6 + 8
 PAIR = 2 * 12
 """Bytes a pixel of one step that L-BFGS remembers."""
 
+DIRECTION = 12
+"""Bytes a pixel of the direction along which a line search goes."""
+
 PICTURES = 20
 """Bytes a pixel of the canvas in 8 bits and on its way there, and of the file's picture."""
 
@@ -235,7 +238,8 @@ def _working_memory(step_bytes: int, content: Sides, style: Sides, *, mode: str)
 def optimizer_bytes(recipe: Recipe) -> int:
     """Returns how many bytes a pixel the optimizer's state has."""
     more = PAIR if recipe.optimizer == "lbfgs" else 0
-    return OPTIMIZER_BYTES[recipe.optimizer] + more * (recipe.history - HISTORY)
+    direction = DIRECTION if recipe.line_search == "zoom" else 0
+    return OPTIMIZER_BYTES[recipe.optimizer] + more * (recipe.history - HISTORY) + direction
 
 
 def step_memory(content: Sides, *, recipe: Recipe, mode: str) -> int:

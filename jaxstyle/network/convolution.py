@@ -207,6 +207,34 @@ def _apply_backward(precision: str, kernel: Kernel, gradient: jax.Array) -> tupl
 apply_kernel.defvjp(_apply_forward, _apply_backward)
 
 
+def first_layer(
+    image: jax.Array,
+    kernel: Kernel,
+    precision: str = "highest",
+    *,
+    padding: str,
+    rows: ArrayLike | None = None,
+) -> jax.Array:
+    """Convolves a picture and adds the bias: (N, H, W, in) to (N, H, W, out).
+
+    Args:
+      image: (N, H, W, in), all of a picture or some of its rows.
+      kernel: of conv1_1.
+      precision: see `apply_kernel`.
+      padding: "zeros", as in every other layer, which normalized are the grey of ImageNet's mean;
+        "replicate", the outermost pixels once more, so that a border is no edge.
+      rows: (H + 2,), which row of the image lies above the first, is each one, and lies below the
+        last; where padding is replicated and the image is no whole picture.
+    """
+    if padding == "zeros":
+        return apply_kernel(image, kernel, precision)
+    height = image.shape[1]
+    below = jnp.clip(jnp.arange(-1, height + 1), 0, height - 1) if rows is None else rows
+    longer = jnp.take(image, jnp.asarray(below), axis=1, mode="clip")
+    bordered = jnp.pad(longer, ((0, 0), (0, 0), (1, 1), (0, 0)), mode="edge")
+    return apply_kernel(bordered, kernel, precision)[:, 1:-1, 1:-1]
+
+
 def _same(image: jax.Array, kernel: Kernel, *, turned: bool, precision: str) -> jax.Array:
     if isinstance(kernel, Winograd):
         if precision != "highest":

@@ -26,6 +26,7 @@ DEEPEST_NEEDED = "conv5_1"
 """A weight file may end here: the deepest layer that any preset reads."""
 
 POOLINGS = ("max", "avg", "l2")
+PADDINGS = ("zeros", "replicate")
 CONVS = ("auto", "direct", "winograd")
 PRECISIONS = ("highest", "tf32", "bf16")
 """In which the network convolves, see `network.precision`."""

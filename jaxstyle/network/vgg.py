@@ -14,11 +14,14 @@ import numpy as np
 from jax import lax
 
 from jaxstyle.errors import InputError
-from jaxstyle.network.convolution import Kernels, Params, apply_kernel
+from jaxstyle.network.convolution import Kernels, Params, apply_kernel, first_layer
 from jaxstyle.network.layers import block_of, conv_of, resolve_tap, smallest_side
 from jaxstyle.network.precision import network_input
 
 Pool = Callable[..., jax.Array]
+
+FIRST = "conv1_1"
+"""The convolution that sees the picture itself."""
 
 
 def features(
@@ -28,6 +31,7 @@ def features(
     taps: Sequence[str],
     pooling: str = "max",
     precision: str = "highest",
+    padding: str = "zeros",
 ) -> dict[str, jax.Array]:
     """Returns the feature maps of an image at the named taps.
 
@@ -40,6 +44,7 @@ def features(
       taps: names such as "relu4_2", "conv5_1" or "relu4_last".
       pooling: "max", "avg" or "l2", 2x2 with stride 2; an odd side's last row or column is lost.
       precision: "highest", "tf32" or "bf16", see `network.precision`.
+      padding: of the first convolution alone, see `convolution.first_layer`.
 
     Returns:
       By the names given: (h, w, C) with h = H // 2 ** (block - 1), w likewise; with "bf16" they are
@@ -57,11 +62,26 @@ def features(
     for conv in up_to_deepest(kernels, plain.values()):
         if _starts_new_block(conv):
             x = pool(x)
-        x = apply_kernel(x, kernels[conv], precision)
+        x = convolved(x, conv, kernels, padding=padding, precision=precision)
         found[conv] = x[0]
         x = relu(x)
         found[conv.replace("conv", "relu")] = x[0]
     return {tap: found[name] for tap, name in plain.items()}
+
+
+def convolved(
+    x: jax.Array,
+    conv: str,
+    kernels: Kernels,
+    *,
+    padding: str,
+    precision: str,
+    rows: jax.Array | None = None,
+) -> jax.Array:
+    """Returns what a convolution, by its name, makes of (N, H, W, in), see `first_layer`."""
+    if conv != FIRST:
+        return apply_kernel(x, kernels[conv], precision)
+    return first_layer(x, kernels[conv], precision, padding=padding, rows=rows)
 
 
 class VGG(nn.Module):

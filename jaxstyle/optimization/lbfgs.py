@@ -65,17 +65,22 @@ def lbfgs(
       canvas: (H, W, 3).
     """
     first = state.evaluations == 0
-    remembered = _with_pair(state, canvas - state.place, gradient - state.gradient)
+    remembered = with_pair(state, canvas - state.place, gradient - state.gradient)
     kept = jax.tree.map(lambda old, new: jnp.where(first, old, new), state, remembered)
-    least = jnp.minimum(1, 1 / jnp.sum(jnp.abs(gradient)))
-    direction = jnp.where(first, least * gradient, _two_loops(gradient, kept))
+    direction = jnp.where(first, first_direction(gradient), two_loops(gradient, kept))
     done = state.evaluations + 1
     return direction, kept._replace(place=canvas, gradient=gradient, evaluations=done)
 
 
-def _with_pair(state: LbfgsState, move: jax.Array, change: jax.Array) -> LbfgsState:
+def first_direction(gradient: jax.Array) -> jax.Array:
+    """Returns the gradient g times min(1, 1 / |g|_1), (H, W, 3)."""
+    least = jnp.minimum(1, 1 / jnp.sum(jnp.abs(gradient)))
+    return least * gradient
+
+
+def with_pair(state: LbfgsState, move: jax.Array, change: jax.Array) -> LbfgsState:
     """Returns the state with a pair more, the oldest forgotten; or as it is if y.s is too small."""
-    product, square = _inner(change, move), _inner(change, change)
+    product, square = inner(change, move), inner(change, change)
     scale = jnp.where(jnp.isfinite(square), product / square, math.nan)
     new = state._replace(
         moves=_pushed(move, state.moves),
@@ -88,18 +93,18 @@ def _with_pair(state: LbfgsState, move: jax.Array, change: jax.Array) -> LbfgsSt
     return kept
 
 
-def _two_loops(gradient: jax.Array, state: LbfgsState) -> jax.Array:
+def two_loops(gradient: jax.Array, state: LbfgsState) -> jax.Array:
     """Returns the inverse Hessian, as the pairs have it, times the gradient."""
     pairs = state.moves, state.changes, state.products
 
     def newest_first(q: jax.Array, pair: Any) -> tuple[jax.Array, jax.Array]:
         move, change, product = pair
-        share = _over(_inner(move, q), product)
+        share = _over(inner(move, q), product)
         return q - share * change, share
 
     def oldest_first(r: jax.Array, pair: Any) -> tuple[jax.Array, None]:
         (move, change, product), share = pair
-        return r + move * (share - _over(_inner(change, r), product)), None
+        return r + move * (share - _over(inner(change, r), product)), None
 
     q, shares = lax.scan(newest_first, gradient, pairs)
     direction, _ = lax.scan(oldest_first, q * state.scale, (pairs, shares), reverse=True)
@@ -116,6 +121,6 @@ def _pushed(newest: jax.Array, rest: jax.Array) -> jax.Array:
     return jnp.concatenate([newest[None], rest[:-1]])
 
 
-def _inner(one: jax.Array, other: jax.Array) -> jax.Array:
+def inner(one: jax.Array, other: jax.Array) -> jax.Array:
     """Returns the inner product over a whole canvas: not a dot, which GPUs would round to TF32."""
     return jnp.sum(one * other)

@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 from jaxstyle.images.canvas import MEAN, STD
 from jaxstyle.losses.variation import Duals, no_duals
 from jaxstyle.optimization.lbfgs import lbfgs, lbfgs_state
+from jaxstyle.optimization.line_search import SearchState, search, search_state
 from jaxstyle.optimization.problem import Problem
 from jaxstyle.optimization.targets import Program
 from jaxstyle.settings.recipe import HISTORY, Recipe
@@ -53,13 +54,18 @@ class Optimizer(NamedTuple):
     remembering: Callable[[int], "Optimizer"] | None = None
     """Returns the optimizer with a history of so many steps; this one has HISTORY. None: the
     setting does not concern it."""
+    search: Callable[..., tuple[jax.Array, Any]] | None = None
+    """With a line search instead of `update`: returns, from the loss, the gradient, the state, the
+    canvas and the learning rate, the canvas to evaluate next and the next state. What is shown is
+    `best` of the state."""
+    best: Callable[[Any], jax.Array] | None = None
 
 
 class State(NamedTuple):
     """The state of a level's steps. It is donated: one that was passed to a step is used up."""
 
     canvas: jax.Array
-    """(H, W, 3), normalized; not always what is `shown`."""
+    """(H, W, 3), normalized; not always what is `shown`, such as a line search's next try."""
     optimizer: Any
     """The optimizer's own state; empty before a level's first step and after its last."""
     step: jax.Array
@@ -101,9 +107,12 @@ def with_program_state(state: State, program: Program | Recipe) -> State:
 def shown(state: State) -> jax.Array:
     """Returns the canvas (H, W, 3) that a state shows: the average, if there is one.
 
-    Pictures of a state, such as results, are of this canvas. A level's last step also copies it to
-    `canvas`, so that the losses at the level's end are those of the picture shown.
+    In a line search it is the last one that was accepted. Pictures of a state, such as results, are
+    of this canvas. A level's last step also copies it to `canvas`, so that the losses at the
+    level's end are those of the picture shown.
     """
+    if isinstance(state.optimizer, SearchState):
+        return state.optimizer.memory.place
     return state.canvas if isinstance(state.average, tuple) else state.average
 
 
@@ -144,22 +153,40 @@ def next_level_state(
     step: int | jax.Array,
     clip: bool = False,
     kept: tuple[ArrayLike, ArrayLike] | None = None,
+    carried: Any = (),
 ) -> State:
     """Returns the state in which the next level begins, from the canvas that the last one left.
 
-    The canvas is interpolated cubically; the optimizer begins again. Adam's moments, resized, were
-    worse: their squares still hold the first, huge gradients and keep the steps at the new level
-    too small. The photo's own detail, added to the canvas, did not help: total variation takes it
-    out again. `kept` is what of the photo stays, see `with_kept`.
+    The canvas is interpolated cubically; the optimizer begins again, unless its state is `carried`.
+    Adam's moments, resized, were worse: their squares still hold the first, huge gradients and keep
+    the steps at the new level too small. The photo's own detail, added to the canvas, did not help:
+    total variation takes it out again. `kept` is what of the photo stays, see `with_kept`.
     """
     canvas = jnp.asarray(canvas)
     if canvas.shape != shape:
         resized: jax.Array = jax.image.resize(canvas, shape, "cubic")
         canvas = displayable(resized) if clip else resized
-    return initial_state(with_kept(canvas, kept), step=step)
+    state = initial_state(with_kept(canvas, kept), step=step)
+    if not isinstance(carried, optax.ScaleByAdamState):
+        return state
+    return state._replace(optimizer=_resized_moments(carried, shape))
 
 
-def finish_level(state: State, *, step: int) -> State:
+def _resized_moments(adam: optax.ScaleByAdamState, shape: tuple[int, ...]) -> Any:
+    """Returns Adam's state at another size, its steps counted on: style-transfer-pytorch's way.
+
+    The mean gradient is interpolated cubically, the mean square linearly, so that it stays 0 or
+    more.
+    """
+    mean, square = (jnp.asarray(each) for each in (adam.mu, adam.nu))
+    if mean.shape != shape:
+        mean = jax.image.resize(mean, shape, "cubic")
+        square = jax.image.resize(square, shape, "linear")
+    count = jnp.array(adam.count)
+    return adam._replace(count=count, mu=mean, nu=jnp.maximum(square, 0))
+
+
+def finish_level(state: State, *, step: int, carry: bool = False) -> State:
     """Returns the state that ends a level, from the one after an extra step.
 
     The extra step is run only to get the losses of the last canvas, which is then in `good`. A copy
@@ -169,10 +196,12 @@ def finish_level(state: State, *, step: int) -> State:
     Args:
       state: after the extra step.
       step: how many steps were done before it.
+      carry: whether the optimizer's state is kept for the next level.
     """
     if state.failed:
         return state._replace(failed=jnp.array(False))
-    return initial_state(state.good, step=step)
+    ended = initial_state(state.good, step=step)
+    return ended._replace(optimizer=state.optimizer) if carry else ended
 
 
 def adam(
@@ -190,9 +219,9 @@ def adam(
     Args:
       gradient: of any shape.
       state: from `optax.scale_by_adam`.
-      beta2: "constant", BETA2; or "increasing", 1 - n ** -BETA2_POWER at step n. It begins with 0,
-        so its mean square needs no correction. BETA2 remembers some hundred steps: the first
-        gradients of a level, many times the later ones, would keep all its steps small.
+      beta2: "constant", BETA2; "0.99"; or "increasing", 1 - n ** -BETA2_POWER at step n. The last
+        begins with 0, so its mean square needs no correction. BETA2 remembers some hundred steps:
+        the first gradients of a level, many times the later ones, would keep all its steps small.
     """
     before = state.nu
     _, state = _ADAM.update(gradient, state)
@@ -201,15 +230,19 @@ def adam(
     if beta2 == "increasing":
         new = count**-BETA2_POWER
         state = state._replace(nu=(1 - new) * before + new * jnp.square(gradient))
+    elif beta2 != "constant":
+        old = float(beta2)
+        state = state._replace(nu=old * before + (1 - old) * jnp.square(gradient))
     return mean, _adam_root(state, beta2), state
 
 
 def _adam_root(state: optax.ScaleByAdamState, beta2: str) -> jax.Array:
     """Returns the root of the mean square, plus epsilon, from the state after a step."""
     square = state.nu
-    if beta2 == "constant":
+    if beta2 != "increasing":
+        decay = BETA2 if beta2 == "constant" else float(beta2)
         count = state.count.astype(square.dtype)
-        square = square / -jnp.expm1(count * math.log(BETA2))
+        square = square / -jnp.expm1(count * math.log(decay))
     return jnp.sqrt(square) + EPSILON
 
 
@@ -235,6 +268,16 @@ def _lbfgs(history: int = HISTORY) -> Optimizer:
     )
 
 
+def _searching(history: int) -> Optimizer:
+    """Returns L-BFGS with a line search."""
+    return _lbfgs(history)._replace(
+        init=lambda canvas: search_state(canvas, history),
+        tested=lambda state: (state.slope, state.memory.scale),
+        search=search,
+        best=lambda state: state.memory.place,
+    )
+
+
 OPTIMIZERS: Mapping[str, Optimizer] = MappingProxyType(
     {
         "adam": Optimizer(
@@ -253,6 +296,8 @@ nothing else."""
 def optimizer_of(program: Program | Recipe) -> Optimizer:
     """Returns the optimizer of a program; raises KeyError if there is no such one."""
     method = OPTIMIZERS[program.optimizer]
+    if program.line_search == "zoom":
+        return _searching(program.history)
     return method if method.remembering is None else method.remembering(program.history)
 
 

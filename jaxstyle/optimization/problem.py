@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from jaxstyle.errors import InputError
+from jaxstyle.images.canvas import STD
 from jaxstyle.images.regions import WHOLE, Regions
 from jaxstyle.losses.statistics import Moments, Sums, of_region
 from jaxstyle.losses.style import layer_style_distance
@@ -250,7 +251,10 @@ def variation_term(canvas: jax.Array, sums: Sums, problem: Problem) -> jax.Array
     """Returns the weighted total variation."""
     rows = problem.program.rows
     height = None if rows is None else rows.height
-    return weighted_variation(canvas, problem.hyper.tv_weight, height=height)
+    form = problem.program.tv_form
+    if form != "absolute":
+        canvas = canvas * jnp.asarray(STD, canvas.dtype)
+    return weighted_variation(canvas, problem.hyper.tv_weight, height=height, form=form)
 
 
 LOSS_TERMS: Mapping[str, Callable[[jax.Array, Sums, Problem], jax.Array]] = MappingProxyType(

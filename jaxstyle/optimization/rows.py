@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxstyle.losses.statistics import Moments, SquaredError, Sums, moments, squared_error
-from jaxstyle.network.convolution import Kernels, apply_kernel
+from jaxstyle.network.convolution import Kernels
 from jaxstyle.network.layers import block_of
 from jaxstyle.network.precision import network_input
-from jaxstyle.network.vgg import POOLS, relu, up_to_deepest
+from jaxstyle.network.vgg import POOLS, convolved, relu, up_to_deepest
 
 
 def shared_sums(
@@ -28,8 +28,9 @@ def shared_sums(
     height: int,
     weights: Mapping[str, jax.Array] | None = None,
     precision: str = "highest",
+    padding: str = "zeros",
 ) -> Sums:
-    """Returns the sums over the whole picture; they and their gradients are the plain ones.
+    """Returns the sums over the whole picture, which with their gradients are the plain ones.
 
     Args:
       kernels: from `convolution.prepare`, for the plain convolution.
@@ -38,13 +39,12 @@ def shared_sums(
       style_layers: plain names, as are the keys of `content`.
       pooling: "max", "avg" or "l2".
       height: how many of the rows are the picture's.
-      weights: by style layer, how much each position of the picture counts, (h, w) or (h, w, R),
-        see `moments`.
+      weights: by style layer, how much each position counts, (h, w) or (h, w, R), see `moments`.
       precision: of the convolutions, see `network.precision`.
+      padding: of the first convolution, see `convolution.first_layer`.
     """
-    taps = tuple(dict.fromkeys([*content, *style_layers]))
-    how: Any = {"pooling": pooling, "height": height, "precision": precision}
-    maps = shared_features(kernels, image, taps=taps, **how)
+    how: Any = {"pooling": pooling, "padding": padding, "precision": precision, "height": height}
+    maps = shared_features(kernels, image, taps=[*content, *style_layers], **how)
 
     def rows(tap: str) -> int:
         return height >> (block_of(tap) - 1)
@@ -78,16 +78,19 @@ def shared_features(
     pooling: str,
     height: int,
     precision: str = "highest",
+    padding: str = "zeros",
 ) -> dict[str, jax.Array]:
     """Returns what `vgg.features` does for plain names; rows that are padding are zero."""
     x = network_input(image, kernels["conv1_1"].bias.dtype, precision)
     x = _without_padding(x[None], height)
+    rows = jnp.clip(jnp.arange(-1, x.shape[1] + 1), 0, height - 1)
+    given: Any = {"padding": padding, "rows": rows, "precision": precision}
     found, block = {}, 1
     for conv in up_to_deepest(kernels, taps):
         if block_of(conv) != block:
             block, height = block_of(conv), height // 2
             x = _without_padding(POOLS[pooling](x), height)
-        x = _without_padding(apply_kernel(x, kernels[conv], precision), height)
+        x = _without_padding(convolved(x, conv, kernels, **given), height)
         found[conv] = x[0]
         x = relu(x)
         found[conv.replace("conv", "relu")] = x[0]

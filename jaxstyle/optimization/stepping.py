@@ -84,8 +84,12 @@ def _step(state: State, problem: Problem) -> tuple[State, Losses, jax.Array]:
         gradient = jnp.where(problem.targets.keep > 0, 0, gradient)  # no curvature is met there
     rate = learning_rate(state.step, problem).astype(gradient.dtype)
     method = optimizer_of(program)
-    direction, optimizer = method.update(gradient, state.optimizer, state.canvas, program)
-    canvas, duals = state.canvas - rate * direction, state.duals
+    if method.search is None:
+        direction, optimizer = method.update(gradient, state.optimizer, state.canvas, program)
+        canvas, duals = state.canvas - rate * direction, state.duals
+    else:
+        loss, before = losses.total, (state.optimizer, state.canvas)
+        (canvas, optimizer), duals = method.search(loss, gradient, *before, rate), state.duals
     if duals:
         height, weight = None if rows is None else rows.height, problem.hyper.tv_weight
         widths = jnp.broadcast_to(rate / method.metric(optimizer, program), canvas.shape)
@@ -95,10 +99,12 @@ def _step(state: State, problem: Problem) -> tuple[State, Losses, jax.Array]:
     if not isinstance(problem.targets.keep, tuple):
         canvas = jnp.where(problem.targets.keep > 0, state.canvas, canvas)
     average, done = state.average, state.step + 1
+    ends = done == problem.first_step + problem.steps
     if not isinstance(average, tuple):
         average = averaged(average, canvas, done - problem.first_step, decay=program.average)
-        ends = done == problem.first_step + problem.steps
         canvas = jnp.where(ends, average, canvas)  # a size leaves what it shows
+    if method.best is not None:
+        canvas = jnp.where(ends, method.best(optimizer), canvas)
     # a gradient whose square overflows would stop Adam's canvas for good, without a word
     tested = [losses.total, *jax.tree.leaves(method.tested(optimizer))]
     finite = reduce(operator.and_, [jnp.isfinite(each).all() for each in tested]) & ~state.failed
@@ -208,7 +214,8 @@ class Alone:
 
     def finish(self, number: int, *, step: int) -> State:
         """Returns the state that ends the level."""
-        self._state = finish_level(self._state, step=step)
+        carry = self._problem.program.carry
+        self._state = finish_level(self._state, step=step, carry=carry)
         return as_seen(self._state, self._rows, self._state.canvas)
 
 
@@ -282,8 +289,8 @@ def steps(problem: Problem, state: State, *, pause_every: int = 0) -> Iterator[C
     """Runs the steps of one level and yields what every few of them brought.
 
     The first chunk has no steps: it says that the program is compiled. The state in a chunk is
-    used up as soon as the next one is asked for. The last chunk's state has no optimizer state,
-    duals or average any more, see `finish_level`.
+    used up as soon as the next one is asked for. The last chunk's state has no optimizer state
+    (unless it is carried), duals or average any more, see `finish_level`.
 
     Args:
       problem: from `make_problem`; it says how many steps there are.

@@ -18,10 +18,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxstyle.losses.statistics import Moments, SquaredError, Sums, moments, squared_error
-from jaxstyle.network.convolution import Kernels, apply_kernel
+from jaxstyle.network.convolution import Kernels
 from jaxstyle.network.layers import block_of
 from jaxstyle.network.precision import network_input
-from jaxstyle.network.vgg import POOLS, Pool, relu, up_to_deepest
+from jaxstyle.network.vgg import POOLS, Pool, convolved, relu, up_to_deepest
 
 ROWS = 64
 """Rows of a strip, in every block: at half the width and twice the channels a row takes as much
@@ -55,6 +55,8 @@ class StripBlock(NamedTuple):
     pool: Pool | None
     """None for the last block."""
     precision: str
+    padding: str
+    """Of the first convolution, see `convolution.first_layer`."""
 
 
 class StripSums(NamedTuple):
@@ -76,6 +78,7 @@ def strip_sums(
     rows: int = ROWS,
     weights: Mapping[str, jax.Array] | None = None,
     precision: str = "highest",
+    padding: str = "zeros",
 ) -> Sums:
     """Returns the sums over the whole picture; they and their gradients are the plain ones.
 
@@ -88,6 +91,7 @@ def strip_sums(
       rows: about how many rows a strip has, in each block.
       weights: by style layer, how much each position counts, (h, w) or (h, w, R), see `moments`.
       precision: of the convolutions, see `network.precision`.
+      padding: of the first convolution, see `convolution.first_layer`.
     """
     masks = {tap: each for tap, each in (weights or {}).items() if tap in style_layers}
     found, _ = _through_blocks(
@@ -98,6 +102,7 @@ def strip_sums(
         style_layers=style_layers,
         kept=(),
         pooling=pooling,
+        padding=padding,
         rows=rows,
         precision=precision,
     )
@@ -117,11 +122,12 @@ def strip_features(
     *,
     taps: Sequence[str],
     pooling: str,
+    padding: str = "zeros",
     rows: int = ROWS,
     precision: str = "highest",
 ) -> FeatureMaps:
     """Returns what `vgg.features` does for plain names; only these maps are ever whole."""
-    how: Any = {"pooling": pooling, "rows": rows, "precision": precision}
+    how: Any = {"pooling": pooling, "padding": padding, "rows": rows, "precision": precision}
     _, maps = _through_blocks(kernels, image, {}, {}, style_layers=(), kept=taps, **how)
     return maps
 
@@ -140,6 +146,7 @@ def _through_blocks(
     style_layers: Sequence[str],
     kept: Sequence[str],
     pooling: str,
+    padding: str,
     rows: int,
     precision: str,
 ) -> tuple[StripSums, FeatureMaps]:
@@ -157,6 +164,7 @@ def _through_blocks(
             [tap for tap in kept if block_of(tap) == number],
             POOLS[pooling] if names[-1] != convs[-1] else None,
             precision,
+            padding,
         )
         here, weights_here = (
             {tap: each for tap, each in by_tap.items() if block_of(tap) == number}
@@ -226,9 +234,12 @@ def _strip_maps(
     """
     cut = block.cut
     maps, x, halo = {}, strip[None], cut.halo
+    there = jnp.clip(start - halo + jnp.arange(-1, len(strip) + 1), 0, cut.height - 1)
+    rows = there - (start - halo)  # those outside the picture are its outermost ones
+    given: Any = {"padding": block.padding, "rows": rows, "precision": block.precision}
     for conv in block.convs:
         halo -= 1
-        x = apply_kernel(x, kernels[conv], block.precision)[:, 1:-1]
+        x = convolved(x, conv, kernels, **given)[:, 1:-1]
         row = start - halo + jnp.arange(x.shape[1])
         inside = (row >= 0) & (row < cut.height)
         x = jnp.where(inside[:, None, None], x, 0)

@@ -27,12 +27,13 @@ from jaxstyle.losses.statistics import (
 from jaxstyle.losses.style import layer_style_target
 from jaxstyle.machine.placement import Rows
 from jaxstyle.network.convolution import Kernels
-from jaxstyle.network.layers import block_of
+from jaxstyle.network.layers import block_of, conv_of
 from jaxstyle.network.vgg import features
 from jaxstyle.optimization.guides import guides_at
 from jaxstyle.optimization.rows import shared_features, shared_sums
 from jaxstyle.optimization.strips import strip_features, strip_sums
 from jaxstyle.settings.recipe import HISTORY
+from jaxstyle.weights.activations import CAFFE_SCALE
 
 LEAST_ENERGY = 1e-15
 """Least energy by which squared errors of features are divided: a black picture's may be 0."""
@@ -73,10 +74,15 @@ class Program(NamedTuple):
     optimizer: str = "adam"
     """A name from `optimizer.OPTIMIZERS`."""
     history: int = HISTORY
+    line_search: str = "none"
+    carry: bool = False
     beta2: str = "constant"
     style_loss: str = "gram"
     balance: str = "book"
     style_mix: str = "blend"
+    tv_form: str = "absolute"
+    units: str = "torchvision"
+    padding: str = "zeros"
     clip: bool = False
     average: float = 0.0
     memory: str = "plain"
@@ -105,22 +111,42 @@ def picture_sums(
       kernels: from `convolution.prepare`.
       picture: normalized.
       content: by content layer, the features to compare with; may be empty.
-      program: its layers, pooling, precision, `memory` and `rows` count.
+      program: its layers, pooling, padding, precision, `units`, `memory` and `rows` count.
       weights: by style layer, how much each position of the picture's map counts, (h, w) or (h, w,
         R), see `moments`; by default, and at layers that are not there, all count 1.
     """
     layers, rows = program.style_layers, program.rows
-    network: Any = {"pooling": program.pooling, "precision": program.precision}
+    network: Any = _network(program)
     given: Any = {"style_layers": layers, "weights": weights, **network}
     if rows is not None:
-        return shared_sums(kernels, picture, content, height=rows.height, **given)
-    if program.memory == "strips":
-        return strip_sums(kernels, picture, content, **given)
-    taps = tuple(dict.fromkeys([*content, *layers]))
-    found = features(kernels, picture, taps=taps, **network)
+        sums = shared_sums(kernels, picture, content, height=rows.height, **given)
+    elif program.memory == "strips":
+        sums = strip_sums(kernels, picture, content, **given)
+    else:
+        taps = tuple(dict.fromkeys([*content, *layers]))
+        found = features(kernels, picture, taps=taps, **network)
+        sums = Sums(
+            {tap: squared_error(found[tap], each) for tap, each in content.items()},
+            {tap: moments(found[tap], (weights or {}).get(tap)) for tap in layers},
+        )
+    return sums if program.units == "torchvision" else _in_caffes_units(sums)
+
+
+def _network(program: Program) -> dict[str, str]:
+    """Returns how the network of a program computes, as `features` and its like take it."""
+    names = ("pooling", "padding", "precision")
+    return {name: getattr(program, name) for name in names}
+
+
+def _in_caffes_units(sums: Sums) -> Sums:
+    """Returns the sums of features that are as large as those of Caffe's VGG-19."""
+    times = {tap: CAFFE_SCALE[conv_of(tap)] for tap in {*sums.content, *sums.style}}
     return Sums(
-        {tap: squared_error(found[tap], each) for tap, each in content.items()},
-        {tap: moments(found[tap], (weights or {}).get(tap)) for tap in layers},
+        {tap: e._replace(sum=e.sum * times[tap] ** 2) for tap, e in sums.content.items()},
+        {
+            tap: m._replace(outer_sum=m.outer_sum * times[tap] ** 2, sum=m.sum * times[tap])
+            for tap, m in sums.style.items()
+        },
     )
 
 
@@ -146,7 +172,7 @@ def make_targets(
     maps_of: Any = strip_features if program.memory == "strips" else features
     if program.rows is not None:
         maps_of = partial(shared_features, height=program.rows.height)
-    network = {"pooling": program.pooling, "precision": program.precision}
+    network = _network(program)
     maps = maps_of(kernels, content, taps=program.content_layers, **network)
     own_guides, style_guides = guides
     at_layers = partial(guides_at, convs=kernels, propagation=propagation)

@@ -40,6 +40,10 @@ from jaxstyle.optimization.problem import Problem, make_problem
 from jaxstyle.settings.hyperparams import Hyperparams
 from jaxstyle.settings.recipe import INITS, Recipe, Sides, convolution_of
 
+GREY_NOISE = 0.001 / 58
+"""Deviation of the noise in a grey canvas: a thousandth of a level of 255, normalized. What
+neural-style calls random."""
+
 
 class Level(NamedTuple):
     """One of the sizes of a run: its pictures, uint8, and its share of the steps."""
@@ -217,9 +221,9 @@ def first_canvas(
 
     Args:
       level: the first, smallest level.
-      init: "content", "style" (the first), "noise" (uniform, each channel from black to white), or
-        a picture (H, W, 3), uint8 or floating point in [0, 1]; what is not of the content's size
-        is resized.
+      init: "content", "style" (the first), "noise" (uniform, each channel from black to white),
+        "grey" (the grey of ImageNet's mean, but for GREY_NOISE), or a picture (H, W, 3), uint8 or
+        floating point in [0, 1]; what is not of the content's size is resized.
       seed: of the noise.
       resampling: how to resize.
       colors: of the recipe; with "luminance" a picture becomes grey.
@@ -231,6 +235,8 @@ def first_canvas(
     if isinstance(init, str) and init == "noise":
         noise = jax.random.uniform(jax.random.key(seed), (*size, 3), jnp.float32)
         return (noise - MEAN) / STD
+    if isinstance(init, str) and init == "grey":
+        return GREY_NOISE * jax.random.normal(jax.random.key(seed), (*size, 3), jnp.float32)
     if isinstance(init, str):
         if init not in INITS:
             raise InputError(f"init {init!r} is none of {', '.join(INITS)}, nor a picture")

@@ -148,8 +148,8 @@ def stylize(
       regions: which parts belong together, and what of the content is kept, see `Regions`.
       recipe: what a run does; `preset("default")` if not given.
       hyper: the hyperparameters; likewise.
-      init: what the canvas is at first: "content", "style", "noise", or a picture like `content`,
-        with which the default's recipe paints at full size alone.
+      init: what the canvas is at first: "content", "style", "noise", "grey", or a picture like
+        `content`, with which the default's recipe paints at full size alone.
       seed: of the noise.
       report: called after every few steps, and before the first of each level; see `paint`.
       observers: see everything that happens, as events, see `painting.events`.

@@ -215,7 +215,8 @@ class OnEach:
 
     def finish(self, number: int, *, step: int) -> State:
         """Returns the state that ends a run's level."""
-        return finish_level(part_on_device(self._state, number), step=step)
+        carry = self._problems[number].program.carry
+        return finish_level(part_on_device(self._state, number), step=step, carry=carry)
 
 
 def run_steps_on_each(

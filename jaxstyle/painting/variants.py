@@ -116,6 +116,7 @@ class Lane:
             self.history = [] if unfinished.history is None else [unfinished.history]
             self.seconds = unfinished.seconds
         self._before_failure: Snapshot | None = None
+        self._carried: Any = ()
         self._done_before = 0 if self.start is None else int(self.start.step)
 
     @property
@@ -144,14 +145,17 @@ class Lane:
         self.good_losses = None
         if start is not None and not 0 < level.first_step == self._done_before:
             return start
+        carried, self._carried = self._carried, ()
         if start is not None:
             canvas: ArrayLike = shown(start)
+            carried = start.optimizer
         elif self.finished is not None:
             canvas = self.finished.canvas
         else:
             return initial_state(self._first_canvas())
         photo = kept_photo(level)
-        return next_level_state(canvas, shape, step=level.first_step, clip=clip, kept=photo)
+        given: Any = {"step": level.first_step, "clip": clip, "kept": photo, "carried": carried}
+        return next_level_state(canvas, shape, **given)
 
     def _first_canvas(self) -> jax.Array:
         given, recipe = self.variant, self.variant.recipe
@@ -179,6 +183,7 @@ class Lane:
         elif chunk.closing is not None:
             canvas = np.array(shown(chunk.state))
             self.finished = Snapshot(canvas, chunk.closing, int(chunk.state.step))
+            self._carried = jax.tree.map(np.array, chunk.state.optimizer)
 
     def _good(self, chunk: Chunk) -> Snapshot | None:
         """Returns the canvas before the update that led astray, if one at this level was good."""

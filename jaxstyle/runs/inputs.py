@@ -31,7 +31,7 @@ from jaxstyle.runs.request import (
     pictures_at,
 )
 from jaxstyle.settings.hyperparams import Hyperparams
-from jaxstyle.settings.presets import change, preset
+from jaxstyle.settings.presets import PRESETS, change, preset
 from jaxstyle.settings.recipe import INITS, Recipe, for_several_devices
 from jaxstyle.weights.pretrained import EMBEDDED, find_weights
 from jaxstyle.weights.weight_file import read_weights
@@ -55,7 +55,9 @@ def read_settings(arguments: Request, *, say: Say) -> Settings:
             recipe, hyper, name = old_recipe, old_hyper, others.get("preset", name)
     recipe, hyper = change(recipe, hyper, **arguments.settings)
     hyper = _with_style_weights(hyper, arguments)
-    init = arguments.init if arguments.init is not None else others.get("init", "content")
+    init = arguments.init if arguments.init is not None else others.get("init")
+    if init is None:
+        init = PRESETS[name].init if name in PRESETS else "content"
     begun_from_file = earlier is not None and "init" in earlier
     if arguments.init is None and (begun_from_file or init not in INITS):
         raise InputError(

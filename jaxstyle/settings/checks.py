@@ -3,7 +3,7 @@
 import math
 import numbers
 import reprlib
-from typing import Any
+from typing import Any, NamedTuple
 
 from jaxstyle.errors import InputError, did_you_mean
 from jaxstyle.network.layers import check_tap
@@ -11,6 +11,9 @@ from jaxstyle.network.layers import check_tap
 LARGEST_FLOAT32 = 3.4028235e38
 MOST_STYLE_SCALE = 16.0
 MOST_STYLE_WEIGHT = 1e6
+COARSEST = 64
+"""Least long side, in pixels, at which a pyramid of "auto" scales begins."""
+
 MOST_PIXELS = 178_956_970
 """Most pixels of a picture; beyond this Pillow takes a file for a decompression bomb."""
 
@@ -48,8 +51,12 @@ def check_size(size: Any) -> None:
 
 
 def check_scales(scales: Any) -> None:
-    """Raises InputError unless scales are fractions that rise and end with 1, or "auto"."""
-    if isinstance(scales, str) and scales == "auto":
+    """Raises InputError unless scales are fractions that rise and end with 1, or "auto...".
+
+    See `pyramid_of` for what may follow.
+    """
+    if isinstance(scales, str) and (scales == "auto" or scales.startswith("auto:")):
+        pyramid_of(scales)
         return
     _check_tuple("scales", scales, 'numbers, or "auto"')
     for scale in scales:
@@ -57,6 +64,53 @@ def check_scales(scales: Any) -> None:
     if not scales or scales[-1] != 1.0 or list(scales) != sorted(set(scales)):
         given = reprlib.repr(scales)
         raise InputError(f"scales must rise and end with 1, such as 0.5,1, or be auto; got {given}")
+
+
+class Pyramid(NamedTuple):
+    """What scales by a factor are, see `pyramid_of`."""
+
+    factor: float
+    """By how much each size is larger than the one before, above 1."""
+    least: int
+    """Fewest pixels of the coarsest."""
+    short: bool
+    """Whether these are of the short side."""
+
+
+def pyramid_of(text: str) -> Pyramid:
+    """Returns what scales "auto", "auto:FACTOR:PIXELS" or "auto:FACTOR:PIXELS:short" mean.
+
+    Raises:
+      InputError: it is none of these, or a number is out of range.
+    """
+    word, *parts = text.split(":")
+    if text == "auto":
+        return Pyramid(2.0, COARSEST, short=False)
+    short = len(parts) == 3 and parts[2] == "short"
+    try:
+        factor, least = float(parts[0]), int(parts[1])
+    except (IndexError, ValueError):
+        factor, least = 0.0, 0
+    if word != "auto" or not (short or len(parts) == 2) or not (1.05 <= factor <= 16 and least > 0):
+        given = reprlib.repr(text)
+        raise InputError(
+            "scales must be fractions, auto, or auto:FACTOR:PIXELS with a factor from 1.05 to 16,"
+            f" such as auto:1.414:128; got {given}"
+        )
+    return Pyramid(factor, least, short)
+
+
+def check_level_steps(steps: Any) -> None:
+    """Raises InputError unless these are whole numbers of 1 or more, or "auto"."""
+    if isinstance(steps, str) and steps == "auto":
+        return
+    _check_tuple("level_steps", steps, 'whole numbers, or "auto"')
+    if not steps:
+        raise InputError("level_steps is empty: give a number of steps for each of the scales")
+    for each in steps:
+        check_number("level_steps", each, least=1.0, most=2**31 - 1)
+        if each != int(each):
+            raise InputError(f"level_steps must be whole numbers, got {reprlib.repr(steps)}")
 
 
 def check_style_scale(scales: Any) -> None:

@@ -20,6 +20,8 @@ class Preset(NamedTuple):
     about: str
     recipe: Recipe
     hyper: Hyperparams
+    init: str = "content"
+    """What the canvas is at first, unless that is said."""
 
 
 _BOOK = Recipe(
@@ -61,10 +63,52 @@ _CONV_TAPS: dict[str, Any] = {
     "style_layers": ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"),
 }
 
-_WEIGHTS: Mapping[str, dict[str, float]] = {
+_GATYS_TAPS: dict[str, Any] = {
+    "content_layers": ("relu4_2",),
+    "style_layers": ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"),
+}
+_GATYS = Recipe(
+    **_GATYS_TAPS,
+    units="caffe",
+    size=512,
+    steps=1000,
+    tv_form="squared",
+    optimizer="lbfgs",
+    history=100,
+    resampling="bilinear",
+)
+_CROWSON = Recipe(
+    **_GATYS_TAPS,
+    padding="replicate",
+    style_loss="wasserstein",
+    size=512,
+    scales="auto:1.41421356:128",
+    steps=3000,
+    level_steps=(1000.0, 500.0),
+    tv_form="nine-point",
+    beta2="0.99",
+    carry=True,
+    clip=True,
+    average=0.99,
+    resampling="bicubic",
+)
+_SPST = Recipe(
+    **_GATYS_TAPS,
+    style_loss="gram+mean-std",
+    units="caffe",
+    size=1024,
+    scales="auto:2:512:short",
+    steps=600,
+    level_steps=(600.0, 200.0, 66.0, 30.0),
+    optimizer="lbfgs",
+    resampling="bicubic",
+)
+
+_WEIGHTS: Mapping[str, dict[str, Any]] = {
     balance: {
         name: getattr(hyper, name) for name in ("content_weight", "style_weight", "tv_weight")
     }
+    | {"units": "torchvision", "tv_form": "absolute"}
     for balance, hyper in (("book", Hyperparams()), ("relative", _PAINTER_NUMBERS))
 }
 
@@ -120,6 +164,52 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             dataclasses.replace(_BOOK, **_CONV_TAPS),
             Hyperparams(learning_rate=0.9),
         ),
+        "gatys": Preset(
+            "neural-style (J. Johnson), which everybody's pictures are from: Gatys' Gram matrices,"
+            " 1000 evaluations of L-BFGS from grey; its own weights 5, 100 and 0.001, in the units"
+            " of Caffe's VGG-19 and of colours from 0 to 255, to which the embedded network's"
+            " features are brought (torchvision's about); strong, whirling strokes, little sky"
+            " left plain",
+            _GATYS,
+            Hyperparams(
+                content_weight=5.0,
+                style_weight=100.0,
+                tv_weight=1e-3,
+                learning_rate=1.0,
+                decay_rate=1.0,
+            ),
+            init="grey",
+        ),
+        "crowson": Preset(
+            "style-transfer-pytorch (K. Crowson): Wasserstein distances, sizes by the root of 2"
+            " from 128 pixels, 1000 steps and then 500 each, averaged; weights in torchvision's"
+            " units, its step of 0.02 in colours from 0 to 1 being 0.0885 normalized; smooth, the"
+            " painting's colours and large forms, the photo soft",
+            _CROWSON,
+            Hyperparams(
+                content_weight=0.015,
+                style_weight=1.0,
+                tv_weight=2.0,
+                learning_rate=0.0885,
+                style_layer_weights=tuple(weight / 341 for weight in (256, 64, 16, 4, 1)),
+                decay_rate=1.0,
+            ),
+        ),
+        "spst": Preset(
+            "Scaling Painting Style Transfer (Galerne, Raad, Lezama, Morel), its fast schedule:"
+            " Gram matrices, means and deviations, 600 evaluations of L-BFGS from the photo, then"
+            " 200, 66 and 30 at sizes twice as large each; weights 1, 1000 and 10000 in Caffe's"
+            " units, as for gatys; it remembers 10 steps, where theirs does 100 at the first size;"
+            " for --size full: the painting's texture and contrast on the photo's own forms",
+            _SPST,
+            Hyperparams(
+                content_weight=1.0,
+                style_weight=1000.0,
+                tv_weight=0.0,
+                learning_rate=1.0,
+                decay_rate=1.0,
+            ),
+        ),
     }
 )
 
@@ -133,8 +223,9 @@ def preset(name: str = "default", **changes: Any) -> tuple[Recipe, Hyperparams]:
         unless their weights are given too; a decay setting chooses the step schedule unless
         `schedule` is given, and a color match chooses `colors="match"` unless `colors` is; another
         balance, in which weights have other units, brings the content, style and tv weight of
-        `book` or `default` unless they are given. Another optimizer likewise brings a learning
-        rate, and "lbfgs" the gradient's total variation.
+        `book` or `default` unless they are given, in torchvision's units. Another optimizer
+        likewise brings a learning rate, and "lbfgs" the gradient's total variation, as forms other
+        than "absolute" do. `steps` are those of all levels, unless `level_steps` are given too.
 
     Raises:
       InputError: no such preset or field, or a value out of its range.
@@ -161,6 +252,12 @@ def change(recipe: Recipe, hyper: Hyperparams, **changes: Any) -> tuple[Recipe, 
             changes = {f"{kind}_layer_weights": (1.0,) * len(layers), **changes}
     if {"decay_every", "decay_rate"} & changes.keys():
         changes = {"schedule": "step", **changes}
+    if changes.get("line_search") == "zoom":
+        changes = {"optimizer": "lbfgs", "clip": False, "average": 0.0, **changes}
+    if "steps" in changes:
+        changes = {"level_steps": "auto", **changes}
+    if changes.get("tv_form", "absolute") != "absolute":
+        changes = {"tv_step": "gradient", **changes}
     if "color_match" in changes:
         changes = {"colors": "match", **changes}
     balance = changes.get("balance", recipe.balance)
@@ -201,7 +298,7 @@ def _plain(value: Any, kind: Any) -> Any:
 def _plain_number(value: Any, kind: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         return value
-    if kind in (float, tuple[float, ...]):
+    if kind in (float, tuple[float, ...], tuple[float, ...] | str):
         with contextlib.suppress(OverflowError):  # an int beyond all floats; `validate` refuses it
             return float(value)
     return int(value) if isinstance(value, numbers.Integral) else value

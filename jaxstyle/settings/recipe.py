@@ -9,19 +9,22 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from jaxstyle.errors import InputError
-from jaxstyle.network.layers import CONVS, POOLINGS, PRECISIONS
+from jaxstyle.network.layers import CONVS, PADDINGS, POOLINGS, PRECISIONS
 from jaxstyle.settings.fields import about, program
 
 MEMORIES = ("auto", "plain", "strips")
-INITS = ("content", "style", "noise")
+INITS = ("content", "style", "noise", "grey")
 """Named starting points of the canvas; a picture may be given instead."""
 
 SCHEDULES = ("step", "cosine", "hold-cosine")
+LINE_SEARCHES = ("none", "zoom")
 TV_STEPS = ("gradient", "proximal")
 STYLE_LOSS_NAMES = ("gram", "covariance", "wasserstein", "mean-std", "gram+mean-std")
 BALANCES = ("book", "relative")
-BETA2S = ("constant", "increasing")
-RESAMPLINGS = ("lanczos", "bilinear")
+BETA2S = ("constant", "0.99", "increasing")
+TV_FORMS = ("absolute", "squared", "nine-point")
+UNITS = ("torchvision", "caffe")
+RESAMPLINGS = ("lanczos", "bilinear", "bicubic")
 COLORS = ("style", "auto", "photo", "luminance", "match")
 COLOR_MATCHES = ("cholesky", "pca", "optimal-transport", "histogram")
 
@@ -49,7 +52,7 @@ class Recipe:
     A field whose metadata has the mark "program" is in `Program`, which is static under jit. Of the
     others, `full_depth` decides which layers are in the last level's program, `conv` the kind of
     the kernels, `size` and `scales` the shapes of arrays: with another value of these, too, another
-    program is compiled. `steps`, `steps_power`, `resampling` and the colours
+    program is compiled. `steps`, `steps_power`, `level_steps`, `resampling` and the colours
     compile nothing.
     """
 
@@ -70,6 +73,15 @@ class Recipe:
             choices=POOLINGS,
         ),
     )
+    padding: str = field(
+        default="zeros",
+        metadata=program(
+            "what the network sees beyond a picture's border: zeros, grey; replicate, the outermost"
+            " pixels once more, so that a border is no edge",
+            choices=PADDINGS,
+            later=True,
+        ),
+    )
     style_loss: str = field(
         default="gram",
         metadata=program(
@@ -87,6 +99,16 @@ class Recipe:
             " relative: every layer's loss is a part of its target's own energy, and a weight means"
             " the same for all pictures, networks and numbers of layers",
             choices=BALANCES,
+        ),
+    )
+    units: str = field(
+        default="torchvision",
+        metadata=program(
+            "in book balance, how large features are: torchvision, as its networks have them;"
+            " caffe, as Oxford's VGG-19 has them, a hundred times as large, in which neural-style's"
+            " weights are stated",
+            choices=UNITS,
+            later=True,
         ),
     )
     conv: str = field(
@@ -178,8 +200,9 @@ class Recipe:
         metadata=about(
             "sizes to paint at one after another, as fractions of --size, the last being 1;"
             " those too small for the layers are left out; auto: each half of the next, the first"
-            " with a long side of 64 to 127 pixels",
-            metavar="FRACTIONS|auto",
+            " with a long side of 64 to 127 pixels; auto:F:N, each the F-th part of the next, down"
+            " to a long side of N pixels (auto:F:N:short: a short side)",
+            metavar="FRACTIONS|auto[:F:N[:short]]",
         ),
     )
     steps: int = field(
@@ -196,6 +219,15 @@ class Recipe:
             "a size's share of the --steps is its scale to this power: of 300 steps at 0.5,1 the"
             " first has 100 with 1, half with 0, 200 with -1, where steps are cheap",
             metavar="X",
+        ),
+    )
+    level_steps: tuple[float, ...] | str = field(
+        default="auto",
+        metadata=about(
+            "steps at each of the --scales, the coarsest first; the last number is also that of all"
+            " finer ones: 1000,500; --steps then says nothing; auto: from --steps",
+            metavar="N[,N...]|auto",
+            later=True,
         ),
     )
     full_depth: int = field(
@@ -216,6 +248,17 @@ class Recipe:
             choices=SCHEDULES,
         ),
     )
+    tv_form: str = field(
+        default="absolute",
+        metadata=program(
+            "which total variation: absolute, mean differences of normalized colours; squared,"
+            " neural-style's, half the sum of their squares, of 0 to 255; nine-point,"
+            " style-transfer-pytorch's, mean squares to all eight neighbours, of 0 to 1; the last"
+            " two bring --tv-step gradient",
+            choices=TV_FORMS,
+            later=True,
+        ),
+    )
     tv_step: str = field(
         default="gradient",
         metadata=program(
@@ -227,7 +270,7 @@ class Recipe:
     optimizer: str = field(
         default="adam",
         metadata=program(
-            "adam; lbfgs: without line search, brings --tv-step gradient and --learning-rate 1",
+            "adam; lbfgs: brings --tv-step gradient and --learning-rate 1, see --line-search",
             choices=tuple(OPTIMIZER_BYTES),
             later=True,
         ),
@@ -236,10 +279,28 @@ class Recipe:
         default=HISTORY,
         metadata=program("how many steps lbfgs remembers", metavar="N", later=True),
     )
+    line_search: str = field(
+        default="none",
+        metadata=program(
+            "how far lbfgs goes: none, as far as it guesses; zoom, as far as the strong Wolfe"
+            " conditions ask, each of the --steps being one evaluation of the loss; brings"
+            " --optimizer lbfgs, --clip no and --average 0",
+            choices=LINE_SEARCHES,
+            later=True,
+        ),
+    )
+    carry: bool = field(
+        default=False,
+        metadata=program(
+            "whether Adam's moments are carried, enlarged, to the next of the --scales",
+            metavar="yes|no",
+            later=True,
+        ),
+    )
     beta2: str = field(
         default="constant",
         metadata=program(
-            "how long Adam remembers squared gradients: constant, beta2 = 0.999; increasing,"
+            "how long Adam remembers squared gradients: constant, beta2 = 0.999; 0.99; increasing,"
             " 1 - n^-0.8 at step n of a size, so that the first ones, far too large, are forgotten",
             choices=BETA2S,
         ),

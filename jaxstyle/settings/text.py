@@ -74,13 +74,18 @@ def read_seconds(text: str) -> float:
 
 
 def read_scales(text: str) -> tuple[float, ...] | str:
-    """Reads numbers with commas between them, or auto."""
-    if text == "auto":
+    """Reads numbers with commas between them, or auto, or auto:FACTOR:PIXELS."""
+    if text.startswith("auto"):
         return text
     try:
         return read_sizes(text)
     except InputError as error:
         raise InputError(f"{error}: give fractions, such as 0.5,1, or auto") from None
+
+
+def read_level_steps(text: str) -> tuple[float, ...] | str:
+    """Reads whole numbers with commas between them, or auto."""
+    return text if text == "auto" else tuple(float(read_whole(part)) for part in text.split(","))
 
 
 def read_numbers(text: str) -> tuple[float, ...]:
@@ -190,6 +195,7 @@ def converter(each: dataclasses.Field[Any]) -> Callable[[str], Any]:
     by_name = {
         "size": read_size,
         "scales": read_scales,
+        "level_steps": read_level_steps,
         "style_scale": read_sizes,
         "style_size": read_whole_or_auto,
         "style_weights": read_blend,

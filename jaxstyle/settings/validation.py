@@ -6,6 +6,7 @@ from jaxstyle.errors import InputError
 from jaxstyle.settings.checks import (
     check_choice,
     check_layers,
+    check_level_steps,
     check_number,
     check_scales,
     check_size,
@@ -37,16 +38,9 @@ def validate(recipe: Recipe, hyper: Hyperparams) -> None:
         check_whole("style_size", recipe.style_size)
     check_style_weights(hyper.style_weights, negative=recipe.extrapolate)
     check_whole("steps", recipe.steps)
+    check_level_steps(recipe.level_steps)
     check_whole("history", recipe.history, most=MOST_HISTORY)
-    if (recipe.optimizer, recipe.tv_step) == ("lbfgs", "proximal"):
-        raise InputError(
-            "optimizer 'lbfgs' has no proximal steps, which need a direction by pixel: give tv_step"
-            " 'gradient', or optimizer 'adam'"
-        )
-    if recipe.conv == "winograd" and recipe.precision != "highest":
-        raise InputError(
-            f"conv 'winograd' needs precision 'highest', not {recipe.precision!r}: leave --conv out"
-        )
+    _check_together(recipe)
     check_whole("full_depth", recipe.full_depth, most=5)
     check_number("steps_power", recipe.steps_power, least=-4.0, most=4.0)
     check_number("average", recipe.average, most=MOST_AVERAGE)
@@ -58,3 +52,31 @@ def validate(recipe: Recipe, hyper: Hyperparams) -> None:
     check_number("learning_rate", hyper.learning_rate, above_zero=True)
     check_number("decay_rate", hyper.decay_rate, above_zero=True, most=1.0)
     check_whole("decay_every", hyper.decay_every)
+
+
+def _check_together(recipe: Recipe) -> None:
+    """Raises InputError for settings that do not go together."""
+    if (recipe.optimizer, recipe.tv_step) == ("lbfgs", "proximal"):
+        raise InputError(
+            "optimizer 'lbfgs' has no proximal steps, which need a direction by pixel: give tv_step"
+            " 'gradient', or optimizer 'adam'"
+        )
+    if recipe.conv == "winograd" and recipe.precision != "highest":
+        raise InputError(
+            f"conv 'winograd' needs precision 'highest', not {recipe.precision!r}: leave --conv out"
+        )
+    if recipe.tv_form != "absolute" and recipe.tv_step == "proximal":
+        raise InputError(
+            f"tv_form {recipe.tv_form!r} has no proximal steps: give tv_step 'gradient', or"
+            " tv_form 'absolute'"
+        )
+    if recipe.line_search == "zoom" and recipe.optimizer != "lbfgs":
+        raise InputError("line_search 'zoom' is for optimizer 'lbfgs': give that, or 'none'")
+    if recipe.line_search == "zoom" and (recipe.clip or recipe.average):
+        raise InputError("line_search 'zoom' takes neither clip nor an average: give no and 0")
+    if recipe.carry and recipe.optimizer != "adam":
+        raise InputError(f"carry is for optimizer 'adam', got {recipe.optimizer!r}: give no")
+    if (recipe.units, recipe.balance) == ("caffe", "relative"):
+        raise InputError(
+            "units 'caffe' are for balance 'book': in relative balance no weight has units"
+        )

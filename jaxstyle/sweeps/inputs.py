@@ -211,7 +211,7 @@ def _fingerprint_at(folder: Path, name: str) -> str | None:
 def _warn(runs: Sequence[Run], settings: Sequence[Settings], say: Say) -> None:
     """Mentions values that are swept without a consequence."""
     swept = runs[0].labels.keys()
-    if "seed" in swept and all(each.init != "noise" for each in settings):
+    if "seed" in swept and all(each.init not in ("noise", "grey") for each in settings):
         say("warning: the seed changes nothing without --init noise")
     decays = swept & {"decay-every", "decay-rate"}
     schedules = sorted({each.recipe.schedule for each in settings})

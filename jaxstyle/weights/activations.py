@@ -39,6 +39,28 @@ EMBEDDED_RMS = {
 }
 """Root mean square over the probe of the embedded network's layers; a test holds it to the file."""
 
+CAFFE_SCALE = {
+    "conv1_1": 17.63406,
+    "conv1_2": 76.87833,
+    "conv2_1": 68.39057,
+    "conv2_2": 84.20933,
+    "conv3_1": 91.59971,
+    "conv3_2": 100.20974,
+    "conv3_3": 170.61895,
+    "conv3_4": 295.59257,
+    "conv4_1": 312.09783,
+    "conv4_2": 251.07625,
+    "conv4_3": 147.91195,
+    "conv4_4": 143.17247,
+    "conv5_1": 43.93033,
+    "conv5_2": 20.72756,
+    "conv5_3": 9.32335,
+    "conv5_4": 2.34528,
+}
+"""How many times as large as the embedded network's the features of Oxford's VGG-19 are, as Caffe
+has it: the ratio of their biases, by layer, since the embedded one is that network with its layers
+divided (weights/README.md). Of torchvision's network it is about that."""
+
 
 def check_scale(measured: Mapping[str, float]) -> None:
     """Raises InputError if a layer's root mean square shows that activations vanish or explode."""

@@ -230,7 +230,13 @@ WRONG = (None, True, float("nan"), float("-inf"), "x", "1\n2", [], {}, [[1, 2], 
 def test_a_setting_of_the_wrong_kind_is_refused_in_one_line(name: str, value: Any) -> None:
     if name in ("preset", "init") and isinstance(value, str):
         return
-    right = (("clip", True), ("upscale", True), ("extrapolate", True), ("style_weights", []))
+    right = (
+        ("clip", True),
+        ("upscale", True),
+        ("extrapolate", True),
+        ("carry", True),
+        ("style_weights", []),
+    )
     if (name, value) in (*right, ("steps_power", -1)):
         return  # of the right kind
     with pytest.raises(InputError) as caught:
