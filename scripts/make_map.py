@@ -42,7 +42,7 @@ WINGS = {
     "notebook": (),
     "runs": (
         *("paths", "request", "record", "notices", "reader", "inputs", "checkpoint"),
-        *("progress", "log", "outputs", "checkpointer", "observers", "job", "plan"),
+        *("progress", "log", "outputs", "checkpointer", "observers", "job", "plan", "doctor"),
     ),
     "sweeps": ("grid", "folder", "inputs", "job", "sheet_layout", "sheet", "report"),
     "cli": ("flag_groups", "flags", "main"),

@@ -36,7 +36,7 @@ LIGHT = {
     "settings.presets",
 }
 LIGHT |= {"settings.checks", "settings.text", "machine.process", "machine.memory", "runs.request"}
-LIGHT |= {"runs.paths"}
+LIGHT |= {"runs.paths", "runs.doctor"}
 LIGHT |= {
     "sweeps.grid",
     "sweeps.folder",

@@ -50,6 +50,9 @@ ALPHAS = ("white", "keep")
 
 DEVICES = ("cpu", "gpu", "tpu")
 
+DOCTOR = "doctor"
+"""The first word of the command line that asks what there is and what is wrong."""
+
 
 class _Parser(argparse.ArgumentParser):
     """Raises InputError instead of printing the usage and leaving."""
@@ -101,6 +104,23 @@ def parse(arguments: Sequence[str] | None = None) -> Request | None:
     )
 
 
+def parse_doctor(arguments: Sequence[str]) -> bool:
+    """Reads what follows `jaxstyle doctor`; returns whether JSON was asked for.
+
+    Raises:
+      InputError: an unknown flag.
+      SystemExit: after `--help`.
+    """
+    parser = _Parser(
+        prog=f"jaxstyle {DOCTOR}",
+        description="Say what there is (versions, devices, caches, weights, memory, extras) and"
+        " what is wrong, to paste into a bug report.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--json", action="store_true", help="as JSON; default: as text")
+    return bool(parser.parse_args(arguments).json)
+
+
 def _with_dashed_names(given: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
     """Returns the words of a command line; to file names that begin with - they have ./ before."""
     flags = parser._option_string_actions
@@ -119,7 +139,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="jaxstyle",
         description="Paint a photo in the style of a picture.",
-        epilog="Defaults of settings are those of preset 'default'; see --list-presets.",
+        epilog="Defaults of settings are those of preset 'default'; see --list-presets. `jaxstyle"
+        " doctor` says what is installed and what is wrong.",
         allow_abbrev=False,
     )
     _add_files(parser.add_argument_group("pictures and files"))

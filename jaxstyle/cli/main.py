@@ -50,7 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code; `arguments` default to the process's."""
     with Interruption(os._exit) as interruption:
         try:
-            parsed = flags.parse(arguments)
+            given = sys.argv[1:] if arguments is None else arguments
+            if given[:1] == [flags.DOCTOR]:
+                return _doctor(as_json=flags.parse_doctor(given[1:]))
+            parsed = flags.parse(given)
             if parsed is None:
                 return _list_presets()
             if parsed.collect is not None:
@@ -186,6 +189,16 @@ def _sweep(arguments: request.Request, interruption: Interruption) -> int:
     _collect(sweep.folder, names, as_json=arguments.json)
     say(f"stopped with {done} of {len(names)} done; the same command paints the others")
     return interruption.exit_code
+
+
+def _doctor(*, as_json: bool) -> int:
+    """Prints what there is and what is wrong; returns 1 if something is."""
+    from jaxstyle.runs.doctor import diagnose, report_lines
+
+    report = diagnose()
+    text = json.dumps(report) if as_json else "\n".join(map(one_line, report_lines(report)))
+    _print(text.encode(errors="backslashreplace"))
+    return int(bool(report["wrong"]))
 
 
 def _collect(folder: Path, names: Sequence[str] | None = None, *, as_json: bool) -> int:
