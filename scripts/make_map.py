@@ -45,7 +45,7 @@ WINGS = {
         *("progress", "log", "outputs", "checkpointer", "observers", "job", "plan", "doctor"),
     ),
     "sweeps": ("grid", "folder", "inputs", "job", "sheet_layout", "sheet", "report"),
-    "cli": ("flag_groups", "flags", "main"),
+    "cli": ("flag_groups", "config", "flags", "main"),
     "run": (),
     "__main__": (),
 }

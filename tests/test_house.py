@@ -41,6 +41,7 @@ LIGHT |= {
     "sweeps.grid",
     "sweeps.folder",
     "cli.flag_groups",
+    "cli.config",
     "cli.flags",
     "cli.main",
     "run",
@@ -65,7 +66,7 @@ OWNERS = {
     "filelock": {"weights.download"},
     "platformdirs": {"files"},
     "tqdm": {"weights.download", "runs.progress"},
-    "argparse": {"cli.flag_groups", "cli.flags"},
+    "argparse": {"cli.flag_groups", "cli.config", "cli.flags"},
     "lazy_loader": {"__init__"},
     "signal": {"machine.process"},
 }

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from jaxstyle import __version__
+from jaxstyle.cli.config import config_text, with_config
 from jaxstyle.cli.flag_groups import (
     add_checkpoint_flags,
     add_device_flags,
@@ -43,7 +44,7 @@ from jaxstyle.settings.text import (
 INPUTS = {"content": "content", "style": "styles"}
 """The flags of the pictures that a run is made from, and where they are in a request."""
 
-PATHS = ("PATH", "MASK", "PATH.csv", "RESULT.png", "PATH.icc", "DIR")
+PATHS = ("PATH", "MASK", "PATH.csv", "RESULT.png", "PATH.icc", "DIR", "FILE.toml")
 """What stands for a path in the help of flags."""
 
 ALPHAS = ("white", "keep")
@@ -76,8 +77,8 @@ def parse(arguments: Sequence[str] | None = None) -> Request | None:
       SystemExit: after `--help` or `--version`.
     """
     parser = build_parser()
-    given = sys.argv[1:] if arguments is None else arguments
-    parsed = vars(parser.parse_args(_with_dashed_names(given, parser)))
+    parsed = vars(parser.parse_args(_words_of(arguments, parser)))
+    del parsed["config"]
     if parsed.pop("list_presets"):
         return None
     devices = take_device_flags(parsed)
@@ -86,7 +87,7 @@ def parse(arguments: Sequence[str] | None = None) -> Request | None:
     if sweep is not None:
         check_print_flags(parsed)
     missing = [f"--{flag}" for flag, name in INPUTS.items() if parsed[name] is None]
-    if sweep is not None or parsed["collect"] is not None:
+    if sweep is not None or parsed["collect"] is not None or parsed["print_config"]:
         parsed |= {"content": parsed["content"] or Path(), "styles": parsed["styles"] or ()}
     elif missing:
         raise InputError(f"{' and '.join(missing)} must be given: a picture file (see --help)")
@@ -102,6 +103,28 @@ def parse(arguments: Sequence[str] | None = None) -> Request | None:
     return Request(
         settings=settings, sweep=sweep, checkpoints=checkpoints, devices=devices, **parsed
     )
+
+
+def _words_of(arguments: Sequence[str] | None, parser: argparse.ArgumentParser) -> list[str]:
+    """Returns the words of the command line, those of the --config file first."""
+    given = sys.argv[1:] if arguments is None else arguments
+    return _with_dashed_names(with_config(_with_dashed_names(given, parser), parser), parser)
+
+
+def printed_config(arguments: Sequence[str], request: Request) -> str:
+    """Returns a command line as a file for --config; `request` is what `parse` made of it.
+
+    Raises:
+      InputError: it cannot be written as such.
+    """
+    parser = build_parser()
+    settings: dict[str, str] = {}
+    if request.from_picture is None:  # else they are the picture's
+        for kind in preset(request.preset or "default", **request.settings):
+            for each in dataclasses.fields(kind):
+                if has_flag(each):
+                    settings[each.name.replace("_", "-")] = as_text(getattr(kind, each.name))
+    return config_text(_words_of(arguments, parser), parser, settings)
 
 
 def parse_doctor(arguments: Sequence[str]) -> bool:
@@ -246,6 +269,18 @@ def _add_start(group: Any) -> None:
         " default: default",
     )
     add("--list-presets", action="store_true", help="describe the presets and leave")
+    add(
+        "--config",
+        type=flag_reader(read_path),
+        metavar="FILE.toml",
+        help="take flags from a TOML file, whose keys are their names without dashes; flags on the"
+        " command line win; default: none",
+    )
+    add(
+        "--print-config",
+        action="store_true",
+        help="print the command line as such a file, the other settings as comments, and leave",
+    )
     add(
         "--from",
         dest="from_picture",

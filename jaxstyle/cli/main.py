@@ -56,6 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parsed = flags.parse(given)
             if parsed is None:
                 return _list_presets()
+            if parsed.print_config:
+                _print(flags.printed_config(given, parsed).encode())
+                return 0
             if parsed.collect is not None:
                 return _collect(parsed.collect, as_json=parsed.json)
             compile_leanly()

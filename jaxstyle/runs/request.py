@@ -150,6 +150,7 @@ class Request:
     """If given, `content` may be an empty path and `styles` empty: they come from the sweep."""
     collect: Path | None = None
     judge: bool = False
+    print_config: bool = False
     regions: tuple[Path, ...] = ()
     """Masks in which the same color is the same region: the photo's, then one for each style."""
     masks: tuple[Path, ...] = ()
