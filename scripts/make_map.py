@@ -42,7 +42,17 @@ WINGS = {
     "notebook": (),
     "runs": (
         *("paths", "request", "record", "notices", "reader", "inputs", "checkpoint"),
-        *("progress", "log", "outputs", "checkpointer", "observers", "job", "plan", "doctor"),
+        *(
+            "progress",
+            "log",
+            "plot",
+            "outputs",
+            "checkpointer",
+            "observers",
+            "job",
+            "plan",
+            "doctor",
+        ),
     ),
     "sweeps": ("grid", "folder", "inputs", "job", "sheet_layout", "sheet", "report"),
     "cli": ("flag_groups", "config", "flags", "main"),

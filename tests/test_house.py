@@ -68,6 +68,7 @@ OWNERS = {
     "tqdm": {"weights.download", "runs.progress"},
     "argparse": {"cli.flag_groups", "cli.config", "cli.flags"},
     "lazy_loader": {"__init__"},
+    "matplotlib": {"runs.plot"},
     "signal": {"machine.process"},
 }
 
@@ -339,7 +340,7 @@ def test_the_dependencies_are_those_that_are_imported() -> None:
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    needed = [*project["dependencies"], *extras["print"], *extras["heif"]]
+    needed = [*project["dependencies"], *extras["print"], *extras["heif"], *extras["plot"]]
     declared = {each.split(">")[0] for each in needed}
     imported = {each.split(".")[0] for name in FILES for each in imports_of(name)}
     third_party = imported - set(sys.stdlib_module_names) - {"jaxstyle", "", "__future__"}

@@ -44,7 +44,7 @@ from jaxstyle.settings.text import (
 INPUTS = {"content": "content", "style": "styles"}
 """The flags of the pictures that a run is made from, and where they are in a request."""
 
-PATHS = ("PATH", "MASK", "PATH.csv", "RESULT.png", "PATH.icc", "DIR", "FILE.toml")
+PATHS = ("PATH", "MASK", "PATH.csv", "PATH.png", "RESULT.png", "PATH.icc", "DIR", "FILE.toml")
 """What stands for a path in the help of flags."""
 
 ALPHAS = ("white", "keep")
@@ -86,6 +86,8 @@ def parse(arguments: Sequence[str] | None = None) -> Request | None:
     checkpoints = take_checkpoint_flags(parsed, sweep=sweep is not None)
     if sweep is not None:
         check_print_flags(parsed)
+    if parsed["plot"] is not None and (sweep is not None or parsed["collect"] is not None):
+        raise InputError("--plot is for single runs: in a sweep --log keeps what it would show")
     missing = [f"--{flag}" for flag, name in INPUTS.items() if parsed[name] is None]
     if sweep is not None or parsed["collect"] is not None or parsed["print_config"]:
         parsed |= {"content": parsed["content"] or Path(), "styles": parsed["styles"] or ()}
@@ -212,6 +214,13 @@ def _add_files(group: Any) -> None:
         " learning rate, and seconds since the first step began (inside a call of several steps"
         " interpolated); in a sweep the name of a file in each run's folder, runs/NAME; default:"
         " none",
+    )
+    add(
+        "--plot",
+        type=flag_reader(read_path),
+        metavar="PATH.png",
+        help="draw losses and learning rate by step when the run has ended or was stopped; .png,"
+        " .svg or .pdf, with the extra jaxstyle[plot]; for single runs; default: none",
     )
     add(
         "--save-every",

@@ -39,6 +39,7 @@ from jaxstyle.runs.checkpoint import Resumption
 from jaxstyle.runs.inputs import run_record, steps_of
 from jaxstyle.runs.observers import Job, Watch, variant_of
 from jaxstyle.runs.outputs import data_sha256, encode_result, make_record, save
+from jaxstyle.runs.plot import write_plot
 from jaxstyle.runs.progress import size_text
 from jaxstyle.runs.reader import Inputs
 from jaxstyle.runs.request import Request
@@ -132,7 +133,9 @@ def run_job(job: Job) -> Outcome:
         job.say(_first_line(devices, job.inputs, levels))
     with jax.default_device(own_of(devices)), job.interruption.noted_only():
         try:
-            return _judged(job, _finish(job, *_paint(job, levels, devices), devices))
+            lane, watch = _paint(job, levels, devices)
+            outcome = _finish(job, lane, watch, devices)
+            return _judged(job, _plotted(job, watch.log.text, outcome))
         except jax.errors.JaxRuntimeError as error:
             raise of_the_system(error, own_of(devices), partial(_advice, job, levels)) from None
 
@@ -160,6 +163,19 @@ def _set_up(arguments: Request, *, say: Say) -> list[jax.Device]:
             f" {'is' if there == 1 else 'are'} {there}"
         )
     return devices
+
+
+def _plotted(job: Job, log: str, outcome: Outcome) -> Outcome:
+    """Draws the plot, if it was asked for and a step was done; where that fails, warns."""
+    path = job.arguments.plot
+    if path is None or not (job.writes and log):
+        return outcome
+    try:
+        write_plot(path, log, overwrite=job.arguments.force or job.resumption is not None)
+    except OSError as error:
+        job.say(f"warning: the plot could not be written: {error.strerror or error}")
+        return outcome._replace(exit_code=outcome.exit_code or 1)
+    return outcome
 
 
 def _judged(job: Job, outcome: Outcome) -> Outcome:

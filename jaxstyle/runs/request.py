@@ -12,6 +12,7 @@ import re
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import util
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,7 @@ from jaxstyle import files
 from jaxstyle.errors import InputError, did_you_mean
 from jaxstyle.runs.paths import why_missing
 from jaxstyle.settings.recipe import INITS
-from jaxstyle.settings.text import (
-    read_shard,
-)
+from jaxstyle.settings.text import read_shard
 
 SECONDS_BETWEEN = 60.0
 """Time from one checkpoint to the next; a run that takes less needs none."""
@@ -151,6 +150,7 @@ class Request:
     collect: Path | None = None
     judge: bool = False
     print_config: bool = False
+    plot: Path | None = None
     regions: tuple[Path, ...] = ()
     """Masks in which the same color is the same region: the photo's, then one for each style."""
     masks: tuple[Path, ...] = ()
@@ -267,7 +267,8 @@ def _check_outputs(arguments: Request, output: Path) -> None:
     if not output.is_dir():
         files.check_suffix("the output", output, LONGEST_SIDES)
     checkpoint = arguments.checkpoints.beside(output)
-    results = {"output": output} | ({} if log is None else {"log": log})
+    others = {"log": log, "plot": arguments.plot}
+    results = {"output": output} | {name: path for name, path in others.items() if path is not None}
     checkpoints = {"checkpoint": checkpoint, "previous checkpoint": files.previous(checkpoint)}
     given = results | checkpoints
     for name, path in given.items():
@@ -282,6 +283,10 @@ def _check_outputs(arguments: Request, output: Path) -> None:
             raise InputError(f"the {other} and the {one} are the same file: {same}")
     if log is not None:
         files.check_suffix("the log", log, [".csv"])
+    if arguments.plot is not None:
+        files.check_suffix("the plot", arguments.plot, [".png", ".svg", ".pdf"])
+        if util.find_spec("matplotlib") is None:
+            raise InputError("--plot needs matplotlib: pip install 'jaxstyle[plot]'")
 
 
 def _output_of(arguments: Request) -> Path:
@@ -359,7 +364,11 @@ def check_numbered(arguments: Request, output: Path, *, steps: int) -> None:
     """
     if not arguments.save_every:
         return
-    written = {"log": arguments.log, "checkpoint": arguments.checkpoints.path}
+    written = {
+        "log": arguments.log,
+        "plot": arguments.plot,
+        "checkpoint": arguments.checkpoints.path,
+    }
     given = {name: path for name, path in written.items() if path is not None}
     # looked for among the names that are there: the numbers to come may be millions
     for path in [*sorted(output.parent.iterdir()), *given.values()]:

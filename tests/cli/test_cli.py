@@ -52,6 +52,7 @@ NUMBER_FLAGS |= {"--decay-every", "--decay-rate", "--coarse-content"}
 NUMBER_FLAGS |= {"--content-power", "--style-weights"}
 SWEEP_FLAGS = {"--sweep", "--sweep-file", "--shard", "--yes"}
 SWEEP_FLAGS |= {"--collect"}
+FILE_FLAGS |= {"--plot"}
 FILE_FLAGS |= {"--bits", "--profile", "--proof", "--dpi"}
 CHECKPOINT_FLAGS = {"--checkpoint", "--checkpoint-every", "--resume"}
 FLAGS = FILE_FLAGS | START_FLAGS | RUNNING_FLAGS | RECIPE_FLAGS | NUMBER_FLAGS | SWEEP_FLAGS
