@@ -79,7 +79,9 @@ def _words(name: str, value: Any, action: argparse.Action) -> list[str]:
             raise InputError(f"{name} must be true or false")
         return [flag] * value
     texts = _texts(name, value)
-    return [flag, *texts] if action.nargs == "+" else [f"{flag}={','.join(texts)}"]
+    if action.nargs == "+":  # of paths: a name that begins with - would be taken for a flag
+        return [flag, *(f"./{each}" if each.startswith("-") else each for each in texts)]
+    return [f"{flag}={','.join(texts)}"]
 
 
 def _texts(name: str, value: Any) -> list[str]:
@@ -108,7 +110,9 @@ def config_text(
     flags = vars(parser.parse_args(given))
     actions = _actions(parser)
     values = {
-        name: flags[each.dest] for name, each in actions.items() if flags[each.dest] != each.default
+        name: "yes" if each.nargs == "?" and flags[each.dest] is True else flags[each.dest]
+        for name, each in actions.items()
+        if flags[each.dest] != each.default
     }
     lines = [*_lines({name: value for name, value in values.items() if name != "sweep"})]
     lines += [

@@ -83,7 +83,7 @@ def test_what_is_printed_asks_for_the_same(
     whole = tomllib.loads(text.replace("# ", ""))
     assert {"size", "tv-weight"} <= set(whole) or "--from" in flags
     assert main(["--config", str(file), "--print-config"]) == 0
-    assert capfd.readouterr().out == text
+    assert capfd.readouterr().out.replace("./--odd", "--odd") == text
 
 
 def test_a_template_needs_no_pictures(capfd: pytest.CaptureFixture[str]) -> None:
