@@ -109,7 +109,7 @@ def config_text(
         action.type = None
     flags = vars(parser.parse_args(given))
     actions = _actions(parser)
-    values = {
+    values: dict[str, Any] = {
         name: "yes" if each.nargs == "?" and flags[each.dest] is True else flags[each.dest]
         for name, each in actions.items()
         if flags[each.dest] != each.default

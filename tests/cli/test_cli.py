@@ -39,7 +39,6 @@ RUNNING_FLAGS = {"--device", "--quiet", "--json", "--version", "--help"}
 RUNNING_FLAGS |= {"--plan", "--judge"}
 RUNNING_FLAGS |= {"--devices", "--distributed", "--deterministic"}
 START_FLAGS |= {"--config", "--print-config"}
-RUNNING_FLAGS |= {"--devices", "--distributed"}
 RECIPE_FLAGS = {"--content-layers", "--style-layers", "--pooling", "--conv", "--memory"}
 RECIPE_FLAGS |= {"--size", "--scales", "--steps"}
 RECIPE_FLAGS |= {"--style-loss", "--balance", "--steps-power", "--full-depth", "--clip"}

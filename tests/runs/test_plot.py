@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from jaxstyle.runs import outputs, plot, request
+from jaxstyle.runs import job, outputs, plot, request
 
 LOG = """step,size,content,style,tv,total,learning_rate,seconds
 1,16x24,0,8,1,9,0.1,0.5
@@ -57,15 +57,12 @@ def test_it_is_kept_after_an_interruption(paint, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(paint, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("matplotlib")
-
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(plot.files, "write_whole", full)
-    monkeypatch.setattr(outputs, "save", lambda path, *_, **__: (path, False))
-    code, _, err = paint("-o", "out.png", "--plot", "run.png")
-    assert code == 1
+    monkeypatch.setattr(job, "write_plot", full)
+    code, out, err = paint("-o", "out.png", "--plot", "run.png")
+    assert (code, out) == (1, "out.png\n")
     assert "warning: the plot could not be written: No space left on device" in err
     assert not Path("run.png").exists()
 
