@@ -21,8 +21,8 @@ WINGS = {
     "network": ("layers", "precision", "winograd", "convolution", "vgg"),
     "settings": ("checks", "fields", "recipe", "hyperparams", "validation", "presets", "text"),
     "images": (
-        *("canvas", "regions", "color", "proof"),
-        *("png_chunks", "print_file", "picture_file", "stored"),
+        *("bands", "canvas", "regions", "color", "proof"),
+        *("png_chunks", "print_file", "decoding", "picture_file", "stored"),
     ),
     "weights": (
         *("torch_pickle", "torch_file", "activations", "conventions"),

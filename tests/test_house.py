@@ -52,7 +52,9 @@ is called, so that mistakes are answered at once."""
 
 OWNERS = {
     "PIL": {
+        "images.bands",
         "images.canvas",
+        "images.decoding",
         "images.picture_file",
         "images.print_file",
         "images.proof",

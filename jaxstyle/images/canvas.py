@@ -7,13 +7,14 @@ float32, roughly -2.1 to 2.6.
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from jaxstyle.errors import InputError
+from jaxstyle.images.bands import FILTERS, BandedPicture, resize_bands
 from jaxstyle.settings.checks import COARSEST, MOST_PIXELS, pyramid_of
 from jaxstyle.settings.recipe import Recipe, Sides, Size
 
@@ -27,11 +28,6 @@ LARGEST = 3
 LEAST_ENLARGED = 16
 """Pixels of the short side of a style picture that is enlarged: a smaller one has no style."""
 
-_FILTERS = {
-    "lanczos": Image.Resampling.LANCZOS,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-}
 
 Picture = NDArray[np.uint8]
 
@@ -40,12 +36,15 @@ def as_picture(array: Any, *, name: str) -> Picture:
     """Returns an array given through the API as (H, W, 3) uint8.
 
     Args:
-      array: (H, W, 3), uint8, or floating point in [0, 1], which is rounded to 8 bits.
+      array: (H, W, 3), uint8, or floating point in [0, 1], which is rounded to 8 bits. A picture
+        that is read in bands is returned as it is.
       name: what to call it in an error.
 
     Raises:
       InputError: another shape, type or range.
     """
+    if isinstance(array, BandedPicture):
+        return cast("Picture", array)
     try:
         picture = np.asarray(array)
     except InputError:  # its file is another now
@@ -219,11 +218,21 @@ def resize(picture: Picture, size: tuple[int, int], *, resampling: str) -> Pictu
 
     With "bilinear" this is what torchvision's Resize does to a Pillow image.
     """
+    return resize_to_each(picture, [size], resampling=resampling)[0]
+
+
+def resize_to_each(picture: Picture, sizes: Sequence[Sides], *, resampling: str) -> list[Picture]:
+    """Resizes a picture to every (H, W), see `resize`; one that is in a file is read once."""
+    whole = picture.shape[:2]
+    if isinstance(picture, BandedPicture) and whole not in sizes:
+        least = max(height for height, _ in sizes), max(width for _, width in sizes)
+        return picture.read(lambda bands: resize_bands(bands, sizes, resampling), least)
     picture = np.asarray(picture)  # it may be in a file still, see `images.stored`
-    if picture.shape[:2] == size:
-        return picture
-    image = Image.fromarray(picture).resize(size[::-1], _FILTERS[resampling])
-    return np.asarray(image)
+    image = Image.fromarray(picture)
+    return [
+        picture if size == whole else np.asarray(image.resize(size[::-1], FILTERS[resampling]))
+        for size in sizes
+    ]
 
 
 def resize_guides(guides: NDArray[np.float32], size: Sides) -> NDArray[np.float32]:

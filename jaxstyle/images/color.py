@@ -195,6 +195,7 @@ def pictures_to_paint(
     """
     if recipe.colors not in ("luminance", "match"):
         return content, tuple(styles)
+    content, styles = np.asarray(content), [np.asarray(each) for each in styles]  # if in files
     is_grey, how, seen = recipe.colors == "luminance", recipe.color_match, content
     if regions.keep is not None:
         painted = ~resize_keep(regions.keep, content.shape[:2])

@@ -13,12 +13,14 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from jaxstyle.errors import InputError
-from jaxstyle.images import png_chunks, print_file
+from jaxstyle.images import decoding, png_chunks, print_file
+from jaxstyle.images.bands import PIXELS_AT_ONCE, Bands, whole
 from jaxstyle.images.canvas import Picture
 from jaxstyle.settings.checks import MOST_PIXELS
+from jaxstyle.settings.recipe import Sides
 
 _T = TypeVar("_T")
 
@@ -33,9 +35,6 @@ _HEIF_SUFFIXES = (".heic", ".heif")
 _DESCRIPTION = 270
 """The tag of a TIFF file's description."""
 
-PIXELS_AT_ONCE = 2**20
-"""Rows of about so many pixels are converted at once: whole pictures would be copied many times."""
-
 
 def load_picture(path: Path | str) -> Picture:
     """Reads a picture file, upright, in sRGB, over white where it is transparent.
@@ -47,7 +46,43 @@ def load_picture(path: Path | str) -> Picture:
       InputError: no such file, not a picture, cut off, more than `MOST_PIXELS` pixels, or more
         than there is memory for.
     """
-    return _opened(Path(path), lambda image: _converted(_upright(image)))
+    return read_bands(Path(path), whole)
+
+
+def read_bands(path: Path, use: Callable[[Bands], _T], least: Sides | None = None) -> _T:
+    """Returns what `use` makes of a picture file in bands, upright, in sRGB, over white.
+
+    Args:
+      path: of the file.
+      use: is given the bands once.
+      least: (H, W) to which `use` resizes: a smaller copy may do, see `decoding.draft`.
+
+    Raises:
+      InputError: as `load_picture` does.
+    """
+
+    def read(image: Image.Image) -> _T:
+        if least is not None:
+            decoding.draft(image, least)
+        image.load()
+        white = _white(image)
+        parts = decoding.upright_blocks(image, lambda part: np.asarray(to_srgb(part, white=white)))
+        return use(Bands((*decoding.upright_sides(image), 3), parts))
+
+    return _opened(path, read)
+
+
+def sides_and_bytes(path: Path) -> tuple[Sides, int]:
+    """Returns (H, W) of a picture file, upright, and the bytes that decoding it will take.
+
+    Nothing is decoded; see `decoding.decoding_bytes`.
+
+    Raises:
+      InputError: as `load_picture` does, of a file that cannot be opened.
+    """
+    return _opened(
+        path, lambda image: (decoding.upright_sides(image), decoding.decoding_bytes(image))
+    )
 
 
 def load_alpha(path: Path) -> NDArray[np.uint8] | None:
@@ -58,10 +93,13 @@ def load_alpha(path: Path) -> NDArray[np.uint8] | None:
     """
 
     def alpha(image: Image.Image) -> NDArray[np.uint8] | None:
-        upright = _upright(image)
-        if not upright.has_transparency_data:
+        image.load()
+        if not image.has_transparency_data:
             return None
-        found = np.asarray(upright.convert("RGBA").getchannel("A"))
+        found, start = np.empty(decoding.upright_sides(image), np.uint8), 0
+        for block in decoding.upright_blocks(image, _opacity):
+            found[start : start + len(block)] = block
+            start += len(block)
         return None if (found == 255).all() else found
 
     return _opened(path, alpha)
@@ -136,25 +174,8 @@ def _used(path: Path, use: Callable[[Image.Image], _T]) -> _T:
         return use(image)
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Turns the image as its EXIF orientation says, if it says so readably."""
-    image.load()
-    try:
-        ImageOps.exif_transpose(image, in_place=True)
-    except MemoryError:
-        raise
-    except Exception:  # broken EXIF raises many kinds; the pixels are good
-        return image
-    return image
-
-
-def _converted(image: Image.Image) -> Picture:
-    """Returns an image as (H, W, 3) uint8 in sRGB, without transparency, whatever came in."""
-    picture = np.empty((image.height, image.width, 3), np.uint8)
-    white = _white(image)
-    for start, block in _blocks(image):
-        picture[start : start + block.height] = np.asarray(to_srgb(block, white=white))
-    return picture
+def _opacity(part: Image.Image) -> NDArray[np.uint8]:
+    return np.asarray(part.convert("RGBA").getchannel("A"))
 
 
 def _blocks(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:

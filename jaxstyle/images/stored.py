@@ -4,14 +4,18 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from jaxstyle import files
 from jaxstyle.errors import InputError
+from jaxstyle.images.bands import BandedPicture, Bands
 from jaxstyle.images.canvas import Picture
-from jaxstyle.images.picture_file import load_picture
+from jaxstyle.images.picture_file import load_picture, read_bands, sides_and_bytes
+from jaxstyle.settings.recipe import Sides
+
+_T = TypeVar("_T")
 
 MOST_BYTES_KEPT = 2**27
 """Bytes of decoded pictures that are kept, those that were looked at last."""
@@ -52,7 +56,7 @@ class PictureStore:
         self._lock = threading.Lock()
 
     def open(self, path: Path, sha256: str) -> Picture:
-        """Returns a `StoredPicture`, once the file is decoded and found good.
+        """Returns a `StoredPicture`, once the file is decoded and found good; see `in_bands`.
 
         It is typed as an array, since all that sizes need of one it has, and `resize` and
         `as_picture` take it.
@@ -92,6 +96,28 @@ class PictureStore:
 
     def _bytes(self) -> int:
         return sum(each.nbytes for each in self._kept.values())
+
+
+def in_bands(path: Path, sha256: str) -> Picture:
+    """Returns a picture that is read in bands whenever it is looked at, once it is found good.
+
+    It is typed as an array, as in `PictureStore.open`.
+
+    Args:
+      path: of a picture file.
+      sha256: of its bytes; the file must have these whenever it is read.
+
+    Raises:
+      InputError: see `load_picture`.
+    """
+
+    def read(use: Callable[[Bands], _T], least: Sides | None) -> _T:
+        _check_unchanged(path, sha256)
+        return read_bands(path, use, least)
+
+    read_bands(path, lambda bands: None, (1, 1))  # decodes all
+    (height, width), _ = sides_and_bytes(path)
+    return cast("Picture", BandedPicture((height, width, 3), read))
 
 
 def _check_unchanged(path: Path, sha256: str) -> None:

@@ -24,6 +24,7 @@ from jaxstyle.images.canvas import (
     largest_style,
     normalize,
     resize,
+    resize_to_each,
     scales_of,
     shortest_side,
     sizes_of,
@@ -135,10 +136,13 @@ def levels(
     sizes_and_steps = _sizes_and_steps(photo, styles, recipe)
     programs = [_program_at(each, recipe, memory) for each in sizes_and_steps]
     photo, styles = pictures_to_paint(photo, styles, recipe, regions)
+    sizes = [each.canvas for each in sizes_and_steps]
+    photos = resize_to_each(photo, sizes, resampling=recipe.resampling)
+    paintings = _resized(styles, [each.styles for each in sizes_and_steps], recipe)
     return [
         Level(
-            resize(photo, each.canvas, resampling=recipe.resampling),
-            _resized(styles, each.styles, recipe),
+            photos[number],
+            paintings[number],
             each.first_step,
             each.steps,
             mode,
@@ -147,7 +151,9 @@ def levels(
             regions=regions.resized(each.canvas, each.styles),
             left_out=left_out,
         )
-        for each, (_, mode, left_out) in zip(sizes_and_steps, programs, strict=True)
+        for number, (each, (_, mode, left_out)) in enumerate(
+            zip(sizes_and_steps, programs, strict=True)
+        )
     ]
 
 
@@ -244,7 +250,7 @@ def first_canvas(
     else:
         picture = as_picture(init, name="init")
     if colors == "luminance":
-        picture = as_grey(picture)
+        picture = as_grey(np.asarray(picture))
     return jnp.asarray(normalize(resize(picture, size, resampling=resampling)))
 
 
@@ -276,14 +282,16 @@ def _parted(
 
 
 def _resized(
-    styles: Sequence[Picture], sizes: Sequence[Sides], recipe: Recipe
-) -> tuple[Picture, ...]:
-    """Returns every style at its sizes, as many of each as there are style scales."""
-    each_style = (style for style in styles for _ in recipe.style_scale)
-    return tuple(
-        resize(style, size, resampling=recipe.resampling)
-        for style, size in zip(each_style, sizes, strict=True)
-    )
+    styles: Sequence[Picture], sizes: Sequence[Sequence[Sides]], recipe: Recipe
+) -> list[tuple[Picture, ...]]:
+    """Returns by level every style at its sizes, as many of each as there are style scales."""
+    scales, found = len(recipe.style_scale), []
+    for number, style in enumerate(styles):
+        own = [each[number * scales : (number + 1) * scales] for each in sizes]
+        flat = list(itertools.chain(*own))
+        made = resize_to_each(style, flat, resampling=recipe.resampling)
+        found.append([made[i : i + scales] for i in range(0, len(made), scales)])
+    return [tuple(itertools.chain(*level)) for level in zip(*found, strict=True)]
 
 
 def whole_problem(

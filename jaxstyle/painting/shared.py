@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxstyle.images.bands import BandedPicture
 from jaxstyle.images.stored import StoredPicture
 from jaxstyle.machine.memory import NO_LIMIT, Memory, memory_left
 from jaxstyle.network.convolution import Kernels, Params
@@ -81,7 +82,7 @@ class Shared:
           InputError: a picture's file is gone or another.
         """
         self.levels_of(variant)
-        if isinstance(variant.init, StoredPicture):
+        if isinstance(variant.init, StoredPicture | BandedPicture):
             return variant._replace(init=np.asarray(variant.init))
         return variant
 

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from jaxstyle.errors import DivergedError
-from jaxstyle.images.canvas import Picture
+from jaxstyle.images.canvas import Picture, normalize
 from jaxstyle.images.color import paints_grey, picture_of
 from jaxstyle.images.regions import WHOLE, Regions
 from jaxstyle.losses.terms import Losses
@@ -81,6 +81,8 @@ class Result(NamedTuple):
     device: jax.Device
     seconds: float
     """How long its steps took, without compilation."""
+    saved_losses: Losses | None = None
+    """The weighted losses of the picture as a file of 8 bits has it; see `Lane.losses_as_saved`."""
 
 
 @dataclass(kw_only=True)
@@ -220,19 +222,42 @@ class Lane:
             canvas, given.content, recipe=given.recipe, grey=grey, regions=given.regions
         )
 
+    def losses_as_saved(self, picture: NDArray[np.float32]) -> Losses | None:
+        """Returns the losses of a picture of this run as a file of 8 bits has it.
+
+        They are those of its canvas where nothing was clipped or recolored, but for rounding. It
+        takes as long as a step.
+
+        Args:
+          picture: from `picture_of`, of the canvas of `snapshot`.
+
+        Returns:
+          None where the program of the last level is not at hand: the run failed or stopped before
+          it, several processes share the picture, or several devices paint a sweep.
+        """
+        chunk = self.chunk
+        if chunk is None or chunk.closing is None or jax.process_count() > 1:
+            return None
+        if not chunk.problem.kernels or picture.shape != self.levels[-1].content.shape:
+            return None
+        rounded = np.rint(picture * 255).astype(np.uint8)
+        return losses_of(normalize(rounded), chunk.problem)
+
     def result(self) -> Result:
         """Returns the result of a run that has ended: where no step was good, its first canvas."""
         snapshot = self.snapshot()
         if snapshot is None:
             nothing = jax.tree.map(lambda _: np.float32(np.nan), self.history[0])
             snapshot = Snapshot(self._first_canvas(), nothing, 0)
+        picture = self.picture_of(snapshot.canvas)
         return Result(
             number=self.number,
-            picture=self.picture_of(snapshot.canvas),
+            picture=picture,
             losses=snapshot.losses,
             history=jax.tree.map(lambda *parts: np.concatenate(parts), *self.history),
             steps_done=snapshot.steps_done,
             failure=self.failure,
             device=self.device,
             seconds=self.seconds,
+            saved_losses=self.losses_as_saved(picture),
         )

@@ -237,9 +237,9 @@ def _finish(job: Job, lane: Lane, watch: Watch, devices: list[jax.Device]) -> Ou
     if snapshot is None:
         job.say("no step was finished, so no picture was saved")
         return Outcome(None, {}, seconds, 1)
-    facts = make_record(
-        job.inputs, kind_of(devices), snapshot.canvas, snapshot.losses, snapshot.steps_done
-    )
+    as_saved = lane.losses_as_saved(lane.picture_of(snapshot.canvas))
+    canvas, losses, done = snapshot
+    facts = make_record(job.inputs, kind_of(devices), canvas, losses, done, as_saved)
     data = b""
     if job.writes:
         data = encode_result(job.output, snapshot.canvas, job.inputs, facts, grey=lane.paints_grey)

@@ -110,10 +110,12 @@ def make_record(
     canvas: jax.Array | NDArray[np.float32],
     losses: Losses | None,
     steps_done: int,
+    saved_losses: Losses | None = None,
 ) -> record.Record:
     """Returns the record of a picture that is painted from `canvas`; see `record`.
 
-    `device` is the kind, and how many if there are several.
+    `device` is the kind, and how many if there are several. `saved_losses` are those of the picture
+    in 8 bits, see `Lane.losses_as_saved`.
     """
     facts = {
         **run_record(inputs),
@@ -123,6 +125,8 @@ def make_record(
     }
     if losses is not None:
         facts["losses"] = losses.numbers()
+    if saved_losses is not None:
+        facts["saved_losses"] = saved_losses.numbers()
     return facts
 
 

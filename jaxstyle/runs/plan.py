@@ -15,6 +15,7 @@ from jaxstyle.images.canvas import Picture, normalize, resize
 from jaxstyle.machine.devices import device_memory, set_up_devices
 from jaxstyle.machine.memory import (
     MEMORY_MODES,
+    STARTED,
     Memory,
     fits,
     gigabytes,
@@ -203,7 +204,12 @@ def _tried(inputs: Inputs, levels: list[Level], memory: Memory, note: Say) -> Tr
         timed_size=size_text(timed),
         is_unenlarged=asked > max(inputs.content.shape),
         ways=[
-            _mode_estimate(name, step_bytes.get(name), per_pixel.get(name), levels, recipe, memory)
+            with_reading(
+                _mode_estimate(
+                    name, step_bytes.get(name), per_pixel.get(name), levels, recipe, memory
+                ),
+                inputs,
+            )
             for name in MEMORY_MODES
         ],
     )
@@ -263,6 +269,11 @@ def _mode_estimate(
         seconds=_seconds([per_pixel] * len(levels), levels),
         largest_size=largest_size(*sides, recipe=recipe, mode=name, memory=memory, started=True),
     )
+
+
+def with_reading(mode: ModeEstimate, inputs: Inputs) -> ModeEstimate:
+    """Returns an estimate whose peak is that of decoding the pictures, if that takes more."""
+    return mode._replace(peak_bytes=max(mode.peak_bytes, STARTED + inputs.reading_bytes))
 
 
 def explained(found: Trial) -> list[str]:

@@ -2,16 +2,18 @@
 
 import functools
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jaxstyle.errors import InputError, Say, silent
 from jaxstyle.images import picture_file
+from jaxstyle.images.bands import BandedPicture
 from jaxstyle.images.canvas import (
     Picture,
 )
+from jaxstyle.images.decoding import LARGE
 from jaxstyle.images.picture_file import PLAIN
 from jaxstyle.images.print_file import Print
 from jaxstyle.images.proof import read_proof
@@ -25,14 +27,15 @@ from jaxstyle.images.regions import (
     resize_keep,
     with_keep,
 )
-from jaxstyle.images.stored import PictureStore, StoredPicture
+from jaxstyle.images.stored import PictureStore, StoredPicture, in_bands
+from jaxstyle.machine.memory import gigabytes, memory_left
 from jaxstyle.runs import record
 from jaxstyle.runs.request import (
     Request,
     style_files,
 )
 from jaxstyle.settings.hyperparams import Hyperparams
-from jaxstyle.settings.recipe import INITS, Recipe
+from jaxstyle.settings.recipe import INITS, Recipe, Sides
 from jaxstyle.weights.activations import LayerArrays
 from jaxstyle.weights.pretrained import WeightFile
 
@@ -67,6 +70,8 @@ class Inputs(NamedTuple):
     """How opaque the result is, (H, W) at the photo's size; None: all of it."""
     how: Print = PLAIN
     """How the result is written."""
+    reading_bytes: int = 0
+    """The most memory that decoding one of the pictures takes, of the large ones."""
     judge: LayerArrays | None = None
     """The parameters of the judge's network, where a single run's result is to be judged."""
 
@@ -91,7 +96,9 @@ class Reader:
     """Reads the files of one run or of many, each once."""
 
     def __init__(self, *, keeps_files: bool = False) -> None:
-        """Takes whether pictures stay in their files, see `images.stored`."""
+        """Takes whether pictures stay in their files, see `images.stored`; large ones always do."""
+        self.most_bytes = 0
+        """The most memory that decoding one of the large pictures took."""
         self._store = PictureStore() if keeps_files else None
         self.picture = functools.cache(self._picture)
         self._facts = functools.cache(record.file_facts)
@@ -101,13 +108,31 @@ class Reader:
         self._proofed = functools.cache(self._proof_of)
 
     def _picture(self, path: Path) -> Picture:
-        if self._store is None:
+        (height, width), needed = picture_file.sides_and_bytes(path)
+        is_large = height * width >= LARGE
+        if is_large:
+            self._check_memory(path, (height, width), needed)
+        if self._store is None and not is_large:
             return picture_file.load_picture(path)
         try:
             sha256 = self._facts(path)["sha256"]
         except OSError:
             return picture_file.load_picture(path)  # which says what is wrong
-        return self._store.open(path, sha256)
+        return (
+            in_bands(path, sha256)
+            if is_large
+            else cast(PictureStore, self._store).open(path, sha256)
+        )
+
+    def _check_memory(self, path: Path, sides: Sides, needed: int) -> None:
+        """Raises InputError if there is too little memory to decode a large picture."""
+        self.most_bytes, memory = max(self.most_bytes, needed), memory_left()
+        if needed > memory.bytes:
+            raise InputError(
+                f"reading {path}, {sides[0]}x{sides[1]}, needs about {gigabytes(needed)} of memory,"
+                f" but {gigabytes(memory.bytes, up=False)} can be used ({memory.limit}): make it"
+                " smaller"
+            )
 
     def source(self, path: Path, proof: Path | None) -> Picture:
         """Returns a picture to paint from, as the press of a profile shows it if one is given."""
@@ -115,8 +140,8 @@ class Reader:
 
     def _proof_of(self, path: Path, profile: Path) -> Picture:
         proof, picture = self._proof(profile), self.picture(path)
-        if isinstance(picture, StoredPicture):
-            return picture.changed(proof)
+        if isinstance(picture, StoredPicture | BandedPicture):
+            return cast("Picture", picture.changed(proof))
         return proof(picture)
 
     def styles(self, arguments: Request) -> tuple[Picture, ...]:
@@ -160,6 +185,7 @@ class Reader:
             *(settings, content, tuple(styles), init, network.file, network.params, facts),
             regions=regions,
             alpha=alpha,
+            reading_bytes=self.most_bytes,
         )
 
     def regions(self, arguments: Request, *, say: Say) -> Regions:

@@ -137,10 +137,19 @@ def judged_of(entry: Entry) -> dict[str, float]:
     return judged if isinstance(judged, dict) and set(judged) == set(JUDGED) else {}
 
 
+def losses_and_saved(entry: Entry) -> dict[str, float | None]:
+    """Returns the losses of a run, by name; with `as_saved`, the total of its file's picture."""
+    run = entry["run"]
+    saved = run.get("saved_losses")
+    losses: dict[str, float | None] = run["losses"]
+    return losses | ({} if saved is None else {"as_saved": saved["total"]})
+
+
 def loss_names(entries: Sequence[Entry]) -> list[str]:
-    """Returns the names of all losses in the records of runs: the terms by alphabet, the total."""
-    names = {name for each in entries for name in each["run"]["losses"]}
-    return [*sorted(names - {"total"}), "total"]
+    """Returns the names of all losses of runs: the terms by alphabet, the totals."""
+    names = {name for each in entries for name in losses_and_saved(each)}
+    totals = {"as_saved", "total"}
+    return [*sorted(names - totals), *sorted(names & totals)]
 
 
 def names_in(folder: Path) -> list[str]:

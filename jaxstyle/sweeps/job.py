@@ -339,9 +339,11 @@ def _save(job: SweepJob, planned: Planned, result: Result) -> None:
     """Writes a result's picture and record, with what the judge finds; says so if it failed."""
     name = planned.run.name
     facts = make_record(
-        planned.inputs, result.device.device_kind, result.picture, result.losses, result.steps_done
+        *(planned.inputs, result.device.device_kind, result.picture),
+        *(result.losses, result.steps_done, result.saved_losses),
     )
-    facts["losses"] = {key: _finite(value) for key, value in facts["losses"].items()}
+    for kind in {"losses", "saved_losses"} & facts.keys():
+        facts[kind] = {key: _finite(value) for key, value in facts[kind].items()}
     alpha = alpha_at(planned.inputs.alpha, result.picture.shape[:2])
     data = picture_file.encode(result.picture, ".png", record.to_text(facts), alpha=alpha)
     entry = _entry(planned, result, facts, hashlib.sha256(data).hexdigest())

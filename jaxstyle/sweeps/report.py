@@ -27,6 +27,7 @@ from jaxstyle.sweeps.folder import (
     Entry,
     judged_of,
     loss_names,
+    losses_and_saved,
     names_in,
     picture_path,
     read_entry,
@@ -199,7 +200,7 @@ def _html_row(
     cells = [
         _cell(entry["number"], picture),
         *(_cell(labels.get(name, ""), html.escape(labels.get(name, ""))) for name in names),
-        *(_cell(*[_number(run["losses"].get(name))] * 2) for name in losses),
+        *(_cell(*[_number(losses_and_saved(entry).get(name))] * 2) for name in losses),
         *(_cell(*[_number(judged_of(entry).get(name))] * 2) for name in judged),
         _cell(total, small_chart),
         _cell(entry["seconds"], f"{entry['seconds']:.1f}"),
@@ -311,7 +312,7 @@ def _row(entry: Entry) -> dict[str, Any]:
     known = run["settings"]
     known = {**own_defaults(), **known}  # a record may lack a setting that came later
     settings = {column: _text(known.get(name)) for name, column in SETTING_COLUMNS.items()}
-    losses = {f"{name}_loss": value for name, value in run["losses"].items()}
+    losses = {f"{name}_loss": value for name, value in losses_and_saved(entry).items()}
     return {
         "number": entry["number"],
         "file": picture_path(Path(), entry["name"]),

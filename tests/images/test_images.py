@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from jaxstyle.errors import InputError
-from jaxstyle.images import picture_file
+from jaxstyle.images import decoding, picture_file
 from jaxstyle.images.canvas import Picture, as_picture, denormalize, fitted_size, normalize, resize
 from jaxstyle.runs import request
 from jaxstyle.settings.checks import MOST_PIXELS
@@ -342,7 +342,8 @@ def test_pictures_are_converted_alike_in_blocks_of_rows(
         image = Image.fromarray(pixels()).convert(mode)
     image.save(tmp_path / "a.tif")
     whole = picture_file.load_picture(tmp_path / "a.tif")
-    monkeypatch.setattr(picture_file, "PIXELS_AT_ONCE", 20)  # blocks of two rows
+    monkeypatch.setattr(picture_file, "PIXELS_AT_ONCE", 20)  # two rows
+    monkeypatch.setattr(decoding, "PIXELS_AT_ONCE", 20)
     assert np.array_equal(picture_file.load_picture(tmp_path / "a.tif"), whole)
 
 
@@ -356,7 +357,7 @@ def test_too_little_memory_is_not_called_damage(
         raise MemoryError
 
     Image.fromarray(pixels()).save(tmp_path / "a.png")
-    for owner, name in ((Image, "open"), (picture_file.ImageOps, "exif_transpose")):
+    for owner, name in ((Image, "open"), (decoding, "orientation_of")):
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, full)
             with pytest.raises(InputError, match=r"too little memory to read .*a\.png"):
@@ -368,7 +369,7 @@ def test_reading_takes_few_bytes_a_pixel(tmp_path: Path, monkeypatch: pytest.Mon
     import tracemalloc
 
     Image.fromarray(np.zeros((1000, 500), np.uint16)).save(tmp_path / "a.png")
-    monkeypatch.setattr(picture_file, "PIXELS_AT_ONCE", 5_000)
+    monkeypatch.setattr(decoding, "PIXELS_AT_ONCE", 5_000)
     tracemalloc.start()
     try:
         picture_file.load_picture(tmp_path / "a.png")

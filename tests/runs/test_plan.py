@@ -2,6 +2,8 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -130,3 +132,10 @@ def test_a_step_lasts_until_its_result_is_there(monkeypatch: pytest.MonkeyPatch)
 def test_durations_are_for_people() -> None:
     texts = [plan._duration(seconds) for seconds in (None, 0.4, 119, 120, 7199, 7200)]
     assert texts == ["?", "0 s", "119 s", "2.0 min", "120.0 min", "2.0 h"]
+
+
+def test_the_plan_counts_the_decoding_of_large_pictures() -> None:
+    mode = plan.ModeEstimate("plain", 10**9, False, True, None, None, 100)
+    for reading, peak in ((0, 10**9), (3 * 10**9, 3 * 10**9 + memory.STARTED)):
+        inputs: Any = SimpleNamespace(reading_bytes=reading)
+        assert plan.with_reading(mode, inputs).peak_bytes == peak

@@ -96,12 +96,29 @@ def test_losses_in_the_record_are_those_of_the_saved_canvas(paint) -> None:
         assert float(last[name]) == pytest.approx(value, rel=1e-6)
 
 
+def test_the_losses_of_the_saved_picture_are_recorded(paint) -> None:
+    """They are those of the file in 8 bits: a run from it begins with them."""
+    again = ["--tv-step", "gradient", "--steps", "1", "--log", "log.csv", "--init", "out.png"]
+    for clip, ratio in (("no", 0.0), ("yes", 0.02)):
+        flags = ["--learning-rate", "2", "--clip", clip, "--force"]
+        paint("-o", "out.png", *flags)
+        facts = record.read(Path("out.png"))
+        paint(*again, "-o", "next.png", *flags)
+        first = rows_of("log.csv")[0]
+        for name, value in facts["saved_losses"].items():
+            assert float(first[name]) == pytest.approx(value, rel=1e-4)
+        total, saved = facts["losses"]["total"], facts["saved_losses"]["total"]
+        assert abs(saved / total - 1) < ratio or not ratio
+
+
 def test_json(paint) -> None:
     code, out, _ = paint("--json", "-o", "out.png")
     found = json.loads(out)
     assert (code, found["output"]) == (0, "out.png")
     assert found["seconds"] > 0
-    assert found["losses"] == record.read(Path("out.png"))["losses"]
+    facts = record.read(Path("out.png"))
+    assert found["losses"] == facts["losses"]
+    assert found["saved_losses"] == facts["saved_losses"]
 
 
 def test_numbered_pictures(paint) -> None:

@@ -1,0 +1,106 @@
+"""Tests of scripts/field.py and scripts/measures.py: numbers by hand, paintings within bounds."""
+
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from conftest import EXAMPLES
+from PIL import Image
+
+import jaxstyle
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch):
+    """Imports a script by its name."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+
+    def script(name: str) -> ModuleType:
+        for each in ("measures", "field_cases", "field"):
+            monkeypatch.delitem(sys.modules, each, raising=False)
+        return importlib.import_module(name)
+
+    return script
+
+
+def test_measures_of_pictures_made_by_hand(script) -> None:
+    measures = script("measures")
+    grey = np.full((64, 64, 3), 0.5)
+    assert measures.saturation(grey) == 0
+    assert measures.clipped(grey) == 0
+    assert measures.haze(grey) == measures.dead_blocks(grey) == 1
+    assert measures.psnr(grey, grey) == np.inf
+    assert measures.psnr(grey, grey + 0.1) == pytest.approx(20)
+    red = grey * [2, 0, 0]
+    assert (measures.saturation(red), measures.clipped(red), measures.haze(red)) == (1, 1, 0)
+    checkers = np.indices((64, 64)).sum(0)[..., None] % 2 * np.ones(3)
+    luma, chroma = measures.checkers(checkers)
+    assert (luma, chroma) == (pytest.approx(2), pytest.approx(0, abs=1e-12))
+    assert measures.dead_blocks(checkers) == 0
+    half = grey.copy()
+    half[:, :32] = 0.25
+    assert measures.blotches(half, grey) == pytest.approx(0.125)
+    assert measures.haze(half) == 0.5
+    noise = np.random.default_rng(0).random((64, 64, 3))
+    assert measures.borders(noise) == pytest.approx([1, 1, 1, 1], abs=0.2)
+    noise[:8] *= 0.1
+    assert measures.borders(noise)[0] < 0.4
+    assert set(measures.numbers(noise, grey)) > {"borders", "blotches"}
+
+
+def test_every_row_of_the_field_has_a_case(script) -> None:
+    ids = {each for case in script("field_cases").cases() for each in case.ids.split()}
+    rows = {f"R{n:02}" for n in range(1, 30)} - {"R15", "R16", "R20", "R22", "R23"}
+    assert rows <= ids  # no others are in the report
+
+
+def test_what_was_well_is_not_run_again(script, tmp_path: Path, monkeypatch, capsys) -> None:
+    field, ran = script("field"), []
+    cases = script("field_cases")
+    two = [cases.Case("R01", name, "well", [], cases.well, True) for name in ("a", "b")]
+    monkeypatch.setattr(field, "cases", lambda: two)
+    monkeypatch.setattr(field, "make_inputs", lambda folder: None)
+
+    def run_case(case, *_):
+        ran.append(case.what)
+        return case.what == "a" or ran.count("b") == 2, "seen"
+
+    monkeypatch.setattr(field, "run_case", run_case)
+    assert [field.main([str(tmp_path)]) for _ in range(3)] == [1, 0, 0]
+    assert ran == ["a", "b", "b"]
+    assert "BAD R01      b " in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_quick_part_of_the_field(script, tmp_path: Path) -> None:
+    assert script("field").main(["--quick", str(tmp_path)]) == 0
+
+
+@pytest.mark.slow
+def test_small_paintings_have_no_faults_that_can_be_measured(script) -> None:
+    measures, params = script("measures"), jaxstyle.load_weights("embedded")
+    coffee, strokes = (
+        np.asarray(Image.open(EXAMPLES / f"{name}.png").convert("RGB").resize((72, 64)))
+        for name in ("coffee", "strokes")
+    )
+
+    recipe, hyper = jaxstyle.preset("default", size=(64, 72), scales=(1.0,), steps=25)
+
+    def painted(photo: np.ndarray, painting: np.ndarray) -> np.ndarray:
+        found = jaxstyle.stylize(params, photo, painting, recipe=recipe, hyper=hyper)
+        return np.asarray(found, np.float64)
+
+    found = painted(coffee, strokes)
+    assert measures.clipped(found) < 0.15
+    assert measures.haze(found) < 0.1
+    assert measures.dead_blocks(found) == 0
+    assert measures.checkers(found)[1] < 1.5 * measures.checkers(strokes / 255)[1] + 0.02
+    assert max(measures.borders(found)) < 2
+    assert min(measures.borders(found)) > 0.4
+    grey = [np.repeat(each[..., :1], 3, -1) for each in (coffee, strokes)]
+    assert measures.saturation(painted(*grey)) == 0
