@@ -36,7 +36,7 @@ LIGHT = {
     "settings.presets",
 }
 LIGHT |= {"settings.checks", "settings.text", "machine.process", "machine.memory", "runs.request"}
-LIGHT |= {"runs.paths", "runs.doctor"}
+LIGHT |= {"runs.paths", "runs.doctor", "runs.output_name", "cli.streams", "machine.worked_time"}
 LIGHT |= {
     "sweeps.grid",
     "sweeps.folder",

@@ -109,7 +109,7 @@ def add_print_flags(group: Any) -> None:
 
 def check_print_flags(parsed: dict[str, Any]) -> None:
     """Raises InputError if one of these flags was given: sweeps write plain PNG files."""
-    for name, default in (("bits", 8), ("profile", None), ("dpi", None)):
+    for name, default in (("bits", 8), ("profile", None), ("dpi", None), ("format", None)):
         if parsed[name] != default:
             raise InputError(f"--{name} is for single runs; a sweep writes 8-bit sRGB PNG files")
 

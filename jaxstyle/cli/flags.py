@@ -26,7 +26,8 @@ from jaxstyle.cli.flag_groups import (
     take_sweep_flags,
 )
 from jaxstyle.errors import InputError, did_you_mean
-from jaxstyle.runs.paths import read_path, read_paths, read_word_or_path
+from jaxstyle.runs.output_name import FORMATS
+from jaxstyle.runs.paths import read_output, read_path, read_paths, read_word_or_path
 from jaxstyle.runs.request import Request
 from jaxstyle.settings.fields import has_flag
 from jaxstyle.settings.hyperparams import Hyperparams
@@ -81,6 +82,7 @@ def parse(arguments: Sequence[str] | None = None) -> Request | None:
     del parsed["config"]
     if parsed.pop("list_presets"):
         return None
+    parsed["output"], parsed["into_folder"] = parsed["output"]
     devices = take_device_flags(parsed)
     sweep = take_sweep_flags(parsed, distributed=devices.distributed is not None)
     checkpoints = take_checkpoint_flags(parsed, sweep=sweep is not None)
@@ -186,7 +188,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_files(group: Any) -> None:
     add = group.add_argument
-    add("--content", type=flag_reader(read_path), metavar="PATH", help="the photo; must be given")
+    add(
+        "--content",
+        type=flag_reader(read_path),
+        metavar="PATH",
+        help="the photo; -: from standard input, as --style may be; must be given",
+    )
     add(
         "--style",
         dest="styles",
@@ -200,10 +207,19 @@ def _add_files(group: Any) -> None:
     add(
         "-o",
         "--output",
-        type=flag_reader(read_path),
+        type=flag_reader(read_output),
+        default=(None, False),
         metavar="PATH",
-        help=".png and .tif (which carry every setting), .jpg, .webp or .avif; default: a new name,"
+        help=".png and .tif (which carry every setting), .jpg, .webp or .avif; a folder, or FOLDER/"
+        " which is made: a new name in it; -: standard output; default: a new name,"
         " CONTENT-STYLE[-n].png, in the working directory",
+    )
+    add(
+        "--format",
+        type=flag_reader(read_choice(tuple(FORMATS))),
+        metavar="|".join(FORMATS),
+        help="what file a result is that is not named: in a folder, or on standard output;"
+        " default: png",
     )
     add("--force", action="store_true", help="overwrite files that exist; default: refuse")
     add(

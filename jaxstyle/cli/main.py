@@ -1,7 +1,7 @@
 """The command line itself: the only place that prints and exits.
 
 Exit codes: 0 done; 1 the run failed (a loss became NaN, a disk is full, no network); 2 bad input;
-130, 143 and 129 stopped by Ctrl-C, SIGTERM and SIGHUP.
+128 and a signal's number where one stopped it: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
 """
 
 import contextlib
@@ -14,6 +14,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from jaxstyle.cli import flags
+from jaxstyle.cli.streams import (
+    check_standard_output,
+    with_standard_input,
+    write_standard_output,
+)
 from jaxstyle.errors import ExhaustedError, InputError, one_line
 from jaxstyle.machine.memory import on_cpu_surely
 from jaxstyle.machine.process import (
@@ -23,7 +28,9 @@ from jaxstyle.machine.process import (
     keep_freed_memory,
     works_ahead,
 )
+from jaxstyle.machine.worked_time import CLOCK
 from jaxstyle.runs import request
+from jaxstyle.runs.paths import STANDARD
 from jaxstyle.runs.request import check_files
 from jaxstyle.settings.fields import has_flag
 from jaxstyle.settings.presets import PRESETS
@@ -36,9 +43,12 @@ def command() -> NoReturn:
     Python would wait for a thread that still compiles what nobody wants any more, and put away
     piece by piece, in most of a second, what jax has. Of several processes each says that it ends.
     """
-    code = main()
+    try:
+        code = main()
+    except SystemExit as leaving:  # after --help
+        code = int(leaving.code or 0)
     jax = sys.modules.get("jax")
-    if works_ahead() or (jax is not None and not jax.distributed.is_initialized()):
+    if works_ahead() or jax is None or not jax.distributed.is_initialized():
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or never there
                 stream.flush()
@@ -48,7 +58,8 @@ def command() -> NoReturn:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code; `arguments` default to the process's."""
-    with Interruption(os._exit) as interruption:
+    with Interruption(os._exit) as interruption, contextlib.ExitStack() as until:
+        until.enter_context(CLOCK.looking())
         try:
             given = sys.argv[1:] if arguments is None else arguments
             if given[:1] == [flags.DOCTOR]:
@@ -61,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return 0
             if parsed.collect is not None:
                 return _collect(parsed.collect, as_json=parsed.json)
+            check_standard_output(parsed)
+            parsed = with_standard_input(parsed, until)
             compile_leanly()
             keep_freed_memory()
             if parsed.devices.deterministic and not on_cpu_surely(parsed.device):
@@ -103,12 +116,16 @@ def _run(arguments: request.Request, interruption: Interruption) -> int:
     from jaxstyle.runs.job import run_job  # jax is imported here, after all that can be refused
     from jaxstyle.runs.observers import Job
 
+    if arguments.into_folder:
+        output.parent.mkdir(parents=True, exist_ok=True)
     job = Job(arguments, inputs, output, resumption, interruption, say, stream)
+    if arguments.output == STANDARD:
+        job = job._replace(deliver=write_standard_output)
     alone = arguments.devices.distributed is None
     outcome = run_job(job) if alone else _run_with_others(run_job, job)
     if outcome.is_told:
         judged = {} if outcome.judged is None else {"judged": outcome.judged}
-        facts = outcome.record | judged
+        facts = {"notices": list(inputs.notices), **outcome.record, **judged}
         try:
             _print_outcome(outcome.path, outcome.seconds, facts, as_json=arguments.json)
         except OSError:
@@ -155,7 +172,7 @@ def _plan(inputs: Any, arguments: request.Request) -> int:
     found = trial(inputs, arguments.device, say=say, note=note)
     if arguments.json:
         ways = [each._asdict() for each in found.ways]
-        _print(json.dumps({**found._asdict(), "ways": ways}).encode())
+        _print(json.dumps({**found._asdict(), "ways": ways, "notices": inputs.notices}).encode())
     else:
         _print("\n".join(explained(found)).encode())
     return 0

@@ -5,6 +5,7 @@ out. A *canvas* is the same in the network's input space: (picture - MEAN) / STD
 float32, roughly -2.1 to 2.6.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, cast
@@ -174,6 +175,20 @@ def total_steps(recipe: Recipe, content: Picture) -> int:
         return recipe.steps
     shares = step_shares(recipe, scales_of(recipe, content))
     return round(recipe.steps * sum(shares) / sum(shares[-LARGEST:]))
+
+
+def parted_steps(
+    scales: Sequence[float], shares: Sequence[float], steps: int
+) -> list[tuple[float, int, int]]:
+    """Shares out the steps; the last scale has at least one.
+
+    Returns:
+      By scale: it, how many steps come before, and how many it has.
+    """
+    parts = itertools.accumulate(shares[:-1], initial=0.0)
+    starts = [min(round(steps * part / sum(shares)), steps - 1) for part in parts]
+    ends = [*starts[1:], steps]
+    return [(each, a, b - a) for each, a, b in zip(scales, starts, ends, strict=True)]
 
 
 def _scaled(side: int, factor: float) -> int:

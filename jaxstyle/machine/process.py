@@ -1,7 +1,7 @@
 """This process: how it is told to stop, how XLA compiles, what becomes of freed memory.
 
-One signal means "finish this step and save", two mean "at once": Ctrl-C, SIGTERM, or SIGHUP where
-a terminal was closed.
+One signal means "finish this step and save", two mean "at once": Ctrl-C, SIGTERM, SIGHUP where a
+terminal was closed, or what batch systems send.
 """
 
 import contextlib
@@ -15,10 +15,13 @@ import time
 import types
 from collections.abc import Callable, Iterator
 
-SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)
-"""What stops a run; Windows has no SIGHUP."""
+_STOPS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGXCPU", "SIGUSR1", "SIGUSR2")
+SIGNALS = tuple(getattr(signal, name) for name in _STOPS if hasattr(signal, name))
+"""What stops a run: Ctrl-C, the system, a closed terminal, or a batch system before it kills, by a
+limit of time or as Slurm's --signal=USR1 has it. Windows has the first two."""
+
+REPEATED = getattr(signal, "SIGXCPU", None)
+"""Comes again every second, so it is never a second stop."""
 
 SAME_STOP = 0.25
 """Seconds after a signal in which others are of the same stop: `timeout` and other parents send one
@@ -63,11 +66,7 @@ class Interruption:
     def __enter__(self) -> "Interruption":
         threading.Thread(target=self._watch, daemon=True).start()
         self._old_wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-        self._before = {
-            each: signal.signal(each, self._note)
-            for each in SIGNALS
-            if signal.getsignal(each) != signal.SIG_IGN  # as under nohup: it stays ignored
-        }
+        self._before = {each: signal.signal(each, self._note) for each in SIGNALS if _is_free(each)}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -85,7 +84,10 @@ class Interruption:
                 self._reader.setblocking(False)
                 self._reader.recv(2**16)
             self._reader.setblocking(True)
-            if number := self._next_stop():
+            number = self._next_stop()
+            while number and number == REPEATED:
+                number = self._next_stop()
+            if number:
                 with _WRITING:
                     self._leave(128 + number)
 
@@ -116,8 +118,16 @@ class Interruption:
 
     @property
     def exit_code(self) -> int:
-        """130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP, as shells report them."""
+        """128 and the signal's number, as shells report it: 130 for Ctrl-C, 143 for SIGTERM."""
         return 128 + (self.received or signal.SIGINT)
+
+
+def _is_free(number: signal.Signals) -> bool:
+    """Whether nobody else wants a signal: none is ignored, as under nohup, or a program's own."""
+    there = signal.getsignal(number)
+    if number.name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Python or jax may handle these
+        return there != signal.SIG_IGN
+    return there == signal.SIG_DFL
 
 
 def works_ahead() -> bool:

@@ -5,7 +5,6 @@ Results do not depend on how many steps are done in one call, bit for bit.
 
 import operator
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from functools import partial, reduce
 from typing import Any, NamedTuple, Protocol
@@ -21,6 +20,7 @@ from jaxstyle.losses.terms import VARIATION, Losses, added
 from jaxstyle.losses.variation import proximal_step
 from jaxstyle.machine.devices import from_first
 from jaxstyle.machine.placement import as_seen, of_several_processes, share_out_all
+from jaxstyle.machine.worked_time import CLOCK
 from jaxstyle.optimization.optimizer import (
     State,
     averaged,
@@ -202,10 +202,10 @@ class Alone:
 
     def call(self, counts: Sequence[int]) -> tuple[list[NDArray[Any]], float]:
         """Does so many steps; all processes that share the rows get the first one's seconds."""
-        started = time.perf_counter()
+        started = CLOCK.seconds()
         self._state, table = _run_steps(self._state, int(counts[0]), self._problem)
         rows = np.asarray(table)
-        seconds = time.perf_counter() - started
+        seconds = CLOCK.seconds() - started
         return [rows], from_first(seconds) if of_several_processes(self._rows) else seconds
 
     def look(self, number: int) -> tuple[State, Problem]:

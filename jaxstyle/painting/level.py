@@ -1,7 +1,6 @@
 """The levels of a run, from coarse to fine: pictures, steps, hyperparameters, problem of each."""
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -23,6 +22,7 @@ from jaxstyle.images.canvas import (
     check_all_sizes,
     largest_style,
     normalize,
+    parted_steps,
     resize,
     resize_to_each,
     scales_of,
@@ -196,7 +196,7 @@ def _sizes_and_steps(
     sizes = {scale: sizes_of(content, styles, recipe, scale) for scale in scales}
     check_all_sizes(*sizes[1], least)
     painted = [scale for scale in scales if shortest_side(*sizes[scale]) >= least]
-    parts = _parted(painted, step_shares(recipe, painted), total_steps(recipe, content))
+    parts = parted_steps(painted, step_shares(recipe, painted), total_steps(recipe, content))
     return [
         _LevelSize(scale, *sizes[scale], first_step=first, steps=steps)
         for scale, first, steps in parts
@@ -265,20 +265,6 @@ def _too_deep_in_full(recipe: Recipe) -> tuple[int, ...]:
     blocks = [block_of(layer) for layer in recipe.style_layers]
     deep = tuple(i for i, block in enumerate(blocks) if block > recipe.full_depth)
     return deep if len(deep) < len(blocks) else ()
-
-
-def _parted(
-    scales: Sequence[float], shares: Sequence[float], steps: int
-) -> list[tuple[float, int, int]]:
-    """Shares out the steps; the last scale has at least one.
-
-    Returns:
-      By scale: it, how many steps come before, and how many it has.
-    """
-    parts = itertools.accumulate(shares[:-1], initial=0.0)
-    starts = [min(round(steps * part / sum(shares)), steps - 1) for part in parts]
-    ends = [*starts[1:], steps]
-    return [(each, a, b - a) for each, a, b in zip(scales, starts, ends, strict=True)]
 
 
 def _resized(

@@ -14,7 +14,6 @@ data and its own: lanes without a variant, in the last round, do none.
 
 import dataclasses
 import functools
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -35,6 +34,7 @@ from jaxstyle.machine.placement import (
     part_on_device,
     sweep_mesh,
 )
+from jaxstyle.machine.worked_time import CLOCK
 from jaxstyle.network.convolution import Kernels
 from jaxstyle.optimization.optimizer import (
     State,
@@ -204,10 +204,10 @@ class OnEach:
 
     def call(self, counts: Sequence[int]) -> tuple[list[NDArray[Any]], float]:
         """Does on every device its own count of steps."""
-        started = time.perf_counter()
+        started = CLOCK.seconds()
         given: Any = one_on_each([np.int32(counts[i]) for i in self.own], self._mesh)
         self._state, table = run_steps_on_each(self._state, given, self._problem, self._mesh)
-        return local_parts(table), time.perf_counter() - started
+        return local_parts(table), CLOCK.seconds() - started
 
     def look(self, number: int) -> tuple[State, Problem]:
         """Returns a run's state, whose pictures are fetched when they are looked at."""

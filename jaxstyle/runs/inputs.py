@@ -20,13 +20,10 @@ from jaxstyle.judging.network import read_judge
 from jaxstyle.machine.memory import check_fits, memory_left, on_cpu_surely
 from jaxstyle.network.layers import resolve_taps, smallest_side
 from jaxstyle.runs import record
-from jaxstyle.runs.notices import size_notices
+from jaxstyle.runs.output_name import LONGEST_SIDES, OPAQUE_SUFFIXES, check_encodable
 from jaxstyle.runs.reader import Inputs, Network, Reader, Settings, masks_of
 from jaxstyle.runs.request import (
-    LONGEST_SIDES,
-    OPAQUE_SUFFIXES,
     Request,
-    check_encodable,
     check_numbered,
     pictures_at,
 )
@@ -53,7 +50,8 @@ def read_settings(arguments: Request, *, say: Say) -> Settings:
             say(f"warning: {arguments.from_picture} has a setting {setting!r}, which is ignored")
         if arguments.preset is None:
             recipe, hyper, name = old_recipe, old_hyper, others.get("preset", name)
-    recipe, hyper = change(recipe, hyper, **arguments.settings)
+    before, (recipe, hyper) = (recipe, hyper), change(recipe, hyper, **arguments.settings)
+    chosen = _chosen(before, (recipe, hyper), arguments)
     hyper = _with_style_weights(hyper, arguments)
     init = arguments.init if arguments.init is not None else others.get("init")
     if init is None:
@@ -70,9 +68,22 @@ def read_settings(arguments: Request, *, say: Say) -> Settings:
             flag = "mask" if role == "masks" else role
             raise InputError(f"{arguments.from_picture} was painted with --{flag}: give it again")
     if arguments.init is not None and init not in INITS and "scales" not in arguments.settings:
+        chosen += [("scales", (1.0,))] if recipe.scales != (1.0,) else []
         recipe = dataclasses.replace(recipe, scales=(1.0,))  # it goes on, in full
     seed = arguments.seed if arguments.seed is not None else others.get("seed", 0)
-    return Settings(recipe, hyper, name, init, seed, _weights(arguments, earlier), earlier)
+    return Settings(recipe, hyper, name, init, seed, _weights(arguments, earlier), earlier, chosen)
+
+
+def _chosen(
+    before: tuple[Recipe, Hyperparams], after: tuple[Recipe, Hyperparams], arguments: Request
+) -> list[tuple[str, Any]]:
+    """Returns the settings, with their values, that were changed without having been given."""
+    old, new = ({**vars(recipe), **vars(hyper)} for recipe, hyper in (before, after))
+    return [
+        (name, value)
+        for name, value in new.items()
+        if value != old[name] and name not in arguments.settings
+    ]
 
 
 def _with_style_weights(hyper: Hyperparams, arguments: Request) -> Hyperparams:
@@ -133,15 +144,14 @@ def read_inputs(arguments: Request, output: Path, *, say: Say, stream: TextIO | 
         ways = ", ".join(each for each in LONGEST_SIDES if each not in OPAQUE_SUFFIXES)
         raise InputError(f"a {output.suffix} file cannot be transparent: choose {ways}")
     how = _print_of(arguments, output)
-    if stream is not None:
-        for line in size_notices(content, styles, settings.recipe, asked=arguments.settings):
-            say(line)
     if arguments.proof is not None:
         read_proof(arguments.proof)
     reader.init(settings)  # only to refuse it before a download
     network = read_network(settings.weights, say=say, stream=stream)
     check_has_layers(settings.recipe, network)
     inputs = reader.inputs(arguments, settings, network)._replace(how=how)
+    for line in inputs.notices if stream is not None else ():
+        say(line)
     if settings.earlier is not None:
         for line in record.differences(settings.earlier, network.facts["sha256"]):
             say(line)
@@ -209,6 +219,7 @@ def run_record(inputs: Inputs, versions: dict[str, str] | None = None) -> record
         others["init"] = Path(settings.init).name
     return {
         **inputs.facts,
+        **({"notices": list(inputs.notices)} if inputs.notices else {}),
         "versions": versions or record.versions(),
         "settings": record.settings(settings.recipe, settings.hyper, **others),
     }

@@ -3,8 +3,7 @@
 import contextlib
 import dataclasses
 import json
-import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +28,7 @@ from jaxstyle.machine.devices import (
 from jaxstyle.machine.gpu import bits_notice
 from jaxstyle.machine.memory import NO_LIMIT, Memory, advice_if_exhausted, check_fits
 from jaxstyle.machine.placement import own_of
+from jaxstyle.machine.worked_time import CLOCK
 from jaxstyle.painting.events import watched
 from jaxstyle.painting.level import Level
 from jaxstyle.painting.level import levels as make_levels
@@ -102,7 +102,8 @@ class Outcome(NamedTuple):
     """How a run ended."""
 
     path: Path | None
-    """Where the picture is; None if no step was finished, or if another process writes it."""
+    """Where the picture is; None if no step was finished, it went to standard output, or another
+    process writes it."""
     record: record.Record
     seconds: float
     exit_code: int
@@ -214,7 +215,7 @@ def _paint(job: Job, levels: list[Level], devices: list[jax.Device]) -> tuple[La
 
 def _now() -> float:
     """Returns the first process's time: what all do together may depend on it."""
-    return from_first(time.perf_counter())
+    return from_first(CLOCK.seconds())
 
 
 def _is_interrupted(job: Job) -> bool:
@@ -250,18 +251,34 @@ def _finish(job: Job, lane: Lane, watch: Watch, devices: list[jax.Device]) -> Ou
         code = job.interruption.exit_code if stopped else int(lane.failure is not None)
         return Outcome(None, {}, seconds, code, is_told=False)
     own = [*watch.checkpointer.pictures, data_sha256(data)]
-    path, moved = save(job.output, data, force=job.arguments.force, own=own, say=job.say)
+    path, moved = _hand_over(job, data, own)
     at = f"after step {snapshot.steps_done} of {steps_of(job.inputs)}, {facts['painted_size']}"
+    where = "standard output" if path is None else path
     if lane.failure is not None:
-        job.say(f"the last good picture, {at}, was saved: {path}")
+        job.say(f"the last good picture, {at}, was saved: {where}")
     elif stopped:
         more = f"; --resume goes on from {watch.checkpointer.path}" if to_go_on else ""
-        job.say(f"stopped {at}; saved: {path}{more}")
+        job.say(f"stopped {at}; saved: {where}{more}")
     if not to_go_on:
         watch.checkpointer.remove()
     failed = lane.failure is not None or watch.log.failed or moved
     code = job.interruption.exit_code if stopped else int(failed)
     return Outcome(path, facts, seconds, code)
+
+
+def _hand_over(job: Job, data: bytes, own: Collection[str]) -> tuple[Path | None, bool]:
+    """Gives the picture to whom it is for, or saves it; returns what `save` does, or no path."""
+    if job.deliver is not None:
+        try:
+            job.deliver(data)
+        except OSError as error:
+            job.say(f"warning: standard output cannot be written: {error.strerror or error}")
+        else:
+            return None, False
+    path, moved = save(job.output, data, force=job.arguments.force, own=own, say=job.say)
+    if job.deliver is not None:
+        job.say(f"saved instead as {path}")
+    return path, moved or job.deliver is not None
 
 
 def _first_line(devices: list[jax.Device], inputs: Inputs, levels: list[Level]) -> str:

@@ -1,12 +1,12 @@
 """What watches a run, all together: clock, progress, log, numbered pictures, checkpoints."""
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from jaxstyle.errors import Say
 from jaxstyle.machine.process import Interruption
+from jaxstyle.machine.worked_time import CLOCK
 from jaxstyle.painting.events import Event, Observer
 from jaxstyle.painting.level import Level
 from jaxstyle.painting.variants import Unfinished, Variant
@@ -39,6 +39,8 @@ class Job(NamedTuple):
     """Whether it is this process that writes files, of those that paint one picture together."""
     observers: Sequence[Observer] = ()
     """Who else sees everything that happens, after the run's own."""
+    deliver: Callable[[bytes], None] | None = None
+    """Takes the picture's file in place of `output`, which has it if this raises OSError."""
 
 
 def variant_of(job: Job, kind: str) -> Variant:
@@ -97,7 +99,7 @@ class Watch:
         levels: Sequence[Level],
         kind: str,
         *,
-        now: Callable[[], float] = time.perf_counter,
+        now: Callable[[], float] = CLOCK.seconds,
         keeps: bool = True,
     ) -> None:
         """Takes a run, its levels, and the kind of device, for the records.

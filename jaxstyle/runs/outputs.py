@@ -23,9 +23,9 @@ from jaxstyle.optimization.stepping import Chunk
 from jaxstyle.painting.events import Event, StepsDone
 from jaxstyle.runs import record
 from jaxstyle.runs.inputs import run_record
+from jaxstyle.runs.output_name import numbered
 from jaxstyle.runs.progress import size_text
 from jaxstyle.runs.reader import Inputs
-from jaxstyle.runs.request import numbered
 
 
 class NumberedPictures:

@@ -50,6 +50,17 @@ def read_paths(text: str) -> tuple[Path, ...]:
     return matches(path) or (path,)
 
 
+def read_output(text: str) -> tuple[Path, bool]:
+    """Returns the path that a text means, and whether it says itself that it is a folder.
+
+    Raises:
+      InputError: see `read_path`; or it is empty.
+    """
+    if not text:
+        raise InputError("has no name: give one, or a folder such as ./")
+    return read_path(text), text.endswith(("/", os.sep))
+
+
 def matches(path: Path) -> tuple[Path, ...]:
     """Returns what a pattern such as `*.jpg` matches, by name; nothing of any other path."""
     if os.path.lexists(path) or not PATTERN.search(str(path)):

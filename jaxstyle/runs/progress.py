@@ -7,6 +7,7 @@ from typing import IO, Never
 
 from tqdm import tqdm
 
+from jaxstyle.machine.worked_time import CLOCK
 from jaxstyle.optimization.stepping import Chunk
 from jaxstyle.painting.events import CallDone, Event, RunEnded, StepsDone
 from jaxstyle.painting.level import Level, pixel_steps_after
@@ -18,14 +19,14 @@ MOST_SHOWN = 4
 
 
 class Clock:
-    """An observer: seconds since the first step began, and until the last one ends."""
+    """An observer: seconds of work since the first step began, and until the last one ends."""
 
     def __init__(
         self,
         levels: Sequence[Level],
         *,
         seconds: float = 0.0,
-        now: Callable[[], float] = time.perf_counter,
+        now: Callable[[], float] = CLOCK.seconds,
     ) -> None:
         """Takes the levels of the run, and how long its steps took before it was interrupted.
 
@@ -59,6 +60,19 @@ class Clock:
         return pixel_steps_after(done, parts) * self._per_pixel
 
 
+def _begin_bar(total: int, stream: IO[str]) -> "tqdm[Never] | None":
+    """Returns a bar on a terminal; None elsewhere, and where the terminal is gone."""
+    if not stream.isatty():
+        return None
+    bar_format = "{percentage:3.0f}%|{bar:10}| {desc}"
+    try:
+        bar: tqdm[Never] = tqdm(total=total, file=stream, bar_format=bar_format, leave=False)
+        bar.set_description_str("compiling")
+    except OSError:
+        return None
+    return bar
+
+
 class Display:
     """An observer that shows progress: a bar on a terminal, else a plain line now and then.
 
@@ -70,11 +84,7 @@ class Display:
         self._steps, self._stream, self._clock = steps, stream, clock
         self._is_seen = True
         self._last_line = 0.0
-        self._bar: tqdm[Never] | None = None
-        if stream.isatty():
-            bar_format = "{percentage:3.0f}%|{bar:10}| {desc}"
-            self._bar = tqdm(total=steps, file=stream, bar_format=bar_format, leave=False)
-            self._bar.set_description_str("compiling")
+        self._bar = _begin_bar(steps, stream)
 
     def see(self, event: Event) -> None:
         """Shows where the run stands after a call with at least one step."""
@@ -152,11 +162,7 @@ class SweepDisplay:
         self._done, self._worked, self._seconds = 0, 0, 0.0
         self._just_ended = False
         self._last_line = time.monotonic()
-        self._bar: tqdm[Never] | None = None
-        if stream is not None and stream.isatty():
-            bar_format = "{percentage:3.0f}%|{bar:10}| {desc}"
-            self._bar = tqdm(total=max(work, 1), file=stream, bar_format=bar_format, leave=False)
-            self._bar.set_description_str("compiling")
+        self._bar = None if stream is None else _begin_bar(max(work, 1), stream)
 
     def see(self, event: Event) -> None:
         """Shows where the sweep stands after a call."""

@@ -1,6 +1,7 @@
 """What a run works on, and who reads its files: each once, for one run or for many."""
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -10,9 +11,7 @@ from numpy.typing import NDArray
 from jaxstyle.errors import InputError, Say, silent
 from jaxstyle.images import picture_file
 from jaxstyle.images.bands import BandedPicture
-from jaxstyle.images.canvas import (
-    Picture,
-)
+from jaxstyle.images.canvas import Picture, total_steps
 from jaxstyle.images.decoding import LARGE
 from jaxstyle.images.picture_file import PLAIN
 from jaxstyle.images.print_file import Print
@@ -30,10 +29,8 @@ from jaxstyle.images.regions import (
 from jaxstyle.images.stored import PictureStore, StoredPicture, in_bands
 from jaxstyle.machine.memory import gigabytes, memory_left
 from jaxstyle.runs import record
-from jaxstyle.runs.request import (
-    Request,
-    style_files,
-)
+from jaxstyle.runs.notices import Asked, notices_of
+from jaxstyle.runs.request import Request, style_files
 from jaxstyle.settings.hyperparams import Hyperparams
 from jaxstyle.settings.recipe import INITS, Recipe, Sides
 from jaxstyle.weights.activations import LayerArrays
@@ -52,6 +49,8 @@ class Settings(NamedTuple):
     weights: str
     earlier: record.Record | None
     """The record that `--from` names."""
+    chosen: Sequence[tuple[str, Any]] = ()
+    """Settings that those which were given bring, with their values."""
 
 
 class Inputs(NamedTuple):
@@ -74,6 +73,8 @@ class Inputs(NamedTuple):
     """The most memory that decoding one of the pictures takes, of the large ones."""
     judge: LayerArrays | None = None
     """The parameters of the judge's network, where a single run's result is to be judged."""
+    notices: tuple[str, ...] = ()
+    """What is painted otherwise than was asked for."""
 
 
 def masks_of(arguments: Request) -> dict[str, tuple[Path, ...]]:
@@ -90,6 +91,17 @@ class Network(NamedTuple):
     params: LayerArrays
     facts: record.Record
     """Name and sha256. Taken now: the file may be gone or changed when the picture is saved."""
+
+
+def _asked(
+    arguments: Request, settings: Settings, content: Picture, styles: Sequence[Picture]
+) -> Asked:
+    """Returns what a run is made from, and what of it was asked for by flags."""
+    others = {"seed": arguments.seed is not None, "alpha": arguments.alpha == "keep"}
+    others["save_every"] = arguments.save_every > total_steps(settings.recipe, content)
+    names = {*arguments.settings, *(name for name, given in others.items() if given)}
+    made_from = settings.recipe, settings.hyper, settings.init
+    return Asked(content, styles, *made_from, names, settings.chosen)
 
 
 class Reader:
@@ -181,11 +193,13 @@ class Reader:
         alpha = self.alpha(arguments)
         if alpha is not None:
             facts["alpha"] = {"name": "keep", "sha256": facts["content"]["sha256"]}
+        given: Any = {"regions": regions, "alpha": alpha}
+        pictures = content, tuple(styles)
         return Inputs(
-            *(settings, content, tuple(styles), init, network.file, network.params, facts),
-            regions=regions,
-            alpha=alpha,
+            *(settings, *pictures, init, network.file, network.params, facts),
+            notices=notices_of(_asked(arguments, settings, *pictures)._replace(**given)),
             reading_bytes=self.most_bytes,
+            **given,
         )
 
     def regions(self, arguments: Request, *, say: Say) -> Regions:

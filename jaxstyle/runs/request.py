@@ -8,8 +8,8 @@ import contextlib
 import dataclasses
 import itertools
 import os
-import re
 import stat
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import util
@@ -18,7 +18,14 @@ from typing import Any
 
 from jaxstyle import files
 from jaxstyle.errors import InputError, did_you_mean
-from jaxstyle.runs.paths import why_missing
+from jaxstyle.runs.output_name import (
+    FORMATS,
+    LONGEST_SIDES,
+    check_format,
+    default_output,
+    numbered_step,
+)
+from jaxstyle.runs.paths import STANDARD, why_missing
 from jaxstyle.settings.recipe import INITS
 from jaxstyle.settings.text import read_shard
 
@@ -36,20 +43,11 @@ MOST_RUNS = 10_000
 
 WEIGHT_WORDS = ("auto", "embedded", "vgg19")
 
-LONGEST_SIDES = {
-    **{".png": 2**31 - 1, ".jpg": 65500, ".jpeg": 65500, ".webp": 16383},
-    **{".tif": 2**31 - 1, ".tiff": 2**31 - 1, ".avif": 65535},
-}
-"""The picture files that can be written, and how many pixels their sides can have at most."""
-
 PICTURE_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"),
     *(".bmp", ".gif", ".avif", ".jp2", ".ppm"),
 )
 """Which files in a folder are its style pictures."""
-
-OPAQUE_SUFFIXES = (".jpg", ".jpeg")
-"""Those of them that cannot be transparent."""
 
 CHECKPOINT_ENDS = (SUFFIX, SUFFIX + files.PREVIOUS)
 """How the names of the checkpoints beside an output end."""
@@ -131,6 +129,7 @@ class Request:
     styles: tuple[Path, ...]
     """Pictures, or folders of them."""
     output: Path | None
+    """None: a new name; `paths.STANDARD`: to standard output."""
     log: Path | None
     save_every: int
     force: bool
@@ -157,6 +156,10 @@ class Request:
     """Grey masks of the photo, one for each style."""
     keep: Path | None = None
     """A mask of the photo, white where it is left as it is."""
+    into_folder: bool = False
+    """Whether `output` is a folder, to be made if it is missing, in which the result is named."""
+    format: str | None = None
+    """One of FORMATS, for a result that has no name; None: PNG."""
     bits: int = 8
     """Of each channel of the result: 8 or 16."""
     profile: Path | None = None
@@ -271,8 +274,9 @@ def _check_outputs(arguments: Request, output: Path) -> None:
     results = {"output": output} | {name: path for name, path in others.items() if path is not None}
     checkpoints = {"checkpoint": checkpoint, "previous checkpoint": files.previous(checkpoint)}
     given = results | checkpoints
+    to_make = output.parent if arguments.into_folder else None
     for name, path in given.items():
-        _check_output(name, path, inputs)
+        _check_output(name, path, inputs, to_make=to_make)
     if not (arguments.force or goes_on(arguments, output)):
         for path in results.values():
             check_free(path)
@@ -290,24 +294,40 @@ def _check_outputs(arguments: Request, output: Path) -> None:
 
 
 def _output_of(arguments: Request) -> Path:
-    """Returns where the result goes: as given, or a new name.
+    """Returns where the result goes: as given, or a new name, be it in a folder that is given.
 
     With --resume that is the name of the run that was interrupted last, if there is one.
     """
-    if arguments.output is not None:
-        return arguments.output
+    folder, flags = _folder_of(arguments), arguments.checkpoints
+    if folder is None:
+        check_format(arguments.output or Path(), arguments.format)
+        return arguments.output or Path()
     styles = "+".join(path.stem for path in arguments.styles)
-    stem, flags = f"{arguments.content.stem}-{styles}", arguments.checkpoints
-    if flags.resume and flags.path is None:
-        name, ends = re.escape(files.short(stem)), "|".join(map(re.escape, CHECKPOINT_ENDS))
-        pattern = rf"({name}(?:-\d+)?\.png)(?:{ends})"
-        found = [
-            (p, match[1]) for p in Path().iterdir() if (match := re.fullmatch(pattern, p.name))
-        ]
-        if found:
-            return Path(max(found, key=lambda each: each[0].lstat().st_mtime)[1])
-    taken = [] if flags.path is not None else CHECKPOINT_ENDS
-    return files.fresh_path(Path(), stem, ".png", beside=taken)
+    return default_output(
+        folder,
+        f"{arguments.content.stem}-{styles}",
+        FORMATS[arguments.format or "png"],
+        beside=[] if flags.path is not None else CHECKPOINT_ENDS,
+        resumes=flags.resume and flags.path is None,
+    )
+
+
+def _folder_of(arguments: Request) -> Path | None:
+    """Returns the folder in which the result has a new name; None if it has its own.
+
+    What goes to standard output has one too, for its checkpoints, and for the picture where nobody
+    takes it.
+    """
+    given = arguments.output
+    if given is None:
+        return Path()
+    if given == STANDARD:
+        try:
+            files.check_writable(Path())
+        except InputError:
+            return Path(tempfile.gettempdir())
+        return Path()
+    return given if arguments.into_folder or given.is_dir() else None
 
 
 def goes_on(arguments: Request, output: Path) -> bool:
@@ -324,12 +344,15 @@ def _check_no_checkpoint(path: Path) -> None:
         )
 
 
-def _check_output(name: str, path: Path, inputs: Sequence[Path]) -> None:
-    """Raises InputError if `path` cannot be written, or is an input."""
+def _check_output(name: str, path: Path, inputs: Sequence[Path], *, to_make: Path | None) -> None:
+    """Raises InputError if `path` cannot be written, or is an input; one folder may be missing."""
     if path.is_dir():
         raise InputError(f"the {name} {path} is a folder: name a file in it")
     _check_is_no_input(name, path, inputs)
-    files.check_writable(path.parent)
+    folder = path.parent
+    if folder == to_make:
+        folder = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    files.check_writable(folder)
 
 
 def _check_is_no_input(name: str, path: Path, inputs: Sequence[Path]) -> None:
@@ -352,11 +375,6 @@ def _same(one: Path, other: Path) -> bool:
     return False
 
 
-def numbered(output: Path, step: int) -> Path:
-    """Returns where the picture after a step goes: result.png becomes result-0050.png."""
-    return output.with_name(f"{output.stem}-{step:04d}{output.suffix}")
-
-
 def check_numbered(arguments: Request, output: Path, *, steps: int) -> None:
     """Raises InputError if one of the numbered pictures to come must not be written.
 
@@ -371,7 +389,8 @@ def check_numbered(arguments: Request, output: Path, *, steps: int) -> None:
     }
     given = {name: path for name, path in written.items() if path is not None}
     # looked for among the names that are there: the numbers to come may be millions
-    for path in [*sorted(output.parent.iterdir()), *given.values()]:
+    there = sorted(output.parent.iterdir()) if output.parent.is_dir() else []
+    for path in [*there, *given.values()]:
         if not _is_numbered(path, output, every=arguments.save_every, steps=steps):
             continue
         for name, other in given.items():
@@ -383,18 +402,5 @@ def check_numbered(arguments: Request, output: Path, *, steps: int) -> None:
 
 
 def _is_numbered(path: Path, output: Path, *, every: int, steps: int) -> bool:
-    pattern = rf"{re.escape(output.stem)}-(\d{{4,10}}){re.escape(output.suffix)}"
-    match = re.fullmatch(pattern, path.name)
-    step = int(match[1]) if match else 0
-    here = _same(path.parent, output.parent) and numbered(output, step).name == path.name
-    return here and 0 < step <= steps and step % every == 0
-
-
-def check_encodable(size: tuple[int, int], output: Path) -> None:
-    """Raises InputError if a picture of (H, W) cannot be written as a file of that kind."""
-    longest = LONGEST_SIDES[output.suffix.lower()]
-    if max(size) > longest:
-        raise InputError(
-            f"a {output.suffix} file has at most {longest} pixels each way, not"
-            f" {size[0]}x{size[1]}: choose a smaller --size, or .png"
-        )
+    step = numbered_step(path.name, output)
+    return 0 < step <= steps and step % every == 0 and _same(path.parent, output.parent)

@@ -40,6 +40,9 @@ from jaxstyle.weights.activations import LayerArrays
 
 WAY_OUT = "to begin this run anew, remove it; to begin all of them anew, add --force"
 
+MOST_NOTICES = 8
+"""So many of a sweep's notices are said."""
+
 RESUME = CheckpointRequest(resume=True)
 
 
@@ -97,6 +100,8 @@ def read_sweep(arguments: Request, *, say: Say, stream: TextIO | None) -> Sweep:
         _check_free(folder, planned)
     judge = _read_judge(planned, say) if arguments.judge else None
     _warn(runs, settings, say)
+    if stream is not None:
+        _say_notices(planned, say)
     sweep = Sweep(flags, folder, arguments.force, planned, judge)
     if arguments.force or arguments.devices.distributed is not None:
         return sweep
@@ -217,3 +222,17 @@ def _warn(runs: Sequence[Run], settings: Sequence[Settings], say: Say) -> None:
     schedules = sorted({each.recipe.schedule for each in settings})
     if decays and "step" not in schedules:
         say(f"warning: {min(decays)} changes nothing with --schedule {' or '.join(schedules)}")
+
+
+def _say_notices(planned: Sequence[Planned], say: Say) -> None:
+    """Says each notice of the runs once, without those that `_warn` has, and the first few."""
+    lines = {
+        line: None
+        for each in planned
+        for line in each.inputs.notices
+        if not line.startswith(("--seed", "--decay"))
+    }
+    for line in list(lines)[:MOST_NOTICES]:
+        say(line)
+    if len(lines) > MOST_NOTICES:
+        say(f"and {len(lines) - MOST_NOTICES} more like these: they are in the runs' records")

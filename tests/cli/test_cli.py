@@ -30,6 +30,7 @@ FILE_FLAGS = {
     "--content",
     "--style",
     "--output",
+    "--format",
     "--force",
     "--log",
     "--save-every",

@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 from jaxstyle.errors import InputError
 from jaxstyle.images import decoding, picture_file
 from jaxstyle.images.canvas import Picture, as_picture, denormalize, fitted_size, normalize, resize
-from jaxstyle.runs import request
+from jaxstyle.runs import output_name
 from jaxstyle.settings.checks import MOST_PIXELS
 
 # by EXIF orientation: what turns the stored pixels upright (EXIF 2.3, tag 0x0112)
@@ -552,7 +552,7 @@ def test_the_float32_picture_of_every_level_is_saved_as_that_level() -> None:
     assert np.array_equal(np.asarray(image), all_levels())
 
 
-@pytest.mark.parametrize("suffix", list(request.LONGEST_SIDES))
+@pytest.mark.parametrize("suffix", list(output_name.LONGEST_SIDES))
 def test_encode_is_deterministic_and_tagged_as_srgb(
     suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -604,8 +604,8 @@ def test_pictures_of_other_kinds_carry_no_text(tmp_path: Path, suffix: str) -> N
 @pytest.mark.parametrize(("suffix", "side"), [(".webp", 16383), (".jpg", 65500)])
 def test_the_longest_side_can_be_written_and_one_more_cannot(suffix: str, side: int) -> None:
     picture_file.encode(np.zeros((1, side, 3), np.float32), suffix, {})
-    request.check_encodable((1, side), Path(f"a{suffix}"))
+    output_name.check_encodable((1, side), Path(f"a{suffix}"))
     with pytest.raises((OSError, ValueError)):
         picture_file.encode(np.zeros((1, side + 1, 3), np.float32), suffix, {})
     with pytest.raises(InputError, match=f"at most {side}"):
-        request.check_encodable((1, side + 1), Path(f"a{suffix}"))
+        output_name.check_encodable((1, side + 1), Path(f"a{suffix}"))

@@ -143,6 +143,37 @@ def test_a_stop_that_comes_as_several_signals_is_one() -> None:
         assert (interruption.received, left) == (signal.SIGTERM, [])
 
 
+def test_a_warning_of_a_batch_system_stops_as_often_as_it_comes() -> None:
+    """SIGXCPU comes every second; SIGUSR1 is a stop like any other, unless a program has it."""
+    left: list[int] = []
+    with Interruption(left.append) as interruption, interruption.noted_only():
+        signal.raise_signal(signal.SIGXCPU)
+        time.sleep(2 * SAME_STOP)
+        signal.raise_signal(signal.SIGXCPU)
+        time.sleep(SAME_STOP)
+        assert (interruption.exit_code, left) == (128 + signal.SIGXCPU, [])
+    with Interruption(left.append) as interruption, interruption.noted_only():
+        signal.raise_signal(signal.SIGUSR1)
+        assert interruption.received == signal.SIGUSR1
+    taken: list[int] = []
+    before = signal.signal(signal.SIGUSR1, lambda number, _: taken.append(number))
+    with Interruption(left.append) as interruption, interruption.noted_only():
+        signal.raise_signal(signal.SIGUSR1)
+    signal.signal(signal.SIGUSR1, before)
+    assert (interruption.received, taken) == (0, [signal.SIGUSR1])
+
+
+@pytest.mark.parametrize("flag", ["--help", "--list-presets", "--version"])
+def test_nobody_reading_what_is_printed_is_no_error(flag: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "jaxstyle.run", flag]
+    result = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert result.stderr == ""
+    assert result.returncode in (0, 1)
+
+
 def test_a_stop_before_the_first_step_interrupts_once() -> None:
     """The second signal of one stop does not interrupt what is done about the first."""
     with Interruption(os._exit):

@@ -8,6 +8,7 @@ import pytest
 from jaxstyle.losses.terms import losses_by_name
 from jaxstyle.optimization.optimizer import initial_state
 from jaxstyle.optimization.stepping import Chunk
+from jaxstyle.painting.events import StepsDone
 from jaxstyle.painting.level import Level
 from jaxstyle.runs.progress import Clock, Display, progress_text
 
@@ -53,6 +54,16 @@ class Terminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
+
+
+def test_a_terminal_that_is_gone_has_no_bar() -> None:
+    class Gone(Terminal):
+        def write(self, text: str) -> int:
+            raise OSError(5, "Input/output error")
+
+    display = Display(10, Gone(), Clock([]))
+    display.see(StepsDone(0, chunk_of((30, 40), done=7, count=2, seconds=3.0), None))
+    display.close()
 
 
 def test_a_bar_on_a_terminal() -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from jaxstyle.cli.flags import parse
 from jaxstyle.errors import InputError
-from jaxstyle.runs.request import Request, check_files, check_is_file, check_numbered, numbered
+from jaxstyle.runs.output_name import numbered
+from jaxstyle.runs.request import Request, check_files, check_is_file, check_numbered
 
 
 @pytest.fixture
@@ -94,17 +95,41 @@ def test_weights_must_have_a_known_ending(folder: Path) -> None:
     assert "c.png must end in .h5 or .hdf5 or .pth or .pt" in refusal("--weights", "c.png")
 
 
-@pytest.mark.parametrize("output", ["-", "r", "r.bmp", "r.png.txt", ".png", "new/", "r."])
+@pytest.mark.parametrize("output", ["r", "r.bmp", "r.png.txt", ".png", "r."])
 def test_outputs_of_unknown_kinds_are_refused(folder: Path, output: str) -> None:
     assert "must end in .png or .jpg or .jpeg or .webp" in refusal("-o", output)
+
+
+def test_in_a_folder_the_result_has_a_new_name(folder: Path) -> None:
+    (folder / "there").mkdir()
+    (folder / "there" / "c-s.png").touch()
+    for flags, path in {
+        ("-o", "there"): "there/c-s-2.png",
+        ("-o", "there/", "--format", "jpeg"): "there/c-s.jpg",
+        ("-o", "new/deep/"): "new/deep/c-s.png",
+        ("-o", "."): "c-s.png",
+        ("--format", "tiff"): "c-s.tif",
+        ("-o", "-", "--format", "webp"): "c-s.webp",
+        ("-o", "r.jpeg", "--format", "jpg"): "r.jpeg",
+    }.items():
+        assert check_files(arguments(*flags)) == Path(path)
+    (folder / "there" / "c-s-7.jpg.checkpoint").touch()
+    resumed = arguments("-o", "there", "--format", "jpg", "--resume")
+    assert check_files(resumed) == Path("there/c-s-7.jpg")
+    assert not (folder / "new").exists()
+    assert "--format png and the name r.jpg contradict" in refusal("-o", "r.jpg", "--format", "png")
+    assert "is a file, not a folder" in refusal("-o", "c.png/")
+    assert "'gif' is none of png, jpeg" in refusal("--format", "gif")
 
 
 @pytest.mark.parametrize(("flag", "name"), [("-o", "output"), ("--log", "log")])
 def test_outputs_in_impossible_places_are_refused(folder: Path, flag: str, name: str) -> None:
     assert "gone does not exist: make it first" in refusal(flag, "gone/r.png")
     assert "c.png is a file, not a folder" in refusal(flag, "c.png/r.png")
-    assert f"the {name} .. is a folder: name a file in it" in refusal(flag, "..")
-    assert f"the {name} . is a folder" in refusal(flag, "")
+    if name == "log":
+        assert "the log .. is a folder: name a file in it" in refusal(flag, "..")
+    else:
+        assert "has no name: give one, or a folder" in refusal(flag, "")
     assert "File name too long" in refusal(flag, "x" * 300 + ".png")
 
 
