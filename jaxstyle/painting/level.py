@@ -1,6 +1,7 @@
 """The levels of a run, from coarse to fine: pictures, steps, hyperparameters, problem of each."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
