@@ -204,6 +204,10 @@ def _add_files(group: Any) -> None:
         " --style-weights; must be given",
     )
     _add_regions(add)
+    _add_outputs(add)
+
+
+def _add_outputs(add: Callable[..., Any]) -> None:
     add(
         "-o",
         "--output",

@@ -18,13 +18,7 @@ from typing import Any
 
 from jaxstyle import files
 from jaxstyle.errors import InputError, did_you_mean
-from jaxstyle.runs.output_name import (
-    FORMATS,
-    LONGEST_SIDES,
-    check_format,
-    default_output,
-    numbered_step,
-)
+from jaxstyle.runs import output_name
 from jaxstyle.runs.paths import STANDARD, why_missing
 from jaxstyle.settings.recipe import INITS
 from jaxstyle.settings.text import read_shard
@@ -268,7 +262,7 @@ def _check_word_or_file(flag: str, value: str | None, words: Sequence[str]) -> N
 def _check_outputs(arguments: Request, output: Path) -> None:
     inputs, log = inputs_of(arguments), arguments.log
     if not output.is_dir():
-        files.check_suffix("the output", output, LONGEST_SIDES)
+        files.check_suffix("the output", output, output_name.LONGEST_SIDES)
     checkpoint = arguments.checkpoints.beside(output)
     others = {"log": log, "plot": arguments.plot}
     results = {"output": output} | {name: path for name, path in others.items() if path is not None}
@@ -300,13 +294,13 @@ def _output_of(arguments: Request) -> Path:
     """
     folder, flags = _folder_of(arguments), arguments.checkpoints
     if folder is None:
-        check_format(arguments.output or Path(), arguments.format)
+        output_name.check_format(arguments.output or Path(), arguments.format)
         return arguments.output or Path()
     styles = "+".join(path.stem for path in arguments.styles)
-    return default_output(
+    return output_name.default_output(
         folder,
         f"{arguments.content.stem}-{styles}",
-        FORMATS[arguments.format or "png"],
+        output_name.FORMATS[arguments.format or "png"],
         beside=[] if flags.path is not None else CHECKPOINT_ENDS,
         resumes=flags.resume and flags.path is None,
     )
@@ -402,5 +396,5 @@ def check_numbered(arguments: Request, output: Path, *, steps: int) -> None:
 
 
 def _is_numbered(path: Path, output: Path, *, every: int, steps: int) -> bool:
-    step = numbered_step(path.name, output)
+    step = output_name.numbered_step(path.name, output)
     return 0 < step <= steps and step % every == 0 and _same(path.parent, output.parent)
