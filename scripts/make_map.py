@@ -22,7 +22,7 @@ WINGS = {
     "settings": ("checks", "fields", "recipe", "hyperparams", "validation", "presets", "text"),
     "images": (
         *("bands", "canvas", "regions", "color", "proof"),
-        *("png_chunks", "print_file", "decoding", "picture_file", "stored"),
+        *("png_chunks", "print_file", "film_file", "decoding", "picture_file", "stored"),
     ),
     "weights": (
         *("torch_pickle", "torch_file", "activations", "conventions"),
@@ -42,7 +42,7 @@ WINGS = {
     "notebook": (),
     "runs": (
         *("paths", "output_name", "request", "record", "notices", "reader", "inputs", "checkpoint"),
-        *("progress", "log", "plot", "outputs", "checkpointer", "observers", "job", "plan"),
+        *("progress", "log", "plot", "film", "outputs", "checkpointer", "observers", "job", "plan"),
         "doctor",
     ),
     "sweeps": ("grid", "folder", "inputs", "job", "sheet_layout", "sheet", "report"),

@@ -57,6 +57,7 @@ OWNERS = {
         "images.decoding",
         "images.picture_file",
         "images.print_file",
+        "images.film_file",
         "images.proof",
         "sweeps.sheet_layout",
         "sweeps.sheet",
@@ -71,6 +72,7 @@ OWNERS = {
     "argparse": {"cli.flag_groups", "cli.config", "cli.flags"},
     "lazy_loader": {"__init__"},
     "matplotlib": {"runs.plot"},
+    "imageio_ffmpeg": {"images.film_file"},
     "signal": {"machine.process"},
 }
 
@@ -335,6 +337,7 @@ def test_public_functions_say_what_they_do(name: str) -> None:
 
 
 _PACKAGES = {"PIL": "pillow", "lazy_loader": "lazy-loader", "pillow_heif": "pillow-heif"}
+_PACKAGES |= {"imageio_ffmpeg": "imageio-ffmpeg"}
 
 
 def test_the_dependencies_are_those_that_are_imported() -> None:
@@ -343,6 +346,7 @@ def test_the_dependencies_are_those_that_are_imported() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     needed = [*project["dependencies"], *extras["print"], *extras["heif"], *extras["plot"]]
+    needed += extras["film"]
     declared = {each.split(">")[0] for each in needed}
     imported = {each.split(".")[0] for name in FILES for each in imports_of(name)}
     third_party = imported - set(sys.stdlib_module_names) - {"jaxstyle", "", "__future__"}

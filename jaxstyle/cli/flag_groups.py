@@ -75,6 +75,25 @@ def take_checkpoint_flags(parsed: dict[str, Any], *, sweep: bool) -> CheckpointR
     return CheckpointRequest(path=path, every=every, resume=resume)
 
 
+def add_plot_flags(add: Callable[..., Any]) -> None:
+    """Adds the flags of what is drawn of a run, by a parser's or a group's `add_argument`."""
+    add(
+        "--plot",
+        type=flag_reader(read_path),
+        metavar="PATH.png",
+        help="draw losses and learning rate by step when the run has ended or was stopped; .png,"
+        " .svg or .pdf, with the extra jaxstyle[plot]; for single runs; default: none",
+    )
+    add(
+        "--film",
+        type=flag_reader(read_path),
+        metavar="PATH.mp4",
+        help="make a film of the canvas, at most 120 frames evenly in log time, when the run has"
+        " ended or was stopped; .mp4 with the extra jaxstyle[film], .gif or .webp without; for"
+        " single runs; default: none",
+    )
+
+
 def add_print_flags(group: Any) -> None:
     """Adds the flags to a group of an argument parser."""
     add = group.add_argument

@@ -17,6 +17,7 @@ from jaxstyle.cli.config import config_text, with_config
 from jaxstyle.cli.flag_groups import (
     add_checkpoint_flags,
     add_device_flags,
+    add_plot_flags,
     add_print_flags,
     add_sweep_flags,
     check_print_flags,
@@ -45,7 +46,17 @@ from jaxstyle.settings.text import (
 INPUTS = {"content": "content", "style": "styles"}
 """The flags of the pictures that a run is made from, and where they are in a request."""
 
-PATHS = ("PATH", "MASK", "PATH.csv", "PATH.png", "RESULT.png", "PATH.icc", "DIR", "FILE.toml")
+PATHS = (
+    "PATH",
+    "MASK",
+    "PATH.csv",
+    "PATH.png",
+    "PATH.mp4",
+    "RESULT.png",
+    "PATH.icc",
+    "DIR",
+    "FILE.toml",
+)
 """What stands for a path in the help of flags."""
 
 ALPHAS = ("white", "keep")
@@ -88,8 +99,9 @@ def parse(arguments: Sequence[str] | None = None) -> Request | None:
     checkpoints = take_checkpoint_flags(parsed, sweep=sweep is not None)
     if sweep is not None:
         check_print_flags(parsed)
-    if parsed["plot"] is not None and (sweep is not None or parsed["collect"] is not None):
-        raise InputError("--plot is for single runs: in a sweep --log keeps what it would show")
+    for name, instead in (("plot", "--log keeps the numbers"), ("film", "use --save-every")):
+        if parsed[name] is not None and (sweep is not None or parsed["collect"] is not None):
+            raise InputError(f"--{name} is for single runs; in a sweep {instead}")
     missing = [f"--{flag}" for flag, name in INPUTS.items() if parsed[name] is None]
     if sweep is not None or parsed["collect"] is not None or parsed["print_config"]:
         parsed |= {"content": parsed["content"] or Path(), "styles": parsed["styles"] or ()}
@@ -226,6 +238,10 @@ def _add_outputs(add: Callable[..., Any]) -> None:
         " default: png",
     )
     add("--force", action="store_true", help="overwrite files that exist; default: refuse")
+    _add_beside(add)
+
+
+def _add_beside(add: Callable[..., Any]) -> None:
     add(
         "--log",
         type=flag_reader(read_path),
@@ -235,13 +251,7 @@ def _add_outputs(add: Callable[..., Any]) -> None:
         " interpolated); in a sweep the name of a file in each run's folder, runs/NAME; default:"
         " none",
     )
-    add(
-        "--plot",
-        type=flag_reader(read_path),
-        metavar="PATH.png",
-        help="draw losses and learning rate by step when the run has ended or was stopped; .png,"
-        " .svg or .pdf, with the extra jaxstyle[plot]; for single runs; default: none",
-    )
+    add_plot_flags(add)
     add(
         "--save-every",
         type=flag_reader(read_whole),

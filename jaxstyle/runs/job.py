@@ -136,7 +136,10 @@ def run_job(job: Job) -> Outcome:
         try:
             lane, watch = _paint(job, levels, devices)
             outcome = _finish(job, lane, watch, devices)
-            return _judged(job, _plotted(job, watch.log.text, outcome))
+            outcome = _plotted(job, watch.log.text, outcome)
+            if watch.film is not None and not watch.film.write():
+                outcome = outcome._replace(exit_code=outcome.exit_code or 1)
+            return _judged(job, outcome)
         except jax.errors.JaxRuntimeError as error:
             raise of_the_system(error, own_of(devices), partial(_advice, job, levels)) from None
 
@@ -192,7 +195,7 @@ def _judged(job: Job, outcome: Outcome) -> Outcome:
 
 def _silent(job: Job) -> Job:
     """Returns the same run for a process that only takes part in it."""
-    arguments = dataclasses.replace(job.arguments, log=None)
+    arguments = dataclasses.replace(job.arguments, log=None, plot=None)
     return job._replace(arguments=arguments, say=silent, stream=None, writes=False)
 
 

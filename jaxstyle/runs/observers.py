@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from jaxstyle.errors import Say
 from jaxstyle.machine.process import Interruption
@@ -12,6 +12,7 @@ from jaxstyle.painting.level import Level
 from jaxstyle.painting.variants import Unfinished, Variant
 from jaxstyle.runs.checkpoint import Resumption
 from jaxstyle.runs.checkpointer import Checkpointer, unfinished
+from jaxstyle.runs.film import Film
 from jaxstyle.runs.inputs import run_record, steps_of
 from jaxstyle.runs.log import Log
 from jaxstyle.runs.outputs import NumberedPictures
@@ -84,6 +85,16 @@ def _numbered(job: Job, kind: str, size: tuple[int, int]) -> NumberedPictures:
     )
 
 
+def _film(job: Job, size: tuple[int, int]) -> Film | None:
+    """Returns what keeps the frames of a film; in every process, since all gather a canvas."""
+    path = job.arguments.film
+    if path is None:
+        return None
+    force = job.arguments.force or job.resumption is not None
+    given: Any = {"steps": steps_of(job.inputs), "size": size, "force": force, "say": job.say}
+    return Film(path, job.inputs, **given, writes=job.writes)
+
+
 class Watch:
     """An observer that is all of a run's own ones, which see every event in turn.
 
@@ -91,6 +102,7 @@ class Watch:
       clock: the run's clock.
       log: the log, which is kept whether or not a file was asked for.
       checkpointer: keeps the checkpoints.
+      film: keeps the frames of a film, if one was asked for.
     """
 
     def __init__(
@@ -133,7 +145,9 @@ class Watch:
         shown = [] if job.stream is None else [Display(steps, job.stream, self.clock)]
         self._displays = shown
         numbered = _numbered(job, kind, levels[-1].content.shape[:2])
+        self.film = _film(job, levels[-1].content.shape[:2])
         self._all: list[Observer] = [self.clock, *shown, self.log, numbered]
+        self._all += [] if self.film is None else [self.film]
         self._all += [self.checkpointer] if keeps else []
         self._all += job.observers
 

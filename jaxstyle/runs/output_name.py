@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from importlib import util
 from pathlib import Path
 
 from jaxstyle import files
@@ -22,7 +23,21 @@ LONGEST_SIDES = {
 OPAQUE_SUFFIXES = (".jpg", ".jpeg")
 """Those of them that cannot be transparent."""
 
+BESIDE = {"log": (".csv",), "plot": (".png", ".svg", ".pdf"), "film": (".mp4", ".gif", ".webp")}
+"""What can be written beside the result, and how its name ends."""
+
+EXTRAS = {"plot": "matplotlib", ".mp4": "imageio_ffmpeg"}
+"""The modules that some of these need."""
+
 _OTHER_ENDS = {".jpeg": ".jpg", ".tiff": ".tif"}
+
+
+def check_beside(name: str, path: Path) -> None:
+    """Raises InputError if one of the files in `BESIDE` cannot be of that kind, or not here."""
+    files.check_suffix(f"the {name}", path, BESIDE[name])
+    module = EXTRAS.get(path.suffix.lower() if name == "film" else name)
+    if module and util.find_spec(module) is None:
+        raise InputError(f"--{name} {path} needs {module}: pip install 'jaxstyle[{name}]'")
 
 
 def default_output(

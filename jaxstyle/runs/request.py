@@ -12,7 +12,6 @@ import stat
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import util
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +36,7 @@ MOST_RUNS = 10_000
 
 WEIGHT_WORDS = ("auto", "embedded", "vgg19")
 
-PICTURE_SUFFIXES = (
-    *(".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"),
-    *(".bmp", ".gif", ".avif", ".jp2", ".ppm"),
-)
+PICTURE_SUFFIXES = (*output_name.LONGEST_SIDES, ".bmp", ".gif", ".jp2", ".ppm")
 """Which files in a folder are its style pictures."""
 
 CHECKPOINT_ENDS = (SUFFIX, SUFFIX + files.PREVIOUS)
@@ -144,6 +140,7 @@ class Request:
     judge: bool = False
     print_config: bool = False
     plot: Path | None = None
+    film: Path | None = None
     regions: tuple[Path, ...] = ()
     """Masks in which the same color is the same region: the photo's, then one for each style."""
     masks: tuple[Path, ...] = ()
@@ -153,7 +150,7 @@ class Request:
     into_folder: bool = False
     """Whether `output` is a folder, to be made if it is missing, in which the result is named."""
     format: str | None = None
-    """One of FORMATS, for a result that has no name; None: PNG."""
+    """One of output_name.FORMATS, for a result that has no name; None: PNG."""
     bits: int = 8
     """Of each channel of the result: 8 or 16."""
     profile: Path | None = None
@@ -189,11 +186,9 @@ def check_inputs(arguments: Request) -> None:
             check_is_file(path)
     _check_word_or_file("--init", arguments.init, INITS)
     _check_word_or_file("--weights", arguments.weights, WEIGHT_WORDS)
-    weights = arguments.weights
-    if weights is None or weights in WEIGHT_WORDS:
-        return
-    suffixes = files.HDF5_SUFFIXES + files.TORCH_SUFFIXES
-    files.check_suffix("the weight file", Path(weights), suffixes)
+    weights, suffixes = arguments.weights, files.HDF5_SUFFIXES + files.TORCH_SUFFIXES
+    if weights is not None and weights not in WEIGHT_WORDS:
+        files.check_suffix("the weight file", Path(weights), suffixes)
 
 
 def inputs_of(arguments: Request) -> list[Path]:
@@ -260,12 +255,11 @@ def _check_word_or_file(flag: str, value: str | None, words: Sequence[str]) -> N
 
 
 def _check_outputs(arguments: Request, output: Path) -> None:
-    inputs, log = inputs_of(arguments), arguments.log
+    inputs = inputs_of(arguments)
     if not output.is_dir():
         files.check_suffix("the output", output, output_name.LONGEST_SIDES)
     checkpoint = arguments.checkpoints.beside(output)
-    others = {"log": log, "plot": arguments.plot}
-    results = {"output": output} | {name: path for name, path in others.items() if path is not None}
+    results = {"output": output} | beside_of(arguments)
     checkpoints = {"checkpoint": checkpoint, "previous checkpoint": files.previous(checkpoint)}
     given = results | checkpoints
     to_make = output.parent if arguments.into_folder else None
@@ -279,12 +273,15 @@ def _check_outputs(arguments: Request, output: Path) -> None:
     for (one, path), (other, same) in itertools.combinations(given.items(), 2):
         if _same(path, same):
             raise InputError(f"the {other} and the {one} are the same file: {same}")
-    if log is not None:
-        files.check_suffix("the log", log, [".csv"])
-    if arguments.plot is not None:
-        files.check_suffix("the plot", arguments.plot, [".png", ".svg", ".pdf"])
-        if util.find_spec("matplotlib") is None:
-            raise InputError("--plot needs matplotlib: pip install 'jaxstyle[plot]'")
+    for name, path in beside_of(arguments).items():
+        output_name.check_beside(name, path)
+
+
+def beside_of(arguments: Request) -> dict[str, Path]:
+    """Returns the files that were asked for beside the result, by what they are."""
+    return {
+        name: path for name in output_name.BESIDE if (path := getattr(arguments, name)) is not None
+    }
 
 
 def _output_of(arguments: Request) -> Path:
@@ -376,12 +373,8 @@ def check_numbered(arguments: Request, output: Path, *, steps: int) -> None:
     """
     if not arguments.save_every:
         return
-    written = {
-        "log": arguments.log,
-        "plot": arguments.plot,
-        "checkpoint": arguments.checkpoints.path,
-    }
-    given = {name: path for name, path in written.items() if path is not None}
+    checkpoint = arguments.checkpoints.path
+    given = beside_of(arguments) | ({} if checkpoint is None else {"checkpoint": checkpoint})
     # looked for among the names that are there: the numbers to come may be millions
     there = sorted(output.parent.iterdir()) if output.parent.is_dir() else []
     for path in [*there, *given.values()]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from jaxstyle.runs import job, outputs, plot, request
+from jaxstyle.runs import job, output_name, outputs, plot
 
 LOG = """step,size,content,style,tv,total,learning_rate,seconds
 1,16x24,0,8,1,9,0.1,0.5
@@ -84,7 +84,7 @@ def test_what_cannot_be_is_refused(paint, flags: tuple[str, ...], message: str) 
 
 
 def test_without_matplotlib_it_says_how_to_get_it(paint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(output_name.util, "find_spec", lambda name: None)
     code, _, err = paint("--plot", "run.png")
     assert code == 2
-    assert err == "jaxstyle: error: --plot needs matplotlib: pip install 'jaxstyle[plot]'\n"
+    assert err == "jaxstyle: error: --plot run.png needs matplotlib: pip install 'jaxstyle[plot]'\n"
