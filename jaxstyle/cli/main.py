@@ -105,6 +105,8 @@ def _run(arguments: request.Request, interruption: Interruption) -> int:
         if arguments.plan:
             return _plan(inputs, arguments)
         resumption = find_resumption(arguments, output, inputs, say=say)
+        for line in inputs.notices if stream is not None else ():
+            say(line)
     except InputError as error:
         if arguments.devices.distributed is None:
             raise

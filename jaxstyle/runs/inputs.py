@@ -150,8 +150,6 @@ def read_inputs(arguments: Request, output: Path, *, say: Say, stream: TextIO | 
     network = read_network(settings.weights, say=say, stream=stream)
     check_has_layers(settings.recipe, network)
     inputs = reader.inputs(arguments, settings, network)._replace(how=how)
-    for line in inputs.notices if stream is not None else ():
-        say(line)
     if settings.earlier is not None:
         for line in record.differences(settings.earlier, network.facts["sha256"]):
             say(line)
@@ -217,9 +215,13 @@ def run_record(inputs: Inputs, versions: dict[str, str] | None = None) -> record
     others = {"preset": settings.preset, "init": settings.init, "seed": settings.seed}
     if not isinstance(inputs.init, str):
         others["init"] = Path(settings.init).name
+    found = record.settings(settings.recipe, settings.hyper, **others)
+    notices = list(inputs.notices)
+    if settings.earlier is not None and record.as_json(found) == settings.earlier["settings"]:
+        notices = settings.earlier.get("notices", [])  # it repeats what was asked for there
     return {
         **inputs.facts,
-        **({"notices": list(inputs.notices)} if inputs.notices else {}),
+        **({"notices": notices} if notices else {}),
         "versions": versions or record.versions(),
-        "settings": record.settings(settings.recipe, settings.hyper, **others),
+        "settings": found,
     }

@@ -87,7 +87,12 @@ def _decisive(record: Record) -> dict[str, Record]:
     }
     if "init" in record:
         decisive["settings"].pop("init")
-    found: dict[str, Record] = json.loads(json.dumps(decisive))
+    return as_json(decisive)
+
+
+def as_json(record: Record) -> Record:
+    """Returns a record as it is read again: JSON has lists alone."""
+    found: Record = json.loads(json.dumps(record))
     return found
 
 

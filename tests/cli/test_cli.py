@@ -45,7 +45,8 @@ RECIPE_FLAGS |= {"--size", "--scales", "--steps"}
 RECIPE_FLAGS |= {"--style-loss", "--balance", "--steps-power", "--full-depth", "--clip"}
 RECIPE_FLAGS |= {"--average", "--upscale", "--style-scale", "--style-size", "--style-mix"}
 RECIPE_FLAGS |= {"--propagation", "--colors", "--color-match", "--optimizer", "--history"}
-RECIPE_FLAGS |= {"--extrapolate", "--precision"}
+RECIPE_FLAGS |= {"--extrapolate", "--precision", "--units", "--padding", "--tv-form"}
+RECIPE_FLAGS |= {"--level-steps", "--line-search", "--carry"}
 RECIPE_FLAGS |= {"--schedule", "--resampling", "--tv-step", "--beta2"}
 NUMBER_FLAGS = {"--content-weight", "--style-weight", "--tv-weight", "--learning-rate"}
 NUMBER_FLAGS |= {"--decay-every", "--decay-rate", "--coarse-content"}
@@ -286,6 +287,7 @@ def test_presets_on_the_screen_can_be_typed_again() -> None:
     readers = {"size": texts.read_size, "scales": texts.read_scales}
     readers |= {"clip": texts.read_yes_or_no, "upscale": texts.read_yes_or_no}
     readers |= {"extrapolate": texts.read_yes_or_no, "style_scale": texts.read_numbers}
+    readers |= {"carry": texts.read_yes_or_no, "level_steps": texts.read_level_steps}
     readers |= {"style_size": texts.read_whole_or_auto, "style_weights": texts.read_blend}
     for preset in PRESETS.values():
         for values in (preset.recipe, preset.hyper):
@@ -330,7 +332,7 @@ def test_what_is_typed_is_what_is_set(size: Any, weights: list[float]) -> None:
     layers = ("relu1_1", "conv2_2", "relu4_last")[: len(weights)]
     typed = ",".join(f"{a}:{b}" for a, b in zip(layers, weights, strict=True))
     found = parsed("--size", texts.as_text(size), "--style-layers", typed).settings
-    recipe, hyper = change(*PRESETS["default"][1:], **found)
+    recipe, hyper = change(*PRESETS["default"][1:3], **found)
     assert (recipe.size, recipe.style_layers) == (size, layers)
     assert hyper.style_layer_weights == tuple(weights)
 

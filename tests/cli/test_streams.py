@@ -39,8 +39,9 @@ class Taker(io.BytesIO):
 def painted_to(monkeypatch: pytest.MonkeyPatch, paint, *flags: str, broken: bool = False):
     """Returns exit code, standard output's bytes and standard error of a run."""
     taker = Taker(broken=broken)
+    text = io.TextIOWrapper(taker, write_through=True)  # which closes what it wraps in its end
     with monkeypatch.context() as patch:
-        patch.setattr(sys, "stdout", io.TextIOWrapper(taker, write_through=True))
+        patch.setattr(sys, "stdout", text)
         code, _, err = paint("-o", "-", *flags)
     return code, taker.getvalue(), err
 

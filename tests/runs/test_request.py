@@ -85,8 +85,9 @@ def test_a_file_that_may_not_be_read_is_refused(
 
 
 def test_misspelt_words_are_told_what_was_meant(folder: Path) -> None:
+    words = "content, style, noise, grey"
     assert refusal("--init", "nois") == (
-        "--init takes content, style, noise or a file: nois does not exist; did you mean noise?"
+        f"--init takes {words} or a file: nois does not exist; did you mean noise?"
     )
     assert "did you mean embedded?" in refusal("--weights", "embeded")
 
