@@ -20,6 +20,7 @@ The map, from the ground up; a wing imports only from those before it:
     notebook      live progress in a notebook
     runs          a run: what was asked for, what it reads, keeps, shows and writes
     sweeps        a sweep: its grid, its folder, its share of the work, its page
+    view          a page that shows a run as it is painted
     cli           the command line
     run           `python -m jaxstyle.run`
 """

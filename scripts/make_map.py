@@ -46,6 +46,7 @@ WINGS = {
         "doctor",
     ),
     "sweeps": ("grid", "folder", "inputs", "job", "sheet_layout", "sheet", "report"),
+    "view": ("address", "live", "server"),
     "cli": ("flag_groups", "config", "flags", "streams", "main"),
     "run": (),
     "__main__": (),
@@ -70,6 +71,8 @@ FLOWS = {
     ("runs", "sweeps"): ("Request", "Inputs"),
     ("runs", "cli"): ("Request", "Job"),
     ("sweeps", "cli"): ("SweepJob",),
+    ("painting", "view"): ("Event", "Lane"),
+    ("view", "cli"): ("Live",),
 }
 """The arrows of the figure: a wing, one that uses it, and what that one has of it above all.
 `tests/test_house.py` holds them to the code."""

@@ -73,6 +73,8 @@ OWNERS = {
     "lazy_loader": {"__init__"},
     "matplotlib": {"runs.plot"},
     "imageio_ffmpeg": {"images.film_file"},
+    "starlette": {"view.server"},
+    "uvicorn": {"view.server"},
     "signal": {"machine.process"},
 }
 
@@ -346,7 +348,7 @@ def test_the_dependencies_are_those_that_are_imported() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     needed = [*project["dependencies"], *extras["print"], *extras["heif"], *extras["plot"]]
-    needed += extras["film"]
+    needed += extras["film"] + extras["view"]
     declared = {each.split(">")[0] for each in needed}
     imported = {each.split(".")[0] for name in FILES for each in imports_of(name)}
     third_party = imported - set(sys.stdlib_module_names) - {"jaxstyle", "", "__future__"}

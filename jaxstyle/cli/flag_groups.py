@@ -173,6 +173,43 @@ def add_device_flags(group: Any) -> None:
     )
 
 
+def add_view_flags(group: Any) -> None:
+    """Adds the flags to a group of an argument parser."""
+    add = group.add_argument
+    add(
+        "--view",
+        action="store_true",
+        help="serve a page that shows the canvas as it is painted, with the extra jaxstyle[view];"
+        " default: none",
+    )
+    add(
+        "--view-port",
+        type=flag_reader(read_whole),
+        metavar="N",
+        help="the page's port; default: a free one",
+    )
+    add("--view-host", metavar="HOST", help="the page's host; default: 127.0.0.1")
+
+
+def take_view_flags(parsed: dict[str, Any]) -> tuple[str, int] | None:
+    """Takes these flags out of a parser's result; None if they ask for no page.
+
+    Raises:
+      InputError: no such port, or a flag with which there is no page.
+    """
+    view, port, host = (parsed.pop(name) for name in ("view", "view_port", "view_host"))
+    if not view:
+        if port is not None or host is not None:
+            raise InputError("--view-port and --view-host are for --view: give it too")
+        return None
+    several = parsed["distributed"] is not None or (parsed["devices"] or 1) > 1
+    if parsed["sweep"] or parsed["sweep_file"] or parsed["plan"] or parsed["collect"] or several:
+        raise InputError("--view is for a single run that paints on one device")
+    if port is not None and port > 65535:
+        raise InputError(f"--view-port is a number from 1 to 65535, not {port}")
+    return host or "127.0.0.1", port or 0
+
+
 def take_device_flags(parsed: dict[str, Any]) -> DeviceRequest:
     """Takes these flags out of a parser's result.
 

@@ -20,11 +20,13 @@ from jaxstyle.cli.flag_groups import (
     add_plot_flags,
     add_print_flags,
     add_sweep_flags,
+    add_view_flags,
     check_print_flags,
     flag_reader,
     take_checkpoint_flags,
     take_device_flags,
     take_sweep_flags,
+    take_view_flags,
 )
 from jaxstyle.errors import InputError, did_you_mean
 from jaxstyle.runs.output_name import FORMATS
@@ -94,6 +96,7 @@ def parse(arguments: Sequence[str] | None = None) -> Request | None:
     if parsed.pop("list_presets"):
         return None
     parsed["output"], parsed["into_folder"] = parsed["output"]
+    view = take_view_flags(parsed)
     devices = take_device_flags(parsed)
     sweep = take_sweep_flags(parsed, distributed=devices.distributed is not None)
     checkpoints = take_checkpoint_flags(parsed, sweep=sweep is not None)
@@ -117,7 +120,12 @@ def parse(arguments: Sequence[str] | None = None) -> Request | None:
     for name in ("styles", "regions", "masks"):
         parsed[name] = tuple(itertools.chain.from_iterable(parsed[name]))
     return Request(
-        settings=settings, sweep=sweep, checkpoints=checkpoints, devices=devices, **parsed
+        settings=settings,
+        sweep=sweep,
+        checkpoints=checkpoints,
+        devices=devices,
+        view=view,
+        **parsed,
     )
 
 
@@ -195,6 +203,7 @@ def build_parser() -> argparse.ArgumentParser:
     running = parser.add_argument_group("running")
     _add_running(running)
     add_device_flags(running)
+    add_view_flags(running)
     return parser
 
 

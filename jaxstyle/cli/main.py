@@ -98,6 +98,7 @@ def _run(arguments: request.Request, interruption: Interruption) -> int:
     stream = None if arguments.quiet else sys.stderr
     try:
         output = check_files(arguments)
+        page = _page(arguments)
         from jaxstyle.runs.checkpoint import find_resumption
         from jaxstyle.runs.inputs import read_inputs
 
@@ -124,7 +125,10 @@ def _run(arguments: request.Request, interruption: Interruption) -> int:
     if arguments.output == STANDARD:
         job = job._replace(deliver=write_standard_output)
     alone = arguments.devices.distributed is None
-    outcome = run_job(job) if alone else _run_with_others(run_job, job)
+    if page is not None:
+        outcome = _viewed(run_job, job, page)
+    else:
+        outcome = run_job(job) if alone else _run_with_others(run_job, job)
     if outcome.is_told:
         judged = {} if outcome.judged is None else {"judged": outcome.judged}
         facts = {"notices": list(inputs.notices), **outcome.record, **judged}
@@ -134,6 +138,29 @@ def _run(arguments: request.Request, interruption: Interruption) -> int:
             if not interruption.received:  # a closed terminal takes no line
                 raise
     return outcome.exit_code
+
+
+def _page(arguments: request.Request) -> Any:
+    """Returns the socket of the page that was asked for, if one was; warns if others reach it."""
+    if arguments.view is None:
+        return None
+    from jaxstyle.view.address import LOCAL, bound
+
+    if arguments.view[0] not in LOCAL:
+        say("warning: whoever is told the page's address can see and stop this run")
+    return bound(*arguments.view)
+
+
+def _viewed(run_job: Callable[[Any], Any], job: Any, page: Any) -> Any:
+    """Does a run that a page shows."""
+    from jaxstyle.view.live import Live
+    from jaxstyle.view.server import serve
+
+    live = Live(job.interruption.note_other)
+    say(f"the page of this run: {serve(live, page)}")
+    outcome = run_job(job._replace(observers=[*job.observers, live]))
+    live.linger()
+    return outcome
 
 
 def _run_with_others(run_job: Callable[[Any], Any], job: Any) -> Any:

@@ -134,6 +134,8 @@ class Request:
     quiet: bool
     json: bool
     plan: bool
+    view: tuple[str, int] | None = None
+    """Host and port of a page that shows the run; port 0 is a free one."""
     sweep: SweepRequest | None = None
     """If given, `content` may be an empty path and `styles` empty: they come from the sweep."""
     collect: Path | None = None

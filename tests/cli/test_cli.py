@@ -38,6 +38,7 @@ FILE_FLAGS = {
 START_FLAGS = {"--preset", "--list-presets", "--from", "--weights", "--init", "--seed"}
 RUNNING_FLAGS = {"--device", "--quiet", "--json", "--version", "--help"}
 RUNNING_FLAGS |= {"--plan", "--judge"}
+RUNNING_FLAGS |= {"--view", "--view-port", "--view-host"}
 RUNNING_FLAGS |= {"--devices", "--distributed", "--deterministic"}
 START_FLAGS |= {"--config", "--print-config"}
 RECIPE_FLAGS = {"--content-layers", "--style-layers", "--pooling", "--conv", "--memory"}
