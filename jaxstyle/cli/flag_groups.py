@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from jaxstyle import __version__
 from jaxstyle.errors import InputError
 from jaxstyle.runs.paths import read_path
 from jaxstyle.runs.request import (
@@ -22,6 +23,8 @@ from jaxstyle.settings.text import (
     read_shard,
     read_whole,
 )
+
+DEVICES = ("cpu", "gpu", "tpu")
 
 
 def flag_reader(read: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -171,6 +174,37 @@ def add_device_flags(group: Any) -> None:
         help="have a GPU give the same bits in every process, with --resume too, in up to twice"
         " the time; a CPU does so anyway; default: the quickest kernels",
     )
+
+
+def add_running_flags(group: Any) -> None:
+    """Adds the flags of what to compute on and what to tell to a group of an argument parser."""
+    add = group.add_argument
+    add(
+        "--device",
+        type=flag_reader(read_choice(DEVICES)),
+        metavar="|".join(DEVICES),
+        help="what to compute on; default: the best that jax finds",
+    )
+    add("--quiet", action="store_true", help="no progress, only warnings; default: progress")
+    add(
+        "--json",
+        action="store_true",
+        help="print what was done as JSON on standard output; default: the picture's path",
+    )
+    add(
+        "--plan",
+        action="store_true",
+        help="print memory and time that the run would take, and the largest size that fits, and"
+        " leave; default: paint",
+    )
+    add(
+        "--judge",
+        action="store_true",
+        help="say of every result how far it is from the painting's style and from the photo's"
+        " content, as a network finds that no run optimises (fetched with pip the first time,"
+        " 55 MB); in sweeps two more columns; default: no",
+    )
+    add("--version", action="version", version=f"jaxstyle {__version__}")
 
 
 def add_view_flags(group: Any) -> None:

@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jaxstyle import __version__
 from jaxstyle.cli.config import config_text, with_config
 from jaxstyle.cli.flag_groups import (
     add_checkpoint_flags,
     add_device_flags,
     add_plot_flags,
     add_print_flags,
+    add_running_flags,
     add_sweep_flags,
     add_view_flags,
     check_print_flags,
@@ -62,8 +62,6 @@ PATHS = (
 """What stands for a path in the help of flags."""
 
 ALPHAS = ("white", "keep")
-
-DEVICES = ("cpu", "gpu", "tpu")
 
 DOCTOR = "doctor"
 """The first word of the command line that asks what there is and what is wrong."""
@@ -201,7 +199,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_checkpoint_flags(parser.add_argument_group("interrupted runs"))
     add_sweep_flags(parser.add_argument_group("sweeps: many settings at once"))
     running = parser.add_argument_group("running")
-    _add_running(running)
+    add_running_flags(running)
     add_device_flags(running)
     add_view_flags(running)
     return parser
@@ -358,36 +356,6 @@ def _add_start(group: Any) -> None:
         metavar="N",
         help="of the noise of --init noise and grey; default: 0",
     )
-
-
-def _add_running(group: Any) -> None:
-    add = group.add_argument
-    add(
-        "--device",
-        type=flag_reader(read_choice(DEVICES)),
-        metavar="|".join(DEVICES),
-        help="what to compute on; default: the best that jax finds",
-    )
-    add("--quiet", action="store_true", help="no progress, only warnings; default: progress")
-    add(
-        "--json",
-        action="store_true",
-        help="print what was done as JSON on standard output; default: the picture's path",
-    )
-    add(
-        "--plan",
-        action="store_true",
-        help="print memory and time that the run would take, and the largest size that fits, and"
-        " leave; default: paint",
-    )
-    add(
-        "--judge",
-        action="store_true",
-        help="say of every result how far it is from the painting's style and from the photo's"
-        " content, as a network finds that no run optimises (fetched with pip the first time,"
-        " 55 MB); in sweeps two more columns; default: no",
-    )
-    add("--version", action="version", version=f"jaxstyle {__version__}")
 
 
 def add_setting(group: Any, each: dataclasses.Field[Any], default: Any) -> None:

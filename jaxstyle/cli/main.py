@@ -137,7 +137,8 @@ def _run(arguments: request.Request, interruption: Interruption) -> int:
         except OSError:
             if not interruption.received:  # a closed terminal takes no line
                 raise
-    return outcome.exit_code
+    code: int = outcome.exit_code
+    return code
 
 
 def _page(arguments: request.Request) -> Any:

@@ -16,7 +16,7 @@ from jaxstyle.painting.variants import Lane
 BETWEEN = 0.5
 """Least time between two copies of the canvas, in seconds."""
 
-LONGEST_SIDE = 1024
+LONGEST_SHOWN = 1024
 """A larger canvas is scaled for the page, in pixels."""
 
 
@@ -77,7 +77,7 @@ class Live:
             return None
         picture = latest[0].picture_of(latest[1])
         height, width = picture.shape[:2]
-        factor = min(1.0, LONGEST_SIDE / max(height, width))
+        factor = min(1.0, LONGEST_SHOWN / max(height, width))
         if factor < 1:
             size = (max(1, round(height * factor)), max(1, round(width * factor)))
             picture = resize_floats(picture, size)
