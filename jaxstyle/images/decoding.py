@@ -100,6 +100,8 @@ def orientation_of(image: Image.Image) -> int:
 def upright_sides(image: Image.Image) -> Sides:
     """Returns (H, W) of an image once it is turned as its EXIF orientation says."""
     sides = image.height, image.width
+    if image.format == "TIFF":  # Pillow turns these itself, and says so before they are decoded
+        return sides
     return sides[::-1] if orientation_of(image) >= 5 else sides
 
 

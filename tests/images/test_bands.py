@@ -45,11 +45,12 @@ def test_a_picture_in_bands_is_read_once_for_all_sizes() -> None:
     np.testing.assert_array_equal(np.asarray(whole), 255 - picture)
 
 
+@pytest.mark.parametrize("kind", ["png", "tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_bands_are_upright_as_pillow_turns_a_whole_image(
-    orientation: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    orientation: int, kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    exif, path = Image.Exif(), tmp_path / "p.png"
+    exif, path = Image.Exif(), tmp_path / f"p.{kind}"
     exif[0x112] = orientation
     Image.fromarray(noise(13, 7)).save(path, exif=exif)
     with Image.open(path) as image:

@@ -59,7 +59,8 @@ def picture_files(draw: Any) -> tuple[bytes, tuple[int, int], bool]:
     file = io.BytesIO()
     try:
         image.save(file, kind, **options)
-    except (OSError, ValueError, KeyError, TypeError):  # no such mode in this kind of file
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError):  # it does not take this
+        file = io.BytesIO()
         image.convert("RGB").save(file, kind)
         options = {}
     turned = "exif" in options and orientation in (5, 6, 7, 8)
