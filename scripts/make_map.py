@@ -28,11 +28,11 @@ WINGS = {
         *("torch_pickle", "torch_file", "activations", "conventions"),
         *("weight_file", "download", "pretrained"),
     ),
-    "losses": ("statistics", "roots", "style", "variation", "terms"),
-    "machine": ("process", "worked_time", "gpu", "memory", "devices", "placement"),
+    "losses": ("statistics", "roots", "style", "columns", "matching", "variation", "terms"),
+    "machine": ("process", "worked_time", "gpu", "column_memory", "memory", "devices", "placement"),
     "judging": ("distances", "network", "verdict"),
     "optimization": (
-        *("strips", "rows", "guides", "targets", "problem"),
+        *("strips", "rows", "guides", "matches", "targets", "problem"),
         *("lbfgs", "line_search", "optimizer", "stepping"),
     ),
     "painting": (

@@ -37,6 +37,7 @@ LIGHT = {
 }
 LIGHT |= {"settings.checks", "settings.text", "machine.process", "machine.memory", "runs.request"}
 LIGHT |= {"runs.paths", "runs.doctor", "runs.output_name", "cli.streams", "machine.worked_time"}
+LIGHT |= {"machine.column_memory"}
 LIGHT |= {
     "sweeps.grid",
     "sweeps.folder",

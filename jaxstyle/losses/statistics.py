@@ -40,8 +40,8 @@ class Sums(NamedTuple):
 
     content: dict[str, SquaredError]
     """Squared errors by content layer."""
-    style: dict[str, Moments]
-    """Moments by style layer."""
+    style: dict[str, Any]
+    """`Moments` by style layer; or, of losses by columns, an `columns.Agreement`."""
 
 
 def moments(feature_map: jax.Array, weights: ArrayLike | None = None) -> Moments:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxstyle.errors import InputError
+from jaxstyle.machine import column_memory
 from jaxstyle.machine.process import compiles_leanly
 from jaxstyle.network.layers import block_of, smallest_side
 from jaxstyle.settings.checks import MOST_PIXELS
@@ -174,9 +175,6 @@ ADDRESSES, ADDRESSES_A_CORE = 1_050_000_000, 30_000_000
 Measured: its peak is 1.2 GB above that of used memory on two cores, 1.3 GB with 8 threads, 1.8 GB
 with 32; before any step the threads of jax have reserved 1.2, 1.4 and 1.8 GB."""
 
-CHANNELS = (64, 128, 256, 512, 512)
-"""Channels of VGG's blocks."""
-
 
 def memory_of(
     content: Sides, style: Sides, *, recipe: Recipe, mode: str, started: bool = False
@@ -196,7 +194,7 @@ def memory_of(
 
 def memory_with(step_bytes: int, content: Sides, style: Sides, *, recipe: Recipe, mode: str) -> int:
     """Returns how many bytes a process needs whose steps need `step_bytes`, which is known."""
-    working = _working_memory(step_bytes, content, style, mode=mode)
+    working = _working_memory(step_bytes, content, style, recipe, mode)
     return STARTED + _used(working, content, recipe)
 
 
@@ -215,7 +213,9 @@ def bytes_needed(
     that share the picture each needs its part.
     """
     step_bytes = step_memory(content, recipe=recipe, mode=mode)
-    working = _working_memory(step_bytes, content, style, mode=mode) // memory.parts
+    working = _working_memory(step_bytes, content, style, recipe, mode) // memory.parts
+    if memory.parts > 1:
+        working += column_memory.copied_bytes(style, recipe=recipe)
     if not memory.is_address_space:
         return _used(working, content, recipe, memory.parts) + (0 if started else STARTED)
     reserved = 0 if started else STARTED + ADDRESSES + ADDRESSES_A_CORE * (os.cpu_count() or 1)
@@ -229,9 +229,13 @@ def _used(working: int, content: Sides, recipe: Recipe, parts: int = 1) -> int:
     return max(COMPILING + kept, KERNELS + working)
 
 
-def _working_memory(step_bytes: int, content: Sides, style: Sides, *, mode: str) -> int:
+def _working_memory(
+    step_bytes: int, content: Sides, style: Sides, recipe: Recipe, mode: str
+) -> int:
     largest = max(content, style, key=math.prod)
     targets = _bytes(TARGET_COSTS[mode, compiles_leanly()], largest)
+    targets += 2 * column_memory.column_bytes(recipe) * math.prod(content)
+    targets = max(targets, column_memory.matching_bytes(content, style, recipe=recipe))
     return max(step_bytes, targets) + PICTURES * math.prod(content)
 
 
@@ -250,6 +254,7 @@ def step_memory(content: Sides, *, recipe: Recipe, mode: str) -> int:
     kept += sum(map(_map_bytes, recipe.content_layers))
     read = sum(map(_map_bytes, {*recipe.content_layers, *recipe.style_layers}))
     more = max(0, read - READ_BY_PRESETS) * (content[0] if mode == "plain" else ROWS_AT_WORK)
+    kept += column_memory.step_column_bytes(recipe)
     kept += L2_POOLS if mode == "plain" and recipe.pooling == "l2" else 0
     if mode == "strips" and not _all_cut_evenly(content[0]):
         kept += UNEVEN
@@ -271,7 +276,7 @@ def _cuts_evenly(height: int) -> bool:
 def _map_bytes(tap: str) -> int:
     """Returns the bytes of a tap's map, by pixel of the picture."""
     block = block_of(tap) - 1
-    return 4 * CHANNELS[block] >> 2 * block
+    return 4 * column_memory.CHANNELS[block] >> 2 * block
 
 
 def _bytes(cost: Cost, sides: Sides) -> int:

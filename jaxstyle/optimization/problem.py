@@ -19,6 +19,7 @@ from jax.typing import ArrayLike
 from jaxstyle.errors import InputError
 from jaxstyle.images.canvas import STD
 from jaxstyle.images.regions import WHOLE, Regions
+from jaxstyle.losses.columns import cosine_distances
 from jaxstyle.losses.statistics import Moments, Sums, of_region
 from jaxstyle.losses.style import layer_style_distance
 from jaxstyle.losses.terms import (
@@ -32,6 +33,7 @@ from jaxstyle.losses.terms import (
 from jaxstyle.machine.placement import Rows, copy_to_all, share_out
 from jaxstyle.network.convolution import Kernels, Params
 from jaxstyle.network.layers import resolve_taps
+from jaxstyle.optimization.matches import GRID
 from jaxstyle.optimization.targets import (
     LEAST_ENERGY,
     Program,
@@ -41,7 +43,7 @@ from jaxstyle.optimization.targets import (
 )
 from jaxstyle.settings.fields import field_names
 from jaxstyle.settings.hyperparams import Hyperparams
-from jaxstyle.settings.recipe import Recipe, program_names
+from jaxstyle.settings.recipe import COLUMN_LOSS_NAMES, Recipe, program_names
 
 jax.tree_util.register_dataclass(
     Hyperparams, data_fields=list(field_names(Hyperparams)), meta_fields=[]
@@ -192,8 +194,10 @@ def canvas_losses(canvas: jax.Array, problem: Problem) -> Losses:
     If the problem is on several devices, so is the canvas, see `placement.share_out`.
     """
     content, program = problem.targets.content, problem.program
-    guides = problem.targets.guides or None
-    sums = picture_sums(problem.kernels, canvas, content, program=program, weights=guides)
+    given: Any = {"program": program, "weights": problem.targets.guides or None}
+    if program.style_loss in COLUMN_LOSS_NAMES:
+        given["matched"] = {tap: each.columns for tap, each in problem.targets.style[0].items()}
+    sums = picture_sums(problem.kernels, canvas, content, **given)
     return with_total({name: LOSS_TERMS[name](canvas, sums, problem) for name in program.terms})
 
 
@@ -213,6 +217,8 @@ def content_term(canvas: jax.Array, sums: Sums, problem: Problem) -> jax.Array:
 def style_term(canvas: jax.Array, sums: Sums, problem: Problem) -> jax.Array:
     """Returns the weighted style loss, see `losses.style`; of regions the mean of theirs."""
     hyper, program, targets = problem.hyper, problem.program, problem.targets
+    if program.style_loss in COLUMN_LOSS_NAMES:
+        return _matched_term(sums, problem)
     compare = partial(layer_style_distance, style_loss=program.style_loss, balance=program.balance)
     given = program.style_layers, hyper.style_layer_weights, hyper.style_weight
     weights = _layer_weights(*given, program)
@@ -229,6 +235,18 @@ def style_term(canvas: jax.Array, sums: Sums, problem: Problem) -> jax.Array:
     if not hyper.style_weights:
         return jnp.mean(jnp.stack(found))
     return jnp.sum(jnp.stack(found) * jnp.stack(hyper.style_weights))
+
+
+def _matched_term(sums: Sums, problem: Problem) -> jax.Array:
+    """Returns the weighted mean of the distances of the canvas's columns from their targets."""
+    hyper, program, targets = problem.hyper, problem.program, problem.targets
+    weights = dict(zip(program.style_layers, hyper.style_layer_weights, strict=True))
+    distances = cosine_distances(sums.style, targets.style[0], weights)
+    if not targets.guides:
+        return hyper.style_weight * jnp.mean(distances)
+    positions = targets.guides[GRID]
+    there = jnp.maximum(jnp.sum(positions), LEAST_ENERGY)
+    return hyper.style_weight * jnp.sum(distances * positions) / there
 
 
 def _if_there(compare: Callable[..., jax.Array], m: Moments, target: Any) -> jax.Array:

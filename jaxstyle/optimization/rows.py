@@ -5,12 +5,14 @@ after every convolution and pool, which is just the padding of the real picture,
 all that counts positions.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from jaxstyle.losses.columns import GRID_BLOCK, Agreement, agreement, at_grid
 from jaxstyle.losses.statistics import Moments, SquaredError, Sums, moments, squared_error
 from jaxstyle.network.convolution import Kernels
 from jaxstyle.network.layers import block_of
@@ -29,6 +31,7 @@ def shared_sums(
     weights: Mapping[str, jax.Array] | None = None,
     precision: str = "highest",
     padding: str = "zeros",
+    matched: Mapping[str, jax.Array] | None = None,
 ) -> Sums:
     """Returns the sums over the whole picture, which with their gradients are the plain ones.
 
@@ -42,6 +45,8 @@ def shared_sums(
       weights: by style layer, how much each position counts, (h, w) or (h, w, R), see `moments`.
       precision: of the convolutions, see `network.precision`.
       padding: of the first convolution, see `convolution.first_layer`.
+      matched: by style layer, the columns at the grid, padded like the picture, that those of the
+        picture are compared with; the style's sums are then an `Agreement`, without padding.
     """
     how: Any = {"pooling": pooling, "padding": padding, "precision": precision, "height": height}
     maps = shared_features(kernels, image, taps=[*content, *style_layers], **how)
@@ -49,25 +54,37 @@ def shared_sums(
     def rows(tap: str) -> int:
         return height >> (block_of(tap) - 1)
 
-    def positions(tap: str) -> int:
-        return rows(tap) * maps[tap].shape[1]
-
-    def moments_of(tap: str) -> Moments:
-        weight = (weights or {}).get(tap)
-        if weight is None:
-            return Moments(*moments(maps[tap])[:2], positions(tap))
-        padding = maps[tap].shape[0] - rows(tap)
-        return moments(maps[tap], jnp.pad(weight, ((0, padding), *((0, 0),) * (weight.ndim - 1))))
-
+    style: dict[str, Any] = {
+        tap: _moments_inside(maps[tap], (weights or {}).get(tap), rows(tap))
+        for tap in style_layers
+        if matched is None
+    }
+    for tap, columns in (matched or {}).items():
+        style[tap] = _agreement_inside(maps[tap], tap, columns, height >> (GRID_BLOCK - 1))
     return Sums(
         {
             tap: SquaredError(
-                squared_error(maps[tap], target).sum, positions(tap) * target.shape[-1]
+                squared_error(maps[tap], target).sum, rows(tap) * math.prod(target.shape[1:])
             )
             for tap, target in content.items()
         },
-        {tap: moments_of(tap) for tap in style_layers},
+        style,
     )
+
+
+def _moments_inside(feature_map: jax.Array, weight: jax.Array | None, rows: int) -> Moments:
+    """Returns the moments of a padded map, of which the first rows are the picture's."""
+    if weight is None:
+        return Moments(*moments(feature_map)[:2], rows * feature_map.shape[1])
+    padding = feature_map.shape[0] - rows
+    return moments(feature_map, jnp.pad(weight, ((0, padding), *((0, 0),) * (weight.ndim - 1))))
+
+
+def _agreement_inside(feature_map: jax.Array, tap: str, target: jax.Array, rows: int) -> Agreement:
+    """Returns the agreement of a padded map with a target, of the picture's own rows alone."""
+    columns = at_grid(feature_map, block_of(tap), target.shape[:2], rows=rows)
+    found = agreement(columns, target)
+    return Agreement(found.products[:rows], found.squares[:rows])
 
 
 def shared_features(

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxstyle.losses.columns import GRID_BLOCK, Agreement, agreement, at_grid, grid_window
 from jaxstyle.losses.statistics import Moments, SquaredError, Sums, moments, squared_error
 from jaxstyle.network.convolution import Kernels
 from jaxstyle.network.layers import block_of
@@ -52,6 +53,8 @@ class StripBlock(NamedTuple):
     """The taps here whose moments are added up, as are the errors of those that have targets."""
     kept: list[str]
     """The taps here whose maps are kept."""
+    window: int
+    """How many rows and columns of kept maps are averaged to one, see `columns.grid_window`."""
     pool: Pool | None
     """None for the last block."""
     precision: str
@@ -79,6 +82,7 @@ def strip_sums(
     weights: Mapping[str, jax.Array] | None = None,
     precision: str = "highest",
     padding: str = "zeros",
+    matched: Mapping[str, jax.Array] | None = None,
 ) -> Sums:
     """Returns the sums over the whole picture; they and their gradients are the plain ones.
 
@@ -92,20 +96,15 @@ def strip_sums(
       weights: by style layer, how much each position counts, (h, w) or (h, w, R), see `moments`.
       precision: of the convolutions, see `network.precision`.
       padding: of the first convolution, see `convolution.first_layer`.
+      matched: by style layer, the columns at the grid, (h, w, C), that those of the picture are
+        compared with, see `columns`; the style's sums are then an `Agreement`.
     """
+    how: Any = {"pooling": pooling, "padding": padding, "precision": precision, "rows": rows}
+    if matched is not None:
+        return _matched_sums(kernels, image, content, matched, **how)
     masks = {tap: each for tap, each in (weights or {}).items() if tap in style_layers}
-    found, _ = _through_blocks(
-        kernels,
-        image,
-        content,
-        masks,
-        style_layers=style_layers,
-        kept=(),
-        pooling=pooling,
-        padding=padding,
-        rows=rows,
-        precision=precision,
-    )
+    how |= {"style_layers": style_layers, "kept": ()}
+    found, _ = _through_blocks(kernels, image, content, masks, **how)
     sizes: dict[str, Any] = {tap: _positions(image, tap) for tap in style_layers}
     sizes |= {
         tap: jnp.sum(each, (0, 1), found.moments[tap][1].dtype) for tap, each in masks.items()
@@ -114,6 +113,35 @@ def strip_sums(
         {tap: SquaredError(found.errors[tap], target.size) for tap, target in content.items()},
         {tap: Moments(*found.moments[tap], sizes[tap]) for tap in style_layers},
     )
+
+
+def _matched_sums(
+    kernels: Kernels,
+    image: jax.Array,
+    content: Mapping[str, jax.Array],
+    matched: Mapping[str, jax.Array],
+    **how: Any,
+) -> Sums:
+    """Returns the same where columns are compared: layers with large maps strip by strip."""
+    given: Any = {"style_layers": (), "kept": tuple(matched), "grid": True, "matched": matched}
+    found, maps = _through_blocks(kernels, image, content, {}, **given, **how)
+    errors = {tap: SquaredError(found.errors[tap], target.size) for tap, target in content.items()}
+    agreements = {
+        tap: one if isinstance(one, Agreement) else _agreement_whole(one, tap, matched[tap])
+        for tap, one in maps.items()
+    }
+    return Sums(errors, agreements)
+
+
+def _agreement_whole(feature_map: jax.Array, tap: str, target: jax.Array) -> Agreement:
+    """Returns the agreement of a small map, (h, w, C); it is not kept at the grid's size."""
+
+    @jax.checkpoint
+    def compare(feature_map: jax.Array, target: jax.Array) -> Agreement:
+        return agreement(at_grid(feature_map, block_of(tap), target.shape[:2]), target)
+
+    found: Agreement = compare(feature_map, target)
+    return found
 
 
 def strip_features(
@@ -125,9 +153,14 @@ def strip_features(
     padding: str = "zeros",
     rows: int = ROWS,
     precision: str = "highest",
+    grid: bool = False,
 ) -> FeatureMaps:
-    """Returns what `vgg.features` does for plain names; only these maps are ever whole."""
+    """Returns what `vgg.features` does for plain names; only these maps are ever whole.
+
+    With `grid` the larger ones are brought to the grid of columns, see `columns.at_grid`.
+    """
     how: Any = {"pooling": pooling, "padding": padding, "rows": rows, "precision": precision}
+    how["grid"] = grid
     _, maps = _through_blocks(kernels, image, {}, {}, style_layers=(), kept=taps, **how)
     return maps
 
@@ -149,19 +182,26 @@ def _through_blocks(
     padding: str,
     rows: int,
     precision: str,
-) -> tuple[StripSums, FeatureMaps]:
-    """Returns what was found in all blocks, and the maps at the taps to be kept."""
+    grid: bool = False,
+    matched: Mapping[str, jax.Array] | None = None,
+) -> tuple[StripSums, dict[str, Any]]:
+    """Returns what was found in all blocks, and the maps at the taps to be kept.
+
+    Or, where they are compared with columns of `matched` in strips, their agreement.
+    """
     x = network_input(image, kernels["conv1_1"].bias.dtype, precision)
     convs = up_to_deepest(kernels, [*targets, *style_layers, *kept])
     found = StripSums({}, {})
-    maps: FeatureMaps = {}
+    maps: dict[str, Any] = {}
     for number, group in groupby(convs, block_of):
         names = list(group)
+        window = grid_window(number) if grid else 1
         block = StripBlock(
             names,
-            cut_rows(x.shape[0], len(names), rows),
+            cut_rows(x.shape[0], len(names), rows, multiple=max(2, window)),
             [tap for tap in style_layers if block_of(tap) == number],
             [tap for tap in kept if block_of(tap) == number],
+            window,
             POOLS[pooling] if names[-1] != convs[-1] else None,
             precision,
             padding,
@@ -170,9 +210,13 @@ def _through_blocks(
             {tap: each for tap, each in by_tap.items() if block_of(tap) == number}
             for by_tap in (targets, weights)
         )
-        more, strips, pooled = _through_strips(kernels, x, here, weights_here, block)
+        columns = {}
+        if matched is not None and number <= GRID_BLOCK:
+            columns = {tap: matched[tap] for tap in block.kept}
+        more, strips, pooled = _through_strips(kernels, x, here, weights_here, columns, block)
         found = StripSums(found.errors | more.errors, found.moments | more.moments)
-        maps |= {tap: _joined(each, block.cut.height) for tap, each in strips.items()}
+        joined = partial(_joined, height=block.cut.height // window)
+        maps |= {tap: jax.tree.map(joined, each) for tap, each in strips.items()}
         if pooled is not None:
             x = _joined(pooled, block.cut.height // 2)
     return found, maps
@@ -183,21 +227,24 @@ def _through_strips(
     x: jax.Array,
     targets: Mapping[str, jax.Array],
     weights: Mapping[str, jax.Array],
+    columns: Mapping[str, jax.Array],
     block: StripBlock,
-) -> tuple[StripSums, FeatureMaps, jax.Array | None]:
+) -> tuple[StripSums, dict[str, Any], jax.Array | None]:
     """Returns what was found in a block, and the strips of the maps kept and of the next input."""
     cut = block.cut
     starts = jnp.arange(cut.strips) * cut.rows
     target_strips = {tap: _cut(each, cut) for tap, each in targets.items()}
     weight_strips = {tap: _cut(each, cut) for tap, each in weights.items()}
-    inputs = starts, _pieces(x, cut), target_strips, weight_strips
+    own = cut._replace(rows=cut.rows // block.window, height=cut.height // block.window)
+    column_strips = {tap: _cut(each, own) for tap, each in columns.items()}
+    inputs = starts, _pieces(x, cut), target_strips, weight_strips, column_strips
     do = partial(_one_strip, kernels, block)
     like, *_ = jax.eval_shape(do, *jax.tree.map(lambda each: each[0], inputs))
     nothing = jax.tree.map(lambda each: jnp.zeros(each.shape, each.dtype), like)
 
     def body(
         total: StripSums, strip: Any
-    ) -> tuple[StripSums, tuple[FeatureMaps, jax.Array | None]]:
+    ) -> tuple[StripSums, tuple[dict[str, Any], jax.Array | None]]:
         found, maps, pooled = do(*strip)
         return jax.tree.map(jnp.add, total, found), (maps, pooled)
 
@@ -213,7 +260,8 @@ def _one_strip(
     pieces: list[jax.Array],
     targets: FeatureMaps,
     weights: Mapping[str, jax.Array],
-) -> tuple[StripSums, FeatureMaps, jax.Array | None]:
+    columns: FeatureMaps,
+) -> tuple[StripSums, dict[str, Any], jax.Array | None]:
     """Returns what is found in a strip that starts in this row, maps to keep, the pooled rows."""
     maps = _strip_maps(kernels, block, jnp.concatenate(pieces), start)
     found = StripSums(
@@ -222,7 +270,12 @@ def _one_strip(
     )
     last = maps[block.convs[-1].replace("conv", "relu")]
     pooled = None if block.pool is None else block.pool(last[None])[0]
-    return found, {tap: maps[tap] for tap in block.kept}, pooled
+    kept: dict[str, Any] = {tap: maps[tap] for tap in block.kept}
+    if block.window > 1:
+        grid = block.cut.rows // block.window, last.shape[1] // block.window
+        kept = {tap: at_grid(each, block_of(tap), grid) for tap, each in kept.items()}
+    kept |= {tap: agreement(kept[tap], each) for tap, each in columns.items()}
+    return found, kept, pooled
 
 
 def _strip_maps(
@@ -249,11 +302,14 @@ def _strip_maps(
     return maps
 
 
-def cut_rows(height: int, halo: int, rows: int) -> Cut:
-    """Returns how to cut a height into strips of about so many rows, as equal as can be."""
+def cut_rows(height: int, halo: int, rows: int, *, multiple: int = 2) -> Cut:
+    """Returns how to cut a height into strips of about so many rows, as equal as can be.
+
+    They are a multiple of two, or of another even number.
+    """
     strips = -(-height // rows)
-    even = 2 * -(-height // (2 * strips))
-    even = max(even, halo + halo % 2)  # a halo comes from one neighbour
+    even = multiple * -(-height // (multiple * strips))
+    even = max(even, multiple * -(-halo // multiple))  # a halo comes from one neighbour
     return Cut(height, halo, -(-height // even), even)
 
 

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxstyle.losses.columns import GRID_BLOCK, agreement, at_grid
 from jaxstyle.losses.statistics import (
     Moments,
     Sums,
@@ -30,9 +31,10 @@ from jaxstyle.network.convolution import Kernels
 from jaxstyle.network.layers import block_of, conv_of
 from jaxstyle.network.vgg import features
 from jaxstyle.optimization.guides import guides_at
+from jaxstyle.optimization.matches import columns_of, nearest_targets, regions_at_grid
 from jaxstyle.optimization.rows import shared_features, shared_sums
 from jaxstyle.optimization.strips import strip_features, strip_sums
-from jaxstyle.settings.recipe import HISTORY
+from jaxstyle.settings.recipe import COLUMN_LOSS_NAMES, HISTORY
 from jaxstyle.weights.activations import CAFFE_SCALE
 
 LEAST_ENERGY = 1e-15
@@ -46,14 +48,16 @@ class Targets(NamedTuple):
     """The content's features (h, w, C), by content layer."""
     style: tuple[dict[str, Any], ...]
     """What the style loss compares with, such as the style's Gram matrix, by style layer: of all
-    style pictures together, or of each; or of each region."""
+    style pictures together, or of each; or of each region. Of losses by columns one
+    `NearestTarget` for all."""
     content_energy: dict[str, jax.Array]
     """The mean square of the content's features, by content layer."""
     style_energy: dict[str, jax.Array]
     """The mean square of the style's features, by content layer."""
     guides: Mapping[str, jax.Array] | tuple[()] = ()
     """By style layer, how much each position of the canvas belongs to each region, (h, w, R), see
-    `guides`; empty if all of it is one."""
+    `guides`; empty if all of it is one. Of losses by columns the weights of the grid's positions,
+    (h, w), see `matches.GRID`."""
     keep: jax.Array | tuple[()] = ()
     """(H, W, 3): 1 where the canvas stays what it is, else 0; empty if that is nowhere."""
 
@@ -102,6 +106,7 @@ def picture_sums(
     *,
     program: Program,
     weights: Mapping[str, jax.Array] | None = None,
+    matched: Mapping[str, jax.Array] | None = None,
 ) -> Sums:
     """Returns all that the losses need to know of the features of a picture (H, W, 3).
 
@@ -114,10 +119,12 @@ def picture_sums(
       program: its layers, pooling, padding, precision, `units`, `memory` and `rows` count.
       weights: by style layer, how much each position of the picture's map counts, (h, w) or (h, w,
         R), see `moments`; by default, and at layers that are not there, all count 1.
+      matched: by style layer, the columns at the grid, (h, w, C), that those of the picture are
+        compared with; the style's sums are then an `Agreement`, see `columns`.
     """
     layers, rows = program.style_layers, program.rows
     network: Any = _network(program)
-    given: Any = {"style_layers": layers, "weights": weights, **network}
+    given: Any = {"style_layers": layers, "weights": weights, "matched": matched, **network}
     if rows is not None:
         sums = shared_sums(kernels, picture, content, height=rows.height, **given)
     elif program.memory == "strips":
@@ -125,10 +132,7 @@ def picture_sums(
     else:
         taps = tuple(dict.fromkeys([*content, *layers]))
         found = features(kernels, picture, taps=taps, **network)
-        sums = Sums(
-            {tap: squared_error(found[tap], each) for tap, each in content.items()},
-            {tap: moments(found[tap], (weights or {}).get(tap)) for tap in layers},
-        )
+        sums = _whole_sums(found, content, layers, weights, matched)
     return sums if program.units == "torchvision" else _in_caffes_units(sums)
 
 
@@ -148,6 +152,22 @@ def _in_caffes_units(sums: Sums) -> Sums:
             for tap, m in sums.style.items()
         },
     )
+
+
+def _whole_sums(
+    found: Mapping[str, jax.Array],
+    content: Mapping[str, jax.Array],
+    layers: Sequence[str],
+    weights: Mapping[str, jax.Array] | None,
+    matched: Mapping[str, jax.Array] | None,
+) -> Sums:
+    """Returns the sums over whole feature maps, see `picture_sums`."""
+    style: dict[str, Any] = {}
+    if matched is None:
+        style = {tap: moments(found[tap], (weights or {}).get(tap)) for tap in layers}
+    for tap, each in (matched or {}).items():
+        style[tap] = agreement(at_grid(found[tap], block_of(tap), each.shape[:2]), each)
+    return Sums({tap: squared_error(found[tap], each) for tap, each in content.items()}, style)
 
 
 @partial(jax.jit, static_argnames=("program", "rows", "propagation"))
@@ -176,6 +196,8 @@ def make_targets(
     maps = maps_of(kernels, content, taps=program.content_layers, **network)
     own_guides, style_guides = guides
     at_layers = partial(guides_at, convs=kernels, propagation=propagation)
+    if program.style_loss in COLUMN_LOSS_NAMES:
+        return _by_columns(kernels, maps, pictures, guides, program, rows)
     weights = [at_layers(each, _all_layers(program)) for each in style_guides]
     each_style = _style_moments(kernels, pictures[1:], weights, program, rows and rows[1:])
     regions = [each_style]
@@ -191,6 +213,49 @@ def make_targets(
         {tap: _mean_square(each, tap, content.shape, program) for tap, each in maps.items()},
         {tap: _energy(sum(each[1:], each[0]) / len(each)) for tap, each in energies.items()},
         () if own_guides is None else at_layers(own_guides, program.style_layers),
+    )
+
+
+def _by_columns(
+    kernels: Kernels,
+    maps: dict[str, jax.Array],
+    pictures: Sequence[jax.Array],
+    guides: tuple[jax.Array | None, Sequence[jax.Array]],
+    program: Program,
+    rows: tuple[Rows, ...] | None,
+) -> Targets:
+    """Returns the targets where columns are compared, see `matches`."""
+    content, *styles = pictures
+    taps = program.style_layers
+    given: Any = {**_network(program), "memory": program.memory}
+    columns: Any = partial(columns_of, kernels, taps=taps, **given)
+
+    def of_style(i: int, style: jax.Array) -> dict[str, jax.Array]:
+        own = rows[i + 1] if rows else None
+        height = (own.height if own else style.shape[0]) >> (GRID_BLOCK - 1)
+        return {tap: each[:height] for tap, each in columns(style, rows=own).items()}
+
+    height = rows[0].height if rows else content.shape[0]
+    grid = content.shape[0] >> (GRID_BLOCK - 1), content.shape[1] >> (GRID_BLOCK - 1)
+    asked, allowed, weights = regions_at_grid(guides, grid, height)
+    target = nearest_targets(
+        columns(content, rows=rows[0] if rows else None),
+        styles,
+        of_style,
+        inside=height >> (GRID_BLOCK - 1),
+        balance=program.balance,
+        asked=asked.astype(content.dtype),
+        allowed=allowed,
+    )
+    own = program._replace(style_layers=program.content_layers)
+    several = _style_moments(kernels, styles, (), own, rows and rows[1:])
+    found = {tap: [energy(each[tap]) for each in several] for tap in program.content_layers}
+    return Targets(
+        maps,
+        (target,),
+        {tap: _mean_square(each, tap, content.shape, program) for tap, each in maps.items()},
+        {tap: _energy(sum(each[1:], each[0]) / len(each)) for tap, each in found.items()},
+        weights,
     )
 
 

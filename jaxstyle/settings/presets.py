@@ -104,6 +104,11 @@ _SPST = Recipe(
     resampling="bicubic",
 )
 
+_NEAREST_LAYERS = (
+    *("relu1_1", "relu1_2", "relu2_1", "relu2_2"),
+    *("relu3_1", "relu3_2", "relu4_1"),
+)
+
 _WEIGHTS: Mapping[str, dict[str, Any]] = {
     balance: {
         name: getattr(hyper, name) for name in ("content_weight", "style_weight", "tv_weight")
@@ -208,6 +213,25 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 tv_weight=0.0,
                 learning_rate=1.0,
                 decay_rate=1.0,
+            ),
+        ),
+        "nnst": Preset(
+            "after Neural Neighbor Style Transfer (Kolkin et al. 2022), its main phase, with the"
+            " default's pyramid, L2 pools and steps: the photo's things stay what they are, each in"
+            " the colours and strokes of what is most like it in the painting; calmer, few swirls",
+            dataclasses.replace(
+                _PAINTER,
+                style_loss="nearest",
+                style_layers=_NEAREST_LAYERS,
+                steps=160,
+                full_depth=5,
+            ),
+            dataclasses.replace(
+                _PAINTER_NUMBERS,
+                content_weight=0.0,
+                tv_weight=0.02,
+                learning_rate=0.03,
+                style_layer_weights=(1.0,) * len(_NEAREST_LAYERS),
             ),
         ),
     }

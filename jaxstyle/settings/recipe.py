@@ -20,6 +20,11 @@ SCHEDULES = ("step", "cosine", "hold-cosine")
 LINE_SEARCHES = ("none", "zoom")
 TV_STEPS = ("gradient", "proximal")
 STYLE_LOSS_NAMES = ("gram", "covariance", "wasserstein", "mean-std", "gram+mean-std")
+"""Those of moments, sums over all positions."""
+
+COLUMN_LOSS_NAMES = ("nearest",)
+"""Those of columns, the features of single positions at all style layers."""
+
 BALANCES = ("book", "relative")
 BETA2S = ("constant", "0.99", "increasing")
 TV_FORMS = ("absolute", "squared", "nine-point")
@@ -88,8 +93,9 @@ class Recipe:
             "what of the style's features is compared: gram, second moments; covariance, these"
             " about the mean, and the mean; wasserstein, the distance between the normal"
             " distributions that have both; mean-std, each channel's mean and deviation;"
-            " gram+mean-std",
-            choices=STYLE_LOSS_NAMES,
+            " gram+mean-std; nearest, each position is led to those of the style's features that"
+            " are most like the photo's there",
+            choices=STYLE_LOSS_NAMES + COLUMN_LOSS_NAMES,
         ),
     )
     balance: str = field(

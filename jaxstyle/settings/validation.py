@@ -3,6 +3,7 @@
 import dataclasses
 
 from jaxstyle.errors import InputError
+from jaxstyle.network.layers import block_of
 from jaxstyle.settings.checks import (
     check_choice,
     check_layers,
@@ -16,7 +17,7 @@ from jaxstyle.settings.checks import (
     check_yes_or_no,
 )
 from jaxstyle.settings.hyperparams import Hyperparams
-from jaxstyle.settings.recipe import Recipe
+from jaxstyle.settings.recipe import COLUMN_LOSS_NAMES, Recipe
 
 MOST_AVERAGE = 0.9999
 MOST_HISTORY = 1000
@@ -41,6 +42,7 @@ def validate(recipe: Recipe, hyper: Hyperparams) -> None:
     check_level_steps(recipe.level_steps)
     check_whole("history", recipe.history, most=MOST_HISTORY)
     _check_together(recipe)
+    _check_columns(recipe, hyper)
     check_whole("full_depth", recipe.full_depth, most=5)
     check_number("steps_power", recipe.steps_power, least=-4.0, most=4.0)
     check_number("average", recipe.average, most=MOST_AVERAGE)
@@ -79,4 +81,25 @@ def _check_together(recipe: Recipe) -> None:
     if (recipe.units, recipe.balance) == ("caffe", "relative"):
         raise InputError(
             "units 'caffe' are for balance 'book': in relative balance no weight has units"
+        )
+
+
+def _check_columns(recipe: Recipe, hyper: Hyperparams) -> None:
+    """Raises InputError for what does not go with a style loss by columns."""
+    if recipe.style_loss not in COLUMN_LOSS_NAMES:
+        return
+    if max(map(block_of, recipe.style_layers)) < 3:
+        raise InputError(
+            f"style_loss {recipe.style_loss!r} compares at a quarter of the size: give a style"
+            " layer of block 3 or deeper, such as relu3_1"
+        )
+    if recipe.style_mix == "sum" or len(set(hyper.style_weights)) > 1:
+        raise InputError(
+            f"style_loss {recipe.style_loss!r} takes the columns of all styles alike: give equal"
+            " style_weights and style_mix 'blend', or a style_loss of moments, such as 'covariance'"
+        )
+    if recipe.units != "torchvision":
+        raise InputError(
+            f"style_loss {recipe.style_loss!r} compares angles, which have no units: give units"
+            " 'torchvision'"
         )

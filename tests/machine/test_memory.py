@@ -10,7 +10,7 @@ import pytest
 from conftest import EXAMPLES
 
 from jaxstyle.errors import InputError
-from jaxstyle.machine import memory
+from jaxstyle.machine import column_memory, memory
 from jaxstyle.machine.memory import Memory
 from jaxstyle.machine.process import LEAN_FLAG, compile_leanly, compiles_leanly
 from jaxstyle.optimization import strips
@@ -188,3 +188,28 @@ def test_the_compilers_flag_is_set_for_tested_versions_only(
         compile_leanly()
         assert os.environ["XLA_FLAGS"] == expected
         assert compiles_leanly() == expected.endswith("=false")
+
+
+def test_the_search_for_the_nearest_columns_is_counted() -> None:
+    """Columns of 64 + 128 + 256 + 512 + 512 channels at a sixteenth of the pixels.
+
+    A step has its targets and one layer of the canvas after another, what is doubled twice. The
+    search has three of the canvas's and two of the style's, and 2^23 similarities thrice; in
+    very large pictures 16 for each position.
+    """
+    columns = 4 * (64 + 128 + 256 + 512 + 512) // 16
+    nearest = preset(style_loss="nearest")[0]
+    assert (
+        column_memory.step_column_bytes(RECIPE)
+        == column_memory.matching_bytes(*SQUARE, recipe=RECIPE)
+        == 0
+    )
+    assert column_memory.step_column_bytes(nearest) == 2 * columns + 2 * 4 * 1024 // 16
+    found = column_memory.matching_bytes((1000, 1000), (500, 600), recipe=nearest)
+    assert found == columns * (3 * 1_000_000 + 2 * 300_000) + 3 * 4 * 2**23
+    large = column_memory.matching_bytes((8192, 8192), (500, 600), recipe=nearest)
+    assert large == columns * (3 * 2**26 + 2 * 300_000) + 3 * 4 * 16 * 2**22
+    least = memory.step_memory(SQUARE[0], recipe=RECIPE, mode="strips")
+    assert memory.step_memory(SQUARE[0], recipe=nearest, mode="strips") > least + 700 * 10**6
+    small = memory.memory_of((64, 64), (4000, 4000), recipe=nearest, mode="strips")
+    assert small > memory.KERNELS + 2 * columns * 16_000_000

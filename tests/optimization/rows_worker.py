@@ -41,12 +41,16 @@ from jaxstyle.optimization.problem import (
 from jaxstyle.optimization.targets import make_targets
 from jaxstyle.settings.presets import preset
 
+NEAREST = {**PAINTER, "style_loss": "nearest", "content_layers": ("relu2_1",)}
+NEAREST |= {"style_layers": ("relu1_1", "relu3_1", "relu4_1"), "style_weight": 1.0}
+
 CASES = {
     "quick": [
         ((75, 50), "vgg16", (8,), BOOK),
         ((37, 33), "vgg16", (2,), {**PAINTER, "style_loss": "covariance"}),
     ],
     "thorough": [
+        ((75, 50), "vgg16", (4,), NEAREST),
         ((75, 50), "vgg19", (2, 4), BOOK),
         ((301, 33), "vgg16", (2, 8), {**MXNET, "pooling": "avg"}),
         ((64, 48), "vgg19", (4,), {"name": "default"}),
