@@ -1,6 +1,7 @@
 """Films as files: frames of one size to MP4 by ffmpeg, to GIF and WebP by Pillow."""
 
 import io
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,6 +41,8 @@ def _mp4(frames: Sequence[Picture]) -> bytes:
     """Returns H.264 as every player takes it; ffmpeg writes files alone, so there is one."""
     import imageio_ffmpeg  # an extra
 
+    # else it forks with a function between, of which jax warns, since it has threads
+    os.environ.setdefault("IMAGEIO_FFMPEG_NO_PREVENT_SIGINT", "1")
     height, width = frames[0].shape[:2]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "film.mp4"
