@@ -66,9 +66,9 @@ def test_a_run_is_painted_from_proofs_and_its_record_says_so(paint, press) -> No
     assert (code, "was painted with --proof: give it again" in err) == (2, True)
     assert paint("--from", "out.png", "--proof", str(press), "-o", "again.png")[0] == 0
     assert Path("again.png").read_bytes() == Path("out.png").read_bytes()
-    flags = ("--proof", str(press), "--sweep", "seed", "0", "1", "-o", "swept")
-    assert paint(*flags)[0] == 0
-    assert Path("swept/seed=0.png").read_bytes() == Path("out.png").read_bytes()
+    weight = ("0.1", "0.2")  # the first is the default's
+    assert paint("--proof", str(press), "--sweep", "tv-weight", *weight, "-o", "swept")[0] == 0
+    assert Path("swept/tv-weight=0.1.png").read_bytes() == Path("out.png").read_bytes()
 
 
 def test_what_is_no_profile_of_a_press_is_refused(tmp_path, paint) -> None:

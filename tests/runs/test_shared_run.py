@@ -224,7 +224,7 @@ def test_a_signal_to_one_process_stops_both_and_both_go_on(start_two, tmp_path) 
 @pytest.mark.parametrize(
     ("second", "messages"),
     [
-        (["--seed", "2"], ["the processes differ in pictures, settings"] * 2),
+        (["--tv-weight", "2"], ["the processes differ in pictures, settings"] * 2),
         (["--init", "no.png"], ["another of the processes cannot begin", "no.png does not exist"]),
     ],
 )
