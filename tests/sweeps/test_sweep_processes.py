@@ -14,7 +14,7 @@ from conftest import EXAMPLES, SHALLOW_FLAGS, two_places
 from jaxstyle.errors import InputError
 from jaxstyle.machine.devices import HEARTBEAT_SECONDS, any_process, devices_for, join
 
-FLAGS = ["--size", "48", "--sweep", "style-weight", "1e3", "1e4", "1e5"]
+FLAGS = ["--size", "48", "--memory", "plain", "--sweep", "style-weight", "1e3", "1e4", "1e5"]
 FLAGS += ["--sweep", "seed", "1", "2", "--init", "noise", *SHALLOW_FLAGS]
 
 
