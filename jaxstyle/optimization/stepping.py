@@ -20,6 +20,7 @@ from jaxstyle.losses.terms import VARIATION, Losses, added
 from jaxstyle.losses.variation import proximal_step
 from jaxstyle.machine.devices import from_first
 from jaxstyle.machine.placement import as_seen, of_several_processes, share_out_all
+from jaxstyle.machine.process import give_back
 from jaxstyle.machine.worked_time import CLOCK
 from jaxstyle.optimization.optimizer import (
     State,
@@ -205,6 +206,8 @@ class Alone:
         started = CLOCK.seconds()
         self._state, table = _run_steps(self._state, int(counts[0]), self._problem)
         rows = np.asarray(table)
+        if self._problem.program.memory == "strips":
+            give_back()  # what the next call takes need not fit into the gaps of this one's
         seconds = CLOCK.seconds() - started
         return [rows], from_first(seconds) if of_several_processes(self._rows) else seconds
 

@@ -117,3 +117,15 @@ def test_the_next_program_is_compiled_while_one_is_painted(params, content, styl
     assert sorted(threads[:2]) == [False, True]  # the two are compiled at once
     assert threads[2:] == [True, True]
     assert [each.number for each in results] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("memory", "expected"), [("plain", 0), ("strips", 4)])
+def test_in_strips_the_memory_of_every_call_is_given_back(
+    params, content, style, memory: str, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the one that compiles, of those with three steps and with one, and of the closing one."""
+    given: list[None] = []
+    monkeypatch.setattr(stepping, "give_back", lambda: given.append(None))
+    recipe, hyper = settings(memory=memory)
+    jaxstyle.stylize(params, content, style, recipe=recipe, hyper=hyper)
+    assert len(given) == expected
