@@ -10,10 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jaxstyle.errors import InputError
-from jaxstyle.images.canvas import resize_floats
+from jaxstyle.images.canvas import floats_within
 from jaxstyle.images.picture_file import encode
 from jaxstyle.losses.terms import Losses
 from jaxstyle.optimization.optimizer import shown
@@ -66,7 +65,7 @@ def page_of(lane: Lane, *, side: int) -> str:
     height, width = picture.shape[:2]
     total = sum(level.steps for level in lane.levels)
     words = f"step {lane.steps_done} of {total} at {height}x{width}{_told(chunk.losses)}"
-    data = base64.b64encode(encode(_fitting(picture, side), ".png", {})).decode("ascii")
+    data = base64.b64encode(encode(floats_within(picture, side), ".png", {})).decode("ascii")
     image = f'<img alt="the picture: {words}" src="data:image/png;base64,{data}">'
     return f"<figure>{image}<figcaption>{words}</figcaption></figure>"
 
@@ -77,15 +76,6 @@ def _told(losses: Losses) -> str:
         return ""
     each = {**losses.terms, "total": losses.total}
     return ": " + ", ".join(f"{name} {float(values[-1]):.3g}" for name, values in each.items())
-
-
-def _fitting(picture: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    """Returns a picture (H, W, 3), made smaller where its long side is more than `side`."""
-    height, width = picture.shape[:2]
-    factor = side / max(height, width)
-    if factor >= 1:
-        return picture
-    return resize_floats(picture, (max(1, round(height * factor)), max(1, round(width * factor))))
 
 
 def _ipython() -> Show:

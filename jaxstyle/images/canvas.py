@@ -291,6 +291,12 @@ def resize_floats(picture: NDArray[np.float32], size: tuple[int, int]) -> NDArra
     return resized.astype(np.float32) / np.float32(255)
 
 
+def floats_within(picture: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """Returns a picture (H, W, 3), made smaller where its long side is more than `side`."""
+    size = fitted_size(cast("Picture", picture), side, 1.0)
+    return picture if size == picture.shape[:2] else resize_floats(picture, size)
+
+
 def normalize(picture: NDArray[Any]) -> NDArray[np.float32]:
     """Returns the canvas of a picture: (picture - MEAN) / STD, all in float32.
 

@@ -209,17 +209,17 @@ class Lane:
         canvas = np.asarray(shown(state))
         return Snapshot(canvas, losses_of(canvas, problem), done)
 
-    @property
-    def paints_grey(self) -> bool:
-        """Whether its picture is grey because all that it is painted from is."""
-        last = self.levels[-1]  # whose pictures need no file any more
-        return paints_grey(self.variant.recipe, last.content, last.styles)
-
-    def picture_of(self, canvas: Any) -> NDArray[np.float32]:
-        """Returns the picture that this run shows of one of its canvases."""
-        given, grey = self.variant, self.paints_grey
+    def picture_of(
+        self, canvas: Any, *, size: tuple[int, int] | None = None
+    ) -> NDArray[np.float32]:
+        """Returns the picture that this run shows of one of its canvases, of (H, W) if given."""
+        given, last = self.variant, self.levels[-1]  # whose pictures need no file any more
         return picture_of(
-            canvas, given.content, recipe=given.recipe, grey=grey, regions=given.regions
+            *(canvas, given.content),
+            recipe=given.recipe,
+            grey=paints_grey(given.recipe, last.content, last.styles),
+            regions=given.regions,
+            size=size,
         )
 
     def losses_as_saved(self, picture: NDArray[np.float32]) -> Losses | None:

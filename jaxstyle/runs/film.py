@@ -8,12 +8,11 @@ from numpy.typing import NDArray
 from jaxstyle import files
 from jaxstyle.errors import Say
 from jaxstyle.images.canvas import Picture, as_picture
-from jaxstyle.images.color import picture_of
 from jaxstyle.images.film_file import encode_film
 from jaxstyle.machine.process import unbreakable
 from jaxstyle.optimization.optimizer import shown
 from jaxstyle.painting.events import Event, RunEnded, StepsDone
-from jaxstyle.runs.reader import Inputs
+from jaxstyle.painting.variants import Lane
 
 MOST_FRAMES = 120
 
@@ -43,7 +42,6 @@ class Film:
     def __init__(
         self,
         path: Path,
-        inputs: Inputs,
         *,
         steps: int,
         size: tuple[int, int],
@@ -55,14 +53,13 @@ class Film:
 
         Args:
           path: .mp4, .gif or .webp.
-          inputs: of the run.
           steps: of the whole run.
           size: (H, W) of the result.
           force: whether a file that is there may be replaced.
           say: is given warnings.
           writes: whether it is this process that writes; the others only help to gather.
         """
-        self._path, self._inputs, self._due = path, inputs, due_steps(steps)
+        self._path, self._due = path, due_steps(steps)
         self._size, self._force, self._say = frame_size(size), force, say
         self._writes = writes
         self._frames: list[Picture] = []
@@ -73,24 +70,16 @@ class Film:
             done = int(event.chunk.state.step)
             if self._due and len(event.chunk.learning_rate) and done >= self._due[0]:
                 self._due = [step for step in self._due if step > done]
-                self._keep(np.asarray(shown(event.chunk.state)), grey=event.lane.paints_grey)
+                self._keep(event.lane, np.asarray(shown(event.chunk.state)))
         if isinstance(event, RunEnded):
             snapshot = event.lane.snapshot()
             if snapshot is not None:
-                self._keep(np.asarray(snapshot.canvas), grey=event.lane.paints_grey)
+                self._keep(event.lane, np.asarray(snapshot.canvas))
 
-    def _keep(self, canvas: NDArray[np.float32], *, grey: bool) -> None:
-        if not self._writes:
-            return
-        inputs = self._inputs
-        picture = picture_of(
-            *(canvas, inputs.content),
-            recipe=inputs.settings.recipe,
-            grey=grey,
-            regions=inputs.regions,
-            size=self._size,
-        )
-        self._frames.append(as_picture(picture, name="frame"))
+    def _keep(self, lane: Lane, canvas: NDArray[np.float32]) -> None:
+        if self._writes:
+            picture = lane.picture_of(canvas, size=self._size)
+            self._frames.append(as_picture(picture, name="frame"))
 
     def write(self) -> bool:
         """Writes what was kept whole or not at all; returns whether that went well, else warns."""

@@ -15,7 +15,6 @@ from jaxstyle.images.canvas import (
     total_steps,
 )
 from jaxstyle.images.print_file import Print, check_kind, read_profile
-from jaxstyle.images.proof import read_proof
 from jaxstyle.judging.network import read_judge
 from jaxstyle.machine.memory import check_fits, memory_left, on_cpu_surely
 from jaxstyle.network.layers import resolve_taps, smallest_side
@@ -145,7 +144,7 @@ def read_inputs(arguments: Request, output: Path, *, say: Say, stream: TextIO | 
         raise InputError(f"a {output.suffix} file cannot be transparent: choose {ways}")
     how = _print_of(arguments, output)
     if arguments.proof is not None:
-        read_proof(arguments.proof)
+        reader.proof(arguments.proof)  # only to refuse it before a download
     reader.init(settings)  # only to refuse it before a download
     network = read_network(settings.weights, say=say, stream=stream)
     check_has_layers(settings.recipe, network)

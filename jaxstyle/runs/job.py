@@ -241,12 +241,13 @@ def _finish(job: Job, lane: Lane, watch: Watch, devices: list[jax.Device]) -> Ou
     if snapshot is None:
         job.say("no step was finished, so no picture was saved")
         return Outcome(None, {}, seconds, 1)
-    as_saved = lane.losses_as_saved(lane.picture_of(snapshot.canvas))
+    picture = lane.picture_of(snapshot.canvas)
+    as_saved = lane.losses_as_saved(picture)
     canvas, losses, done = snapshot
     facts = make_record(job.inputs, kind_of(devices), canvas, losses, done, as_saved)
     data = b""
     if job.writes:
-        data = encode_result(job.output, snapshot.canvas, job.inputs, facts, grey=lane.paints_grey)
+        data = encode_result(job.output, picture, job.inputs, facts)
     stopped = _is_interrupted(job)
     keeps = watch.checkpointer.interrupted
     to_go_on = stopped and lane.failure is None and keeps(lane, data_sha256(data))

@@ -92,7 +92,7 @@ def _film(job: Job, size: tuple[int, int]) -> Film | None:
         return None
     force = job.arguments.force or job.resumption is not None
     given: Any = {"steps": steps_of(job.inputs), "size": size, "force": force, "say": job.say}
-    return Film(path, job.inputs, **given, writes=job.writes)
+    return Film(path, **given, writes=job.writes)
 
 
 class Watch:

@@ -15,7 +15,6 @@ from jaxstyle import files
 from jaxstyle.errors import Say
 from jaxstyle.images import picture_file
 from jaxstyle.images.canvas import alpha_at
-from jaxstyle.images.color import picture_of
 from jaxstyle.losses.terms import Losses
 from jaxstyle.machine.process import unbreakable
 from jaxstyle.optimization.optimizer import shown
@@ -68,9 +67,9 @@ class NumberedPictures:
         canvas, done = np.asarray(shown(event.chunk.state)), int(event.chunk.state.step)
         if self._writes:
             facts = make_record(self._inputs, self._device, canvas, None, done)
-            given: Any = {"size": self._size, "force": self._force, "say": self._say}
-            grey = event.lane.paints_grey
-            save_numbered(canvas, self._output, self._inputs, facts, grey=grey, **given)
+            picture = event.lane.picture_of(canvas, size=self._size)
+            given: Any = {"force": self._force, "say": self._say}
+            save_numbered(picture, self._output, self._inputs, facts, **given)
 
 
 def is_due(chunk: Chunk, every: int) -> bool:
@@ -81,22 +80,17 @@ def is_due(chunk: Chunk, every: int) -> bool:
 
 
 def save_numbered(
-    canvas: NDArray[np.float32],
+    picture: NDArray[np.float32],
     output: Path,
     inputs: Inputs,
     facts: record.Record,
     *,
-    grey: bool,
-    size: tuple[int, int],
     force: bool,
     say: Say,
 ) -> None:
-    """Saves a canvas, numbered, beside the output; where that fails, warns and goes on.
-
-    It is enlarged to `size`, (H, W), so that all numbered pictures of a run are of one size.
-    """
+    """Saves a picture, numbered, beside the output; where that fails, warns and goes on."""
     path = numbered(output, facts["steps_done"])
-    data = encode_result(path, canvas, inputs, facts, grey=grey, size=size)
+    data = encode_result(path, picture, inputs, facts)
     try:
         with unbreakable():
             files.write_whole(path, data, overwrite=force or _is_one_of(path, [data_sha256(data)]))
@@ -131,21 +125,9 @@ def make_record(
 
 
 def encode_result(
-    path: Path,
-    canvas: jax.Array | NDArray[np.float32],
-    inputs: Inputs,
-    facts: record.Record,
-    *,
-    grey: bool,
-    size: tuple[int, int] | None = None,
+    path: Path, picture: NDArray[np.float32], inputs: Inputs, facts: record.Record
 ) -> bytes:
-    """Returns a canvas as the kind of file that a path asks for, with its record if it has one.
-
-    If `grey`, it becomes grey, see `color.paints_grey`. If `size`, (H, W), is given, the picture is
-    resized to it.
-    """
-    given: Any = {"recipe": inputs.settings.recipe, "grey": grey, "regions": inputs.regions}
-    picture = picture_of(canvas, inputs.content, **given, size=size)
+    """Returns a picture as the kind of file that a path asks for, with its record if it has one."""
     alpha = alpha_at(inputs.alpha, picture.shape[:2])
     texts = record.to_text(facts)
     return picture_file.encode(picture, path.suffix.lower(), texts, alpha=alpha, how=inputs.how)

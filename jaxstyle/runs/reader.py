@@ -116,7 +116,7 @@ class Reader:
         self._facts = functools.cache(record.file_facts)
         self._regions: dict[Any, Regions] = {}
         self._alpha = functools.cache(picture_file.load_alpha)
-        self._proof = functools.cache(read_proof)
+        self.proof = functools.cache(read_proof)
         self._proofed = functools.cache(self._proof_of)
 
     def _picture(self, path: Path) -> Picture:
@@ -151,7 +151,7 @@ class Reader:
         return self.picture(path) if proof is None else self._proofed(path, proof)
 
     def _proof_of(self, path: Path, profile: Path) -> Picture:
-        proof, picture = self._proof(profile), self.picture(path)
+        proof, picture = self.proof(profile), self.picture(path)
         if isinstance(picture, StoredPicture | BandedPicture):
             return cast("Picture", picture.changed(proof))
         return proof(picture)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxstyle.images.canvas import resize_floats
+from jaxstyle.images.canvas import floats_within
 from jaxstyle.images.picture_file import encode
 from jaxstyle.optimization.optimizer import shown
 from jaxstyle.painting.events import Event, RunEnded, StepsDone
@@ -76,9 +76,4 @@ class Live:
         if latest is None:
             return None
         picture = latest[0].picture_of(latest[1])
-        height, width = picture.shape[:2]
-        factor = min(1.0, LONGEST_SHOWN / max(height, width))
-        if factor < 1:
-            size = (max(1, round(height * factor)), max(1, round(width * factor)))
-            picture = resize_floats(picture, size)
-        return encode(picture, ".png", {})
+        return encode(floats_within(picture, LONGEST_SHOWN), ".png", {})
