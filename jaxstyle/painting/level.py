@@ -80,13 +80,15 @@ class Level(NamedTuple):
     def own_hyper(self, hyper: Hyperparams) -> Hyperparams:
         """Returns the hyperparameters of this level.
 
-        Below full size, content_weight is multiplied by coarse_content. At full size it is
-        multiplied by min(coarse_content, 1), once for each "auto" scale beyond the LARGEST ones. A
-        large picture has its strokes from the levels before, and holding to the photo as firmly at
-        the finest level would undo them.
+        Below full size, content_weight is multiplied by coarse_content. At full size of a picture
+        with n "auto" scales beyond the LARGEST ones it is multiplied by the n-th root of
+        min(coarse_content, 1). A large picture has its strokes from the levels before, and holding
+        to the photo as firmly at the finest level would undo them; the larger the picture, the
+        less of that level is seen from afar.
         """
         if self.last:
-            factor = min(hyper.coarse_content, 1.0) ** self.beyond
+            coarse = min(hyper.coarse_content, 1.0)
+            factor = coarse ** (1 / self.beyond) if self.beyond else 1.0
         else:
             factor = hyper.coarse_content
         return dataclasses.replace(

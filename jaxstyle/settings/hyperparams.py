@@ -57,7 +57,7 @@ class Hyperparams:
         default=1.0,
         metadata=about(
             "factor of --content-weight at all of the --scales but the last; at the last, if it is"
-            " below 1, once for every one of auto scales beyond three",
+            " below 1, its n-th root where there are n auto scales beyond three",
             metavar="X",
         ),
     )
