@@ -22,9 +22,10 @@ def test_the_embedded_weights_are_those_that_their_readme_describes() -> None:
     assert f"sha256: `{digest}`" in (ROOT / "weights" / "README.md").read_text()
 
 
-def test_readme_names_files_that_exist() -> None:
-    for page in (ROOT / "README.md", ROOT / "examples" / "README.md", ROOT / "weights/README.md"):
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+def test_pages_name_files_that_exist() -> None:
+    folders = (ROOT, ROOT / "docs", ROOT / "examples", ROOT / "weights")
+    for page in (page for folder in folders for page in folder.glob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / target).exists(), (page, target)
 
 
@@ -80,19 +81,21 @@ def test_it_paints_from_another_folder(wheel: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_in_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With fewer steps and pixels, so that it takes a moment only."""
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert len(blocks) == 2
+    pages = [ROOT / "README.md", ROOT / "docs" / "python.md"]
+    text = "\n".join(page.read_text() for page in pages)
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 3
     source = "".join(blocks).replace("size=300", "size=48").replace("steps=100", "steps=2")
     for name, file in (("coffee.png", "photo.jpg"), ("strokes.png", "painting.jpg")):
         picture_file.Image.open(EXAMPLES / name).save(file)
-    exec(compile(source, "README.md", "exec"), {})
+    exec(compile(source, "documentation", "exec"), {})
     for name in ("result", *range(6)):
         assert picture_file.load_picture(tmp_path / f"{name}.png").shape == (32, 48, 3)
 
 
 def test_nothing_is_left_to_fill_in() -> None:
-    for page in ROOT.glob("*.md"):
+    for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")):
         assert not re.search(r"README_[A-Z]|TODO|FIXME", page.read_text())

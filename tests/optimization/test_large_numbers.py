@@ -1,4 +1,4 @@
-"""Pictures as large as README promises: numbers beyond 2^31 that no array need be made for."""
+"""Pictures as large as is promised: numbers beyond 2^31 that no array need be made for."""
 
 import math
 

@@ -110,7 +110,7 @@ def test_deep_style_layers_are_left_out_in_full_alone() -> None:
 
 
 @pytest.mark.parametrize("name", field_names(Recipe))
-def test_readme_says_which_settings_compile_nothing(name: str, params, monkeypatch) -> None:
+def test_the_guide_says_which_settings_compile_nothing(name: str, params, monkeypatch) -> None:
     """What jit sees of a run's levels: programs, and the shapes of canvases and kernels."""
     optimizers = dict.fromkeys(("adam", OTHER_VALUES["optimizer"]), 0)
     monkeypatch.setattr(memory, "OPTIMIZER_BYTES", optimizers)
@@ -124,8 +124,8 @@ def test_readme_says_which_settings_compile_nothing(name: str, params, monkeypat
             shapes = jax.tree.flatten(jax.tree.map(np.shape, kernels))
             program = resolve(level.own_recipe(each), params)
             found[-1].append((level.content.shape, program, shapes))
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    (told,) = re.findall(r"style pictures, (.*) does not recompile it; any other setting", readme)
+    guide = (Path(__file__).parents[2] / "docs" / "sweeps.md").read_text()
+    (told,) = re.findall(r"style pictures, (.*) does not recompile it; any other setting", guide)
     assert (found[0] == found[1]) == (f"`--{name.replace('_', '-')}`" in told)
 
 

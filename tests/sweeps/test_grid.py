@@ -181,11 +181,12 @@ def test_bad_sweeps_are_answered_in_one_line(flags: str, message: str) -> None:
     assert message in refusal(*flags.split())
 
 
-def test_readmes_sweeps_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sweeps_in_the_documentation_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of the book's exercises are of the examples, with 9 pictures each."""
     root = Path(__file__).parents[2]
     monkeypatch.chdir(root)
-    text = (root / "README.md").read_text().replace("$SLURM_ARRAY_TASK_ID", "3")
+    pages = [root / "README.md", *sorted((root / "docs").glob("*.md"))]
+    text = "\n".join(page.read_text() for page in pages).replace("$SLURM_ARRAY_TASK_ID", "3")
     commands = re.findall(r"^ *jaxstyle (.*--sweep .*)$", text, re.MULTILINE)
     counts = []
     for command in commands:
@@ -194,7 +195,7 @@ def test_readmes_sweeps_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
         assert arguments.sweep is not None
         if "examples/" in command:
             counts.append(len(expand(arguments, arguments.sweep)))
-    assert (len(commands), counts) == (7, [9, 9, 9])
+    assert (len(commands), counts) == (8, [9, 9, 9])
 
 
 def test_pictures_must_come_from_somewhere() -> None:
