@@ -47,7 +47,7 @@ WINGS = {
     ),
     "sweeps": ("grid", "folder", "inputs", "job", "sheet_layout", "sheet", "report"),
     "view": ("address", "live", "server"),
-    "cli": ("flag_groups", "config", "flags", "streams", "main"),
+    "cli": ("flag_groups", "config", "flags", "commands", "completion", "streams", "main"),
     "run": (),
     "__main__": (),
 }

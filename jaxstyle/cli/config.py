@@ -14,7 +14,7 @@ from typing import Any
 from jaxstyle.errors import InputError, did_you_mean
 from jaxstyle.runs.request import check_is_file
 
-NOT_IN_FILES = ("help", "version", "list-presets", "config", "print-config")
+NOT_IN_FILES = ("help", "version", "list-presets", "config", "print-config", "print-completion")
 """Flags that ask for something else than a run."""
 
 NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?(e[+-]?\d+)?")

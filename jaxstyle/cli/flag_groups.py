@@ -204,6 +204,12 @@ def add_running_flags(group: Any) -> None:
         " content, as a network finds that no run optimises (fetched with pip the first time,"
         " 55 MB); in sweeps two more columns; default: no",
     )
+    add(
+        "--print-completion",
+        metavar="SHELL",
+        help="print a script by which a shell completes commands at Tab (bash, zsh, fish, tcsh,"
+        " powershell), and leave",
+    )
     add("--version", action="version", version=f"jaxstyle {__version__}")
 
 

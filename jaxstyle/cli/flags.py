@@ -63,14 +63,12 @@ PATHS = (
 
 ALPHAS = ("white", "keep")
 
-DOCTOR = "doctor"
-"""The first word of the command line that asks what there is and what is wrong."""
 
-
-class _Parser(argparse.ArgumentParser):
-    """Raises InputError instead of printing the usage and leaving."""
+class FlagParser(argparse.ArgumentParser):
+    """A parser that raises InputError instead of printing the usage and leaving."""
 
     def error(self, message: str) -> NoReturn:
+        """Raises InputError with what argparse says, and what was meant perhaps."""
         before, unknown, rest = message.partition("unrecognized arguments: ")
         flag = rest.split(" ")[0].split("=")[0]
         near = ""
@@ -91,6 +89,8 @@ def parse(arguments: Sequence[str] | None = None) -> Request | None:
     parser = build_parser()
     parsed = vars(parser.parse_args(_words_of(arguments, parser)))
     del parsed["config"]
+    if parsed.pop("print_completion") is not None:
+        raise InputError("--print-completion stands alone: jaxstyle --print-completion bash")
     if parsed.pop("list_presets"):
         return None
     parsed["output"], parsed["into_folder"] = parsed["output"]
@@ -149,23 +149,6 @@ def printed_config(arguments: Sequence[str], request: Request) -> str:
     return config_text(_words_of(arguments, parser), parser, settings)
 
 
-def parse_doctor(arguments: Sequence[str]) -> bool:
-    """Reads what follows `jaxstyle doctor`; returns whether JSON was asked for.
-
-    Raises:
-      InputError: an unknown flag.
-      SystemExit: after `--help`.
-    """
-    parser = _Parser(
-        prog=f"jaxstyle {DOCTOR}",
-        description="Say what there is (versions, devices, caches, weights, memory, extras) and"
-        " what is wrong, to paste into a bug report.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--json", action="store_true", help="as JSON; default: as text")
-    return bool(parser.parse_args(arguments).json)
-
-
 def _with_dashed_names(given: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
     """Returns the words of a command line; to file names that begin with - they have ./ before."""
     flags = parser._option_string_actions
@@ -181,7 +164,7 @@ def _with_dashed_names(given: Sequence[str], parser: argparse.ArgumentParser) ->
 
 def build_parser() -> argparse.ArgumentParser:
     """Returns the parser of all flags; those of settings have no default of their own."""
-    parser = _Parser(
+    parser = FlagParser(
         prog="jaxstyle",
         description="Paint a photo in the style of a picture.",
         epilog="Defaults of settings are those of preset 'default'; see --list-presets. `jaxstyle"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jaxstyle.cli import flags
+from jaxstyle.cli import commands, completion, flags
 from jaxstyle.cli.streams import (
     check_standard_output,
     with_standard_input,
@@ -62,8 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         until.enter_context(CLOCK.looking())
         try:
             given = sys.argv[1:] if arguments is None else arguments
-            if given[:1] == [flags.DOCTOR]:
-                return _doctor(as_json=flags.parse_doctor(given[1:]))
+            if given[:1] == [commands.DOCTOR]:
+                return _doctor(as_json=commands.parse_doctor(given[1:]))
+            if given[:1] == [completion.COMPLETION]:
+                _print(completion.script(completion.read_shell(given[1:])).encode())
+                return 0
             parsed = flags.parse(given)
             if parsed is None:
                 return _list_presets()
