@@ -1,16 +1,19 @@
 """The installed wheel, not only the checkout, has all that it needs."""
 
+import ast
 import hashlib
 import os
 import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 from conftest import EXAMPLES
 
+import jaxstyle
 from jaxstyle.images import picture_file
 
 ROOT = Path(__file__).parents[1]
@@ -43,7 +46,12 @@ def test_contents(wheel: Path) -> None:
         names = set(archive.namelist())
         weights = archive.read("jaxstyle/data/vgg19-oxford.h5")
     assert weights == EMBEDDED.read_bytes()
-    assert {"jaxstyle/py.typed", "jaxstyle/sweeps/page.html", "jaxstyle/data/README.md"} <= names
+    assert {
+        "jaxstyle/py.typed",
+        "jaxstyle/__init__.pyi",
+        "jaxstyle/sweeps/page.html",
+        "jaxstyle/data/README.md",
+    } <= names
     assert any(name.endswith("licenses/NOTICE") for name in names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert {name.split("/")[0].split("-")[0] for name in names} == {"jaxstyle"}
@@ -78,6 +86,36 @@ def test_it_paints_from_another_folder(wheel: Path, tmp_path: Path) -> None:
         check=True,
     )
     assert found.stdout.strip() == str(site / "jaxstyle" / "data" / "vgg19-oxford.h5")
+
+
+@pytest.mark.slow
+def test_the_source_distribution_makes_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+    """And it has what tests and the documentation need, beside the package."""
+    code = "import sys, hatchling.build as b; b.build_sdist(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, check=True)
+    (source,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(source) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    needed = {"pyproject.toml", "mkdocs.yml", "docs/start.md", "examples/coffee.png"}
+    needed |= {"weights/vgg19-oxford.h5", "scripts/docs_hooks.py", "tests/conftest.py", ".ci/run"}
+    assert needed <= names
+    assert not [name for name in names if name.startswith(("build/", ".venv", ".git/"))]
+    site = tmp_path / "site"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--target", str(site), str(source)], check=True)
+    with zipfile.ZipFile(wheel) as archive:
+        package = [name for name in archive.namelist() if name.startswith("jaxstyle/")]
+        assert [name for name in package if (site / name).read_bytes() != archive.read(name)] == []
+    installed = {path.relative_to(site).as_posix() for path in (site / "jaxstyle").rglob("*.*")}
+    assert {name for name in installed if "__pycache__" not in name} == set(package)
+
+
+def test_a_typed_program_uses_every_public_name() -> None:
+    """What mypy finds in it is seen by .ci/run."""
+    tree = ast.parse((ROOT / "tests" / "public_api.py").read_text())
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    used = {node.attr for node in nodes if ast.unparse(node.value) == "jaxstyle"}
+    assert used == {*jaxstyle.__all__, "__version__"}
 
 
 @pytest.mark.slow
