@@ -85,7 +85,8 @@ def add_plot_flags(add: Callable[..., Any]) -> None:
         type=flag_reader(read_path),
         metavar="PATH.png",
         help="draw losses and learning rate by step when the run has ended or was stopped; .png,"
-        " .svg or .pdf, with the extra jaxstyle[plot]; for single runs; default: none",
+        " .svg or .pdf, with the extra jaxstyle[plot]; of a sweep the losses of all its runs, a"
+        " name in its folder; default: none",
     )
     add(
         "--film",
@@ -134,6 +135,15 @@ def check_print_flags(parsed: dict[str, Any]) -> None:
     for name, default in (("bits", 8), ("profile", None), ("dpi", None), ("format", None)):
         if parsed[name] != default:
             raise InputError(f"--{name} is for single runs; a sweep writes 8-bit sRGB PNG files")
+
+
+def check_sweep_files(parsed: dict[str, Any]) -> None:
+    """Raises InputError for files beside a result that a sweep cannot have as they are named."""
+    if parsed["film"] is not None:
+        raise InputError("--film is for single runs; in a sweep use --save-every")
+    plot = parsed["plot"]
+    if plot is not None and Path(plot.name) != plot:
+        raise InputError(f"--plot {plot}: in a sweep it is in the folder; give a name alone")
 
 
 def _read_bits(text: str) -> int:

@@ -22,6 +22,7 @@ from jaxstyle.cli.flag_groups import (
     add_sweep_flags,
     add_view_flags,
     check_print_flags,
+    check_sweep_files,
     flag_reader,
     take_checkpoint_flags,
     take_device_flags,
@@ -100,9 +101,8 @@ def parse(arguments: Sequence[str] | None = None) -> Request | None:
     checkpoints = take_checkpoint_flags(parsed, sweep=sweep is not None)
     if sweep is not None:
         check_print_flags(parsed)
-    for name, instead in (("plot", "--log keeps the numbers"), ("film", "use --save-every")):
-        if parsed[name] is not None and (sweep is not None or parsed["collect"] is not None):
-            raise InputError(f"--{name} is for single runs; in a sweep {instead}")
+    if sweep is not None or parsed["collect"] is not None:
+        check_sweep_files(parsed)
     missing = [f"--{flag}" for flag, name in INPUTS.items() if parsed[name] is None]
     if sweep is not None or parsed["collect"] is not None or parsed["print_config"]:
         parsed |= {"content": parsed["content"] or Path(), "styles": parsed["styles"] or ()}

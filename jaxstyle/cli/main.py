@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _print(flags.printed_config(given, parsed).encode())
                 return 0
             if parsed.collect is not None:
-                return _collect(parsed.collect, as_json=parsed.json)
+                return _collect(parsed.collect, as_json=parsed.json, plot=parsed.plot)
             check_standard_output(parsed)
             parsed = with_standard_input(parsed, until)
             compile_leanly()
@@ -238,8 +238,11 @@ def _sweep(arguments: request.Request, interruption: Interruption) -> int:
         say("nothing of this sweep was to be done here, and nothing is done yet")
         return 0
     if not interruption.received:
-        return max(_collect(sweep.folder, names, as_json=arguments.json), int(not are_whole))
-    _collect(sweep.folder, names, as_json=arguments.json)
+        return max(
+            _collect(sweep.folder, names, as_json=arguments.json, plot=arguments.plot),
+            int(not are_whole),
+        )
+    _collect(sweep.folder, names, as_json=arguments.json, plot=arguments.plot)
     say(f"stopped with {done} of {len(names)} done; the same command paints the others")
     return interruption.exit_code
 
@@ -254,12 +257,26 @@ def _doctor(*, as_json: bool) -> int:
     return int(bool(report["wrong"]))
 
 
-def _collect(folder: Path, names: Sequence[str] | None = None, *, as_json: bool) -> int:
-    """Gathers the runs that are in a sweep's folder; says which failed."""
-    from jaxstyle.sweeps.folder import SUMMARIES
+def _collect(
+    folder: Path,
+    names: Sequence[str] | None = None,
+    *,
+    as_json: bool,
+    plot: Path | None = None,
+) -> int:
+    """Gathers the runs that are in a sweep's folder, draws their losses; says which failed."""
+    from jaxstyle.sweeps.folder import SUMMARIES, check_curves
     from jaxstyle.sweeps.report import gather_and_summarize, overview
 
     entries = gather_and_summarize(folder, names)
+    if plot is not None:
+        from jaxstyle.runs.plot import write_curves
+
+        check_curves(plot, [each["name"] for each in entries])
+        try:
+            write_curves(folder / plot, {each["name"]: each["curves"] for each in entries})
+        except OSError as error:
+            say(f"warning: the plot could not be written: {error.strerror or error}")
     if as_json:
         _print(json.dumps({"output": str(folder), "results": overview(entries)}).encode())
     else:

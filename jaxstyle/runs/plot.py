@@ -1,7 +1,9 @@
-"""The plot of a run: its losses by term and its learning rate by step, its levels marked."""
+"""Plots: of a run its losses and its learning rate by step, of several runs their losses."""
 
 import csv
 import io
+import math
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,12 @@ from typing import Any
 from jaxstyle import files
 from jaxstyle.machine.process import unbreakable
 from jaxstyle.runs.log import OTHER_COLUMNS
+
+Curves = Mapping[str, Sequence[float | None]]
+"""Of a run, by term, the weighted loss before each step; None where it is no number."""
+
+MOST_NAMED = 12
+"""Most runs that a legend names."""
 
 
 def write_plot(path: Path, log: str, *, overwrite: bool) -> None:
@@ -22,8 +30,25 @@ def write_plot(path: Path, log: str, *, overwrite: bool) -> None:
     Raises:
       OSError: it cannot be written.
     """
+    _write(path, figure_of(log), overwrite=overwrite)
+
+
+def write_curves(path: Path, runs: Mapping[str, Curves]) -> None:
+    """Writes the plot of several runs, see `figure_of_runs`, over one that may be there.
+
+    Args:
+      path: .png, .svg or .pdf.
+      runs: their curves by name.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    _write(path, figure_of_runs(runs), overwrite=True)
+
+
+def _write(path: Path, figure: Any, *, overwrite: bool) -> None:
     data = io.BytesIO()
-    figure_of(log).savefig(data, format=path.suffix[1:].lower())
+    figure.savefig(data, format=path.suffix[1:].lower())
     with unbreakable():
         files.write_whole(path, data.getvalue(), overwrite=overwrite)
 
@@ -65,3 +90,31 @@ def _mark_levels(losses: Any, rate: Any, rows: list[dict[str, str]]) -> None:
             fontsize="x-small",
             rotation=30,
         )
+
+
+def figure_of_runs(runs: Mapping[str, Curves]) -> Any:
+    """Returns a matplotlib figure of several runs: a panel for each term, a line for each run.
+
+    The first run is the darkest line, the last the brightest.
+    """
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+
+    terms = list(dict.fromkeys(term for curves in runs.values() for term in curves))
+    figure = Figure(figsize=(10, 7), dpi=120, layout="constrained")
+    panels = figure.subplots(-(-max(len(terms), 1) // 2), 2, sharex=True, squeeze=False).ravel()
+    colors = colormaps["viridis"]
+    for number, (name, curves) in enumerate(runs.items()):
+        color = colors(0.9 * number / max(len(runs) - 1, 1))
+        for panel, term in zip(panels, terms, strict=False):
+            values = [math.nan if each is None else each for each in curves.get(term, ())]
+            steps = range(1, len(values) + 1)
+            panel.plot(steps, values, color=color, label=name, linewidth=1.2)
+    for panel, term in zip(panels, terms, strict=False):
+        panel.set_yscale("log", nonpositive="mask")
+        panel.set(title=term.replace("_", " "), xlabel="step", ylabel="weighted loss")
+    for panel in panels[len(terms) :]:
+        panel.set_visible(False)
+    if 0 < len(runs) <= MOST_NAMED:
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure

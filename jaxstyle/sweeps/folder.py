@@ -9,12 +9,13 @@ number of processes may work in one folder.
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxstyle import files
 from jaxstyle.errors import InputError
+from jaxstyle.runs.output_name import check_beside
 
 RECORDS = "records"
 SAMPLES = "samples"
@@ -85,6 +86,21 @@ def check_folder(folder: Path, *, force: bool) -> None:
                     )
     except OSError as error:
         raise InputError(f"the output {folder} cannot be used: {error.strerror}") from None
+
+
+def check_curves(plot: Path | None, names: Iterable[str]) -> None:
+    """Raises InputError if the plot of a sweep with runs of these names cannot be what it is named.
+
+    Args:
+      plot: a name in the sweep's folder; None if no plot was asked for.
+      names: of the runs.
+    """
+    if plot is None:
+        return
+    check_beside("plot", plot)
+    taken = {picture_path(Path(), name).name for name in names} | set(SUMMARIES)
+    if plot.name in taken:
+        raise InputError(f"--plot {plot}: the sweep has a file of that name; choose another")
 
 
 def make_folder(folder: Path) -> None:

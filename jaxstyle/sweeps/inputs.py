@@ -29,6 +29,7 @@ from jaxstyle.runs.request import (
 )
 from jaxstyle.sweeps.folder import (
     SUMMARIES,
+    check_curves,
     check_folder,
     own_output,
     picture_path,
@@ -87,6 +88,7 @@ def read_sweep(arguments: Request, *, say: Say, stream: TextIO | None) -> Sweep:
     if arguments.log is not None:
         files.check_suffix("the log", arguments.log, [".csv"])
     runs = expand(arguments, flags)
+    check_curves(arguments.plot, [run.name for run in runs])
     for run in runs[:1]:
         check_inputs(run.arguments)
     settings = _read_settings(runs, say)

@@ -3,6 +3,7 @@
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -29,6 +30,21 @@ def test_it_shows_every_term_the_rate_and_the_levels() -> None:
     assert [(each.get_position()[0], each.get_text()) for each in losses.texts] == [
         *((1, "16x24"), (3, "32x48"))
     ]
+
+
+def test_of_several_runs_each_term_has_a_panel_and_each_run_a_line() -> None:
+    pytest.importorskip("matplotlib")
+    runs = {"a": {"style": [4.0, 2.0], "total": [5.0, 3.0]}, "b": {"style": [8.0], "total": [None]}}
+    figure = plot.figure_of_runs(runs)
+    style, total = figure.axes
+    assert [each.get_title() for each in figure.axes] == ["style", "total"]
+    assert [list(line.get_xdata()) for line in style.lines] == [[1, 2], [1]]
+    assert [list(line.get_ydata()) for line in style.lines] == [[4, 2], [8]]
+    assert list(total.lines[0].get_ydata()) == [5, 3]
+    assert np.isnan(total.lines[1].get_ydata()[0])
+    assert [each.get_text() for each in figure.legends[0].get_texts()] == ["a", "b"]
+    many = {str(i): {"total": [1.0]} for i in range(plot.MOST_NAMED + 1)}
+    assert plot.figure_of_runs(many).legends == []
 
 
 def test_it_is_a_picture_beside_the_result(paint) -> None:
@@ -73,7 +89,10 @@ def test_a_full_disk_is_told_and_leaves_nothing(paint, monkeypatch: pytest.Monke
         (("--plot", "run.gif"), "the plot run.gif must end in .png or .svg or .pdf"),
         (("--plot", "photo.png"), "is also an input"),
         (("--plot", "out.png"), "are the same file"),
-        (("--plot", "run.png", "--sweep", "seed", "1", "2"), "--plot is for single runs"),
+        (
+            ("--plot", "a/run.png", "--sweep", "seed", "1", "2"),
+            "--plot a/run.png: in a sweep it is in the folder; give a name alone",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(paint, flags: tuple[str, ...], message: str) -> None:

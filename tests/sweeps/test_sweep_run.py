@@ -68,6 +68,21 @@ def test_a_grid_leaves_pictures_records_and_summaries(run) -> None:
     assert not [name for name in found if name.endswith(".part")]
 
 
+def test_a_plot_of_all_runs_is_in_the_folder(run, capfd) -> None:
+    pytest.importorskip("matplotlib")
+    sweep = ("--sweep", "seed", "1", "2", "-o", "out")
+    code, _, err = run(*sweep, "--plot", "seed=1.png")
+    assert code == 2
+    assert "--plot seed=1.png: the sweep has a file of that name; choose another" in err
+    assert run(*sweep, "--plot", "losses.png")[0] == 0
+    with Image.open("out/losses.png") as picture:
+        assert picture.size == (1200, 840)
+    before = Path("out/losses.png").read_bytes()
+    assert main(["--collect", "out", "--plot", "losses.png"]) == 0
+    assert Path("out/losses.png").read_bytes() == before
+    capfd.readouterr()
+
+
 def test_the_table_has_all_settings_losses_and_files(run) -> None:
     run(*GRID, "-o", "out", "--seed", "5")
     rows = rows_of()
