@@ -46,7 +46,7 @@ WINGS = {
         "doctor",
     ),
     "sweeps": ("grid", "folder", "inputs", "job", "sheet_layout", "sheet", "report"),
-    "view": ("address", "live", "server"),
+    "view": ("address", "guard", "live", "saving", "thumbs", "server"),
     "cli": ("flag_groups", "config", "flags", "commands", "completion", "streams", "main"),
     "run": (),
     "__main__": (),

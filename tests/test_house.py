@@ -77,7 +77,7 @@ OWNERS = {
     "matplotlib": {"runs.plot"},
     "imageio_ffmpeg": {"images.film_file"},
     "shtab": {"cli.completion"},
-    "starlette": {"view.server"},
+    "starlette": {"view.guard", "view.server"},
     "uvicorn": {"view.server"},
     "signal": {"machine.process"},
 }

@@ -229,8 +229,8 @@ def add_view_flags(group: Any) -> None:
     add(
         "--view",
         action="store_true",
-        help="serve a page that shows the canvas as it is painted, with the extra jaxstyle[view];"
-        " default: none",
+        help="serve a page that shows the canvas as it is painted, or a sweep's pictures, with the"
+        " extra jaxstyle[view]; default: none",
     )
     add(
         "--view-port",
@@ -252,9 +252,10 @@ def take_view_flags(parsed: dict[str, Any]) -> tuple[str, int] | None:
         if port is not None or host is not None:
             raise InputError("--view-port and --view-host are for --view: give it too")
         return None
+    is_sweep = parsed["sweep"] or parsed["sweep_file"]
     several = parsed["distributed"] is not None or (parsed["devices"] or 1) > 1
-    if parsed["sweep"] or parsed["sweep_file"] or parsed["plan"] or parsed["collect"] or several:
-        raise InputError("--view is for a single run that paints on one device")
+    if parsed["plan"] or parsed["collect"] or (several and not is_sweep) or parsed["distributed"]:
+        raise InputError("--view is for a single run that paints on one device, or a sweep")
     if port is not None and port > 65535:
         raise InputError(f"--view-port is a number from 1 to 65535, not {port}")
     return host or "127.0.0.1", port or 0

@@ -151,20 +151,30 @@ def _page(arguments: request.Request) -> Any:
     from jaxstyle.view.address import LOCAL, bound
 
     if arguments.view[0] not in LOCAL:
-        say("warning: whoever is told the page's address can see and stop this run")
+        say("warning: whoever is told the page's address can see and stop what it shows")
     return bound(*arguments.view)
 
 
 def _viewed(run_job: Callable[[Any], Any], job: Any, page: Any) -> Any:
     """Does a run that a page shows."""
     from jaxstyle.view.live import Live
-    from jaxstyle.view.server import serve
+    from jaxstyle.view.saving import saver
 
-    live = Live(job.interruption.note_other)
-    say(f"the page of this run: {serve(live, page)}")
+    live = Live(job.interruption.note_other, save=saver(job))
+    _show_page(live, page)
     outcome = run_job(job._replace(observers=[*job.observers, live]))
     live.linger()
     return outcome
+
+
+def _show_page(live: Any, page: Any, **more: Any) -> None:
+    """Serves a page, says where, and opens it where someone sits."""
+    from jaxstyle.view.address import open_browser
+    from jaxstyle.view.server import serve
+
+    address = serve(live, page, **more)
+    say(f"the page of this run: {address}")
+    open_browser(address)
 
 
 def _run_with_others(run_job: Callable[[Any], Any], job: Any) -> Any:
@@ -219,15 +229,15 @@ def _sweep(arguments: request.Request, interruption: Interruption) -> int:
     if arguments.plan:
         raise InputError("--plan is for one run: leave out --sweep and --sweep-file")
 
+    page = _page(arguments)
     sweep = read_sweep(arguments, say=say, stream=stream)
     from jaxstyle.sweeps.job import (
         SweepJob,
         run_sweep,  # imports jax
     )
 
-    are_whole = run_sweep(
-        SweepJob(sweep, arguments.device, arguments.devices, interruption, say, stream)
-    )
+    job = SweepJob(sweep, arguments.device, arguments.devices, interruption, say, stream)
+    are_whole = run_sweep(job) if page is None else _viewed_sweep(run_sweep, job, page)
     names = [each.run.name for each in sweep.runs]
     done = sum(is_done(sweep, each) for each in sweep.runs)
     if not done and interruption.received:
@@ -245,6 +255,24 @@ def _sweep(arguments: request.Request, interruption: Interruption) -> int:
     _collect(sweep.folder, names, as_json=arguments.json, plot=arguments.plot)
     say(f"stopped with {done} of {len(names)} done; the same command paints the others")
     return interruption.exit_code
+
+
+def _viewed_sweep(run_sweep: Callable[[Any], Any], job: Any, page: Any) -> Any:
+    """Paints a sweep that a page shows."""
+    from jaxstyle.sweeps.grid import share
+    from jaxstyle.sweeps.job import are_done
+    from jaxstyle.view.live import Live
+    from jaxstyle.view.thumbs import thumbs
+
+    mine = share(job.sweep.runs, job.sweep.flags.shard)
+    done = are_done(job.sweep, mine)
+    names = [each.run.name for each, skip in zip(mine, done, strict=True) if not skip]
+    live = Live(job.interruption.note_other, runs=names)
+    _show_page(live, page, thumb=thumbs(job.sweep.folder, names))
+    are_whole = run_sweep(job._replace(observers=[*job.observers, live]))
+    live.end("interrupted" if job.interruption.received else "finished")
+    live.linger()
+    return are_whole
 
 
 def _doctor(*, as_json: bool) -> int:

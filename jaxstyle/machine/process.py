@@ -14,6 +14,7 @@ import threading
 import time
 import types
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 _STOPS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGXCPU", "SIGUSR1", "SIGUSR2")
 SIGNALS = tuple(getattr(signal, name) for name in _STOPS if hasattr(signal, name))
@@ -22,6 +23,9 @@ limit of time or as Slurm's --signal=USR1 has it. Windows has the first two."""
 
 REPEATED = getattr(signal, "SIGXCPU", None)
 """Comes again every second, so it is never a second stop."""
+
+STOP_SIGNAL = signal.SIGTERM
+"""Stops a run of ours in another process, which saves its picture; on Windows it ends at once."""
 
 SAME_STOP = 0.25
 """Seconds after a signal in which others are of the same stop: `timeout` and other parents send one
@@ -189,3 +193,16 @@ def give_back() -> None:
     """Has the C library give freed memory back: a compiler leaves half a gigabyte of it."""
     with contextlib.suppress(AttributeError, OSError, TypeError):  # glibc alone has this
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def resident_bytes() -> int:
+    """Returns how much memory this process uses now, or used at most; 0 where nobody tells."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource  # not on Windows
+
+        with contextlib.suppress(OSError):
+            pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+            return int(pages) * resource.getpagesize()
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else most * 1024
+    return 0

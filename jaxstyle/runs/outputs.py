@@ -87,8 +87,8 @@ def save_numbered(
     *,
     force: bool,
     say: Say,
-) -> None:
-    """Saves a picture, numbered, beside the output; where that fails, warns and goes on."""
+) -> bool:
+    """Saves a picture, numbered, beside the output; where that fails, warns and returns False."""
     path = numbered(output, facts["steps_done"])
     data = encode_result(path, picture, inputs, facts)
     try:
@@ -96,6 +96,8 @@ def save_numbered(
             files.write_whole(path, data, overwrite=force or _is_one_of(path, [data_sha256(data)]))
     except OSError as error:
         say(f"warning: {path} could not be saved: {error.strerror or error}")
+        return False
+    return True
 
 
 def make_record(

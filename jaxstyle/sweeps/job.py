@@ -112,7 +112,7 @@ def run_sweep(job: SweepJob) -> bool:
     _check_fits(sweep.runs, devices)
     make_folder(sweep.folder)
     mine = share(sweep.runs, sweep.flags.shard)
-    is_there = any_process([not sweep.force and is_done(sweep, each) for each in mine])
+    is_there = any_process(are_done(sweep, mine))
     there = list(itertools.compress(mine, is_there))
     todo = [each for each, skip in zip(mine, is_there, strict=True) if not skip]
     _save_samples(sweep)
@@ -131,6 +131,11 @@ def run_sweep(job: SweepJob) -> bool:
             return _paint(job, todo, devices) if todo else True
         except jax.errors.JaxRuntimeError as error:
             raise of_the_system(error, own_of(devices)) from None
+
+
+def are_done(sweep: Sweep, runs: Sequence[Planned]) -> list[bool]:
+    """Returns which runs `run_sweep` leaves as they are."""
+    return [not sweep.force and is_done(sweep, each) for each in runs]
 
 
 def _check_fits(runs: Sequence[Planned], devices: Sequence[jax.Device]) -> None:

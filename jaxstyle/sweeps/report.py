@@ -1,6 +1,7 @@
 """What a sweep found, gathered from its folder: the table, the contact sheet and the page.
 
-The page is one static file beside the pictures, which needs no network; its curves are SVG.
+The page is one static file beside the pictures, which needs no network; its curves are SVG. Its
+style sheet, look.css, is that of all pages.
 """
 
 import csv
@@ -147,18 +148,27 @@ def page(folder: Path, entries: Sequence[Entry]) -> bytes:
     heads = ["picture", *names, *losses, *judged, "total by step", "seconds", "device", "status"]
     charts = small_charts(entries)
     failed = sum(each["failure"] is not None for each in entries)
-    text = Template(resources.files("jaxstyle.sweeps").joinpath("page.html").read_text("utf-8"))
-    return text.substitute(
-        title=html.escape(f"{len(entries)} pictures: {', '.join(names)}"),
-        about=html.escape(_about(entries)),
-        alarm=f'<p class="alarm">{failed} failed</p>' if failed else "",
-        samples=_samples(folder, entries),
-        chart=chart(entries),
-        heads="".join(f"<th><button>{html.escape(each)}</button></th>" for each in heads),
-        rows="\n".join(
-            _html_row(*each, names, losses, judged) for each in zip(entries, charts, strict=True)
-        ),
-    ).encode("utf-8", "replace")
+    text, look = (
+        resources.files("jaxstyle.sweeps").joinpath(name).read_text("utf-8")
+        for name in ("page.html", "look.css")
+    )
+    return (
+        Template(text)
+        .substitute(
+            look=look.rstrip(),
+            title=html.escape(f"{len(entries)} pictures: {', '.join(names)}"),
+            about=html.escape(_about(entries)),
+            alarm=f'<p class="alarm">{failed} failed</p>' if failed else "",
+            samples=_samples(folder, entries),
+            chart=chart(entries),
+            heads="".join(f"<th><button>{html.escape(each)}</button></th>" for each in heads),
+            rows="\n".join(
+                _html_row(*each, names, losses, judged)
+                for each in zip(entries, charts, strict=True)
+            ),
+        )
+        .encode("utf-8", "replace")
+    )
 
 
 def _about(entries: Sequence[Entry]) -> str:

@@ -5,64 +5,99 @@ import json
 import secrets
 import socket
 import threading
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
+from importlib import resources
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request as WebRequest
-from starlette.responses import HTMLResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Mount, Route
 
+from jaxstyle.view.address import LOCAL, address_of
+from jaxstyle.view.guard import SAFE, Guard, file_answer, picture_answer
 from jaxstyle.view.live import BETWEEN, Live
 
-_SAFE = {
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'self' 'unsafe-inline'; frame-ancestors 'none'",
+FOUND_IN = {
+    "look.css": "jaxstyle.sweeps",
+    **dict.fromkeys(("page.css", "parts.js"), "jaxstyle.view"),
 }
+"""The files that pages have in common, and the packages in which they are."""
+
+Thumb = Callable[[int, bool], bytes | None]
+"""Returns the picture of a run of a sweep as a JPEG file, small or large; None if there is none."""
 
 
-def application(live: Live, token: str) -> Starlette:
-    """Returns the page's application; only addresses that begin with the token are answered."""
+def file_routes(page: str, script: str) -> list[Route]:
+    """Returns the routes of a page, its script, and what all pages have in common."""
 
-    def page(_: WebRequest) -> Response:
-        text = (Path(__file__).parent / "page.html").read_text("utf-8")
-        return HTMLResponse(text, headers=_SAFE)
+    def route(path: str, package: str, name: str) -> Route:
+        data = resources.files(package).joinpath(name).read_bytes()
+        return Route(path, lambda _: file_answer(name, data))
 
-    def canvas(_: WebRequest) -> Response:
-        data = live.picture()
-        if data is None:
-            return Response(status_code=404, headers=_SAFE)
-        return Response(data, media_type="image/png", headers=_SAFE)
+    shared = [route(f"/{name}", package, name) for name, package in FOUND_IN.items()]
+    own = [route("/", "jaxstyle.view", page), route(f"/{script}", "jaxstyle.view", script)]
+    return [*own, *shared]
 
-    def stop(_: WebRequest) -> Response:
-        live.stop()
-        return Response(status_code=204, headers=_SAFE)
+
+def action(path: str, act: Callable[[], object]) -> Route:
+    """Returns the route of something that a button does."""
+
+    def answer(_: WebRequest) -> Response:
+        act()
+        return Response(status_code=204, headers=SAFE)
+
+    return Route(path, answer, methods=["POST"])
+
+
+def application(live: Live, token: str, *, local: bool = True, thumb: Thumb | None = None) -> Guard:
+    """Returns the page's application; only addresses that begin with the token are answered.
+
+    Args:
+      live: what is shown.
+      token: of the address.
+      local: whether the server is for this machine alone.
+      thumb: where the pictures of a sweep's runs come from.
+    """
+
+    def style(request: WebRequest) -> Response:
+        return picture_answer(live.given("style", request.path_params["number"]))
+
+    def run(request: WebRequest) -> Response:
+        number, large = request.path_params["number"], "large" in request.query_params
+        return picture_answer(None if thumb is None else thumb(number, large))
 
     async def events(_: WebRequest) -> Response:
-        return StreamingResponse(_told(live), media_type="text/event-stream", headers=_SAFE)
+        return StreamingResponse(_told(live), media_type="text/event-stream", headers=SAFE)
 
     routes = [
-        Route("/", page),
-        Route("/canvas.png", canvas),
+        *file_routes("page.html", "view.js"),
+        Route("/canvas.png", lambda _: picture_answer(live.picture(), "image/png")),
+        Route("/canvas.jpg", lambda _: picture_answer(live.picture(".jpg"))),
+        Route("/content.jpg", lambda _: picture_answer(live.given("content"))),
+        Route("/style/{number:int}.jpg", style),
+        Route("/run/{number:int}.jpg", run),
         Route("/events", events),
-        Route("/stop", stop, methods=["POST"]),
+        action("/stop", live.stop),
+        *([action("/save", live.save_now)] if live.can_save else []),
     ]
-    return Starlette(routes=[Mount(f"/{token}", routes=routes)])
+    return Guard(Starlette(routes=[Mount(f"/{token}", routes=routes)]), local=local)
 
 
 async def _told(live: Live) -> AsyncIterator[str]:
     """Tells what is new, a few times a second, until the run has ended."""
     live.looking += 1
     try:
-        before = None
+        before, run, sent = None, -1, 0
         while True:
             facts = live.facts()
-            if facts != before:
-                yield f"data: {json.dumps(facts)}\n\n"
+            more = live.curves(run, sent)
+            if facts != before or more is not None:
                 before = facts
+                if more is not None:
+                    run, sent = more["run"], more["from"] + len(more["terms"]["total"])
+                yield f"data: {json.dumps({**facts, **({'more': more} if more else {})})}\n\n"
             if facts["how"]:
                 return
             await asyncio.sleep(BETWEEN / 2)
@@ -70,12 +105,22 @@ async def _told(live: Live) -> AsyncIterator[str]:
         live.looking -= 1
 
 
-def serve(live: Live, at: socket.socket) -> str:
-    """Serves the page from a thread of its own until the process ends; returns its address."""
+def serve_page(make: Callable[..., Any], at: socket.socket) -> str:
+    """Serves an application from a thread of its own until the process ends; returns its address.
+
+    Args:
+      make: returns the application, given its token, and as `local` whether the socket is for this
+        machine alone.
+      at: from `bound`.
+    """
     token = secrets.token_urlsafe(16)
-    settings = uvicorn.Config(application(live, token), log_config=None, lifespan="off")
+    app = make(token, local=at.getsockname()[0] in LOCAL)
+    settings = uvicorn.Config(app, log_config=None, lifespan="off")
     server = uvicorn.Server(settings)
     threading.Thread(target=server.run, kwargs={"sockets": [at]}, daemon=True).start()
-    host, port = at.getsockname()[:2]
-    host = f"[{host}]" if ":" in host else host
-    return f"http://{host}:{port}/{token}/"
+    return f"{address_of(at)}/{token}/"
+
+
+def serve(live: Live, at: socket.socket, *, thumb: Thumb | None = None) -> str:
+    """Serves the page of a run or a sweep, see `serve_page`."""
+    return serve_page(lambda token, local: application(live, token, local=local, thumb=thumb), at)

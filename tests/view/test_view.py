@@ -1,6 +1,13 @@
 """The page of a run: what it shows, who may see it, and what it can do."""
 
+import contextlib
 import io
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +19,7 @@ import jaxstyle
 from jaxstyle.cli.flags import parse
 from jaxstyle.errors import InputError
 from jaxstyle.settings.presets import preset
-from jaxstyle.view.address import bound
+from jaxstyle.view.address import address_of, bound
 from jaxstyle.view.live import Live
 from jaxstyle.view.server import serve
 
@@ -57,7 +64,101 @@ def test_only_a_local_page_of_a_run_alone_is_served_without_more(monkeypatch) ->
     assert "are for --view" in refusal("--view-port", "8000")
     assert "from 1 to 65535, not 70000" in refusal("--view", "--view-port", "70000")
     assert "for a single run" in refusal("--view", "--devices", "2")
-    assert "for a single run" in refusal("--view", "--sweep", "steps", "1", "2")
+    assert "for a single run" in refusal("--view", "--plan")
+    assert "or a sweep" in refusal("--view", "--collect", "folder")
+    assert "or a sweep" in refusal("--view", "--sweep", "steps", "1", "2", "--distributed")
+    request = parse(["--view", "--view-host", "::1", "--sweep", "steps", "1", "2"])
+    assert request.view == ("::1", 0)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'jaxstyle\[view\]'"):
         bound("127.0.0.1", 0)
+
+
+@pytest.fixture
+def stack() -> Iterator[contextlib.ExitStack]:
+    with contextlib.ExitStack() as found:
+        yield found
+
+
+def painted_live(params, content, style, live: Live, *, steps: int = 4) -> None:
+    recipe, hyper = preset(size=48, steps=steps, scales=(1.0,), **SHALLOW)
+    given: Any = {"recipe": recipe, "hyper": hyper, "observers": [live]}
+    jaxstyle.stylize(params, content, style, **given)
+
+
+def told(address: str) -> dict[str, Any]:
+    """Returns the facts of the page of a run that has ended."""
+    text = requests.get(f"{address}events", timeout=20).text
+    found: dict[str, Any] = json.loads(text.removeprefix("data: ").strip())
+    return found
+
+
+def test_what_the_page_is_told_and_who_is_answered(params, content, style, stack) -> None:
+    saved: list[int] = []
+
+    def save(lane: Any, canvas: Any, done: int) -> str:
+        assert np.isfinite(canvas).all()
+        saved.append(done)
+        return "saved.png"
+
+    live = Live(lambda: None, save=save)
+    at = bound("127.0.0.1", 0)
+    address = serve(live, at)
+    token = address.rstrip("/").rpartition("/")[2]
+    deaf = stack.enter_context(socket.create_connection(at.getsockname()))  # never reads
+    deaf.sendall(f"GET /{token}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    found: list[dict[str, Any]] = []
+    clients = [threading.Thread(target=lambda: found.append(told(address))) for _ in range(10)]
+    assert requests.post(f"{address}save", timeout=5).status_code == 204
+    painted_live(params, content, style, live)
+    for each in clients:
+        each.start()
+    for each in clients:
+        each.join(20)
+    assert len(saved) == 1
+    assert 1 <= saved[0] <= 4
+    assert len(found) == 10
+    assert all({**each, "memory": 0} == {**found[0], "memory": 0} for each in found)
+    facts = found[0]
+    assert (facts["level"], facts["levels"], facts["size"]) == (1, 1, "35x48")
+    assert facts["memory"] > 10**7
+    assert facts["saved"] == "saved.png"
+    more = facts["more"]
+    assert (more["first"], more["from"]) == (1, 0)
+    assert {len(values) for values in more["terms"].values()} == {4}
+    last = {name: values[-1] for name, values in more["terms"].items()}
+    assert last == {name: float(f"{value:.4g}") for name, value in facts["losses"].items()}
+    photo = Image.open(io.BytesIO(requests.get(f"{address}content.jpg", timeout=5).content))
+    assert photo.size == (48, 35)
+    assert requests.get(f"{address}style/0.jpg", timeout=5).status_code == 200
+    assert requests.get(f"{address}style/1.jpg", timeout=5).status_code == 404
+    for name in ("view.js", "parts.js", "look.css", "page.css"):
+        assert requests.get(f"{address}{name}", timeout=5).status_code == 200
+    elsewhere = {"Origin": "http://elsewhere.example"}
+    assert requests.post(f"{address}stop", headers=elsewhere, timeout=5).status_code == 403
+    named = {"Host": "elsewhere.example"}
+    assert requests.get(address, headers=named, timeout=5).status_code == 403
+    own = {"Origin": address.rsplit("/", 2)[0]}
+    assert requests.post(f"{address}stop", headers=own, timeout=5).status_code == 204
+
+
+def test_pictures_take_no_more_than_their_share_of_the_time(params, content, style) -> None:
+    live = Live(lambda: None)
+    live.looking = 1
+    painted_live(params, content, style, live)
+    began = time.thread_time()
+    data = live.picture(".jpg")
+    took = time.thread_time() - began
+    assert data is not None
+    assert live.picture(".jpg") is data  # made once
+    assert live.pause >= 0.5
+    assert live.pause >= took / 0.02 * 0.5
+
+
+def test_an_address_that_others_can_open() -> None:
+    with bound("0.0.0.0", 0) as at:
+        host, port = address_of(at).removeprefix("http://").rsplit(":", 1)
+        assert int(port) == at.getsockname()[1]
+        assert host not in ("0.0.0.0", "")
+    with bound("127.0.0.1", 0) as at:
+        assert address_of(at) == f"http://127.0.0.1:{at.getsockname()[1]}"
