@@ -28,11 +28,14 @@ WINGS = {
         *("torch_pickle", "torch_file", "activations", "conventions"),
         *("weight_file", "download", "pretrained"),
     ),
-    "losses": ("statistics", "roots", "style", "columns", "matching", "variation", "terms"),
+    "losses": (
+        *("statistics", "roots", "style", "columns", "matching", "lattice", "transport"),
+        *("variation", "terms"),
+    ),
     "machine": ("process", "worked_time", "gpu", "column_memory", "memory", "devices", "placement"),
     "judging": ("distances", "network", "verdict"),
     "optimization": (
-        *("strips", "rows", "guides", "matches", "targets", "problem"),
+        *("strips", "rows", "guides", "matches", "samples", "targets", "problem"),
         *("lbfgs", "line_search", "optimizer", "stepping"),
     ),
     "painting": (

@@ -337,7 +337,7 @@ def _add_start(group: Any) -> None:
         "--seed",
         type=flag_reader(read_seed),
         metavar="N",
-        help="of the noise of --init noise and grey; default: 0",
+        help="of the noise of --init noise and grey, of --style-loss strotss's points; default: 0",
     )
 
 

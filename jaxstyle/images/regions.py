@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from jaxstyle.errors import InputError
 from jaxstyle.images.canvas import Picture, resize_guides
-from jaxstyle.settings.recipe import Sides
+from jaxstyle.settings.recipe import SAMPLED_LOSS_NAMES, Recipe, Sides
 
 Guides = NDArray[np.float32]
 """(H, W, R): for each of R regions how much a pixel belongs to it, 0 to 1."""
@@ -43,6 +43,17 @@ class Regions(NamedTuple):
 
 WHOLE = Regions()
 """All of the photo takes its style from all of the painting, and nothing is kept."""
+
+
+def check_regions(regions: Regions, recipe: Recipe) -> None:
+    """Raises InputError where regions do not go with a recipe."""
+    if regions.styles and recipe.style_mix == "sum":
+        raise InputError("regions are for --style-mix blend: each has a style of its own")
+    if recipe.style_loss in SAMPLED_LOSS_NAMES and any(each is not None for each in regions[::2]):
+        raise InputError(
+            f"style_loss {recipe.style_loss!r} compares points of the whole photo, without regions"
+            " or a part that is kept: leave these out, or give style_loss 'nearest' or 'covariance'"
+        )
 
 
 def resize_keep(keep: NDArray[np.bool_], size: Sides) -> NDArray[np.bool_]:

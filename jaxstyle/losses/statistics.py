@@ -39,9 +39,10 @@ class Sums(NamedTuple):
     """All that the losses need to know of a picture's features; parts of a picture add up."""
 
     content: dict[str, SquaredError]
-    """Squared errors by content layer."""
+    """Squared errors by content layer; or, of losses by samples, the photo's columns."""
     style: dict[str, Any]
-    """`Moments` by style layer; or, of losses by columns, an `columns.Agreement`."""
+    """`Moments` by style layer; or, of losses by columns, an `columns.Agreement`; or, of those by
+    samples, the canvas's columns."""
 
 
 def moments(feature_map: jax.Array, weights: ArrayLike | None = None) -> Moments:

@@ -215,7 +215,7 @@ def bytes_needed(
     step_bytes = step_memory(content, recipe=recipe, mode=mode)
     working = _working_memory(step_bytes, content, style, recipe, mode) // memory.parts
     if memory.parts > 1:
-        working += column_memory.copied_bytes(style, recipe=recipe)
+        working += column_memory.copied_bytes(content, style, recipe=recipe)
     if not memory.is_address_space:
         return _used(working, content, recipe, memory.parts) + (0 if started else STARTED)
     reserved = 0 if started else STARTED + ADDRESSES + ADDRESSES_A_CORE * (os.cpu_count() or 1)
@@ -259,7 +259,8 @@ def step_memory(content: Sides, *, recipe: Recipe, mode: str) -> int:
     if mode == "strips" and not _all_cut_evenly(content[0]):
         kept += UNEVEN
     working = _bytes(COSTS[mode, compiles_leanly()], content) + more * content[1]
-    return working + kept * math.prod(content) + CONSTANTS
+    fixed = CONSTANTS + column_memory.sample_bytes(content, recipe=recipe)
+    return working + kept * math.prod(content) + fixed
 
 
 def _all_cut_evenly(height: int) -> bool:

@@ -13,13 +13,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from jaxstyle.errors import InputError
 from jaxstyle.images.canvas import STD
-from jaxstyle.images.regions import WHOLE, Regions
+from jaxstyle.images.regions import WHOLE, Regions, check_regions
 from jaxstyle.losses.columns import cosine_distances
+from jaxstyle.losses.lattice import Lattice
 from jaxstyle.losses.statistics import Moments, Sums, of_region
 from jaxstyle.losses.style import layer_style_distance
 from jaxstyle.losses.terms import (
@@ -30,10 +32,19 @@ from jaxstyle.losses.terms import (
     weighted_variation,
     with_total,
 )
+from jaxstyle.losses.transport import self_similarity_loss, side_by_side, transport_distance
 from jaxstyle.machine.placement import Rows, copy_to_all, share_out
 from jaxstyle.network.convolution import Kernels, Params
 from jaxstyle.network.layers import resolve_taps
 from jaxstyle.optimization.matches import GRID
+from jaxstyle.optimization.samples import (
+    POINT_COLORS,
+    Samples,
+    columns_at,
+    in_picture,
+    photo_at,
+    points_of_step,
+)
 from jaxstyle.optimization.targets import (
     LEAST_ENERGY,
     Program,
@@ -43,7 +54,12 @@ from jaxstyle.optimization.targets import (
 )
 from jaxstyle.settings.fields import field_names
 from jaxstyle.settings.hyperparams import Hyperparams
-from jaxstyle.settings.recipe import COLUMN_LOSS_NAMES, Recipe, program_names
+from jaxstyle.settings.recipe import (
+    COLUMN_LOSS_NAMES,
+    SAMPLED_LOSS_NAMES,
+    Recipe,
+    program_names,
+)
 
 jax.tree_util.register_dataclass(
     Hyperparams, data_fields=list(field_names(Hyperparams)), meta_fields=[]
@@ -100,6 +116,7 @@ def make_problem(
     steps: int | None = None,
     target_kernels: Kernels | None = None,
     regions: Regions = WHOLE,
+    seed: int = 0,
     mesh: Mesh | None = None,
 ) -> Problem:
     """Returns the problem of painting `content` like `style`, canvases (H, W, 3) of any sizes.
@@ -112,30 +129,32 @@ def make_problem(
       hyper: the hyperparameters.
       first_step: how many steps of the run come before.
       steps: how many steps this level has; by default the recipe's.
-      target_kernels: the same weights, prepared otherwise, for the targets alone: the plain
-        convolution compiles sooner. By default `kernels`.
+      target_kernels: the same weights, prepared to compile sooner, for the targets alone.
       regions: of these very sizes, see `Regions.resized`.
+      seed: of the points that are compared, 0 to 2**32 - 1, where the style loss takes some.
       mesh: the devices that share the rows, from `placement.rows_mesh`; by default there is one.
 
     Raises:
-      InputError: the weights lack a layer, there are not as many `style_weights` as styles, or
-        regions go with a sum of styles.
+      InputError: the weights lack a layer, or what is given does not go together.
     """
+    check_regions(regions, recipe)
     program = resolve(recipe, kernels)
     styles = style if isinstance(style, list | tuple) else [style]
     pictures, rows = [jnp.asarray(each) for each in (content, *styles, *_kept(regions))], None
     shares, hyper = _with_shares(hyper, len(styles), program, pictures[0].dtype)
-    data = kernels, target_kernels or kernels, hyper, _guides(regions, program)
+    data = kernels, target_kernels or kernels, hyper, _guides(regions), np.uint32(seed)
     if mesh is not None:
         rows = tuple(Rows(mesh, each.shape[0]) for each in pictures)
         program = program._replace(rows=rows[0])
         pictures, data = [share_out(each, mesh) for each in pictures], copy_to_all(data, mesh)
-    kernels, of_targets, hyper, guides = data
+    kernels, of_targets, hyper, guides, number = data
     keep: Any = pictures.pop() if regions.keep is not None else ()
     given: Any = {"program": program, "rows": rows, "propagation": recipe.propagation}
-    targets = make_targets(of_targets, pictures, shares, guides, **given)._replace(keep=keep)
+    targets = make_targets(of_targets, pictures, shares, guides, number, **given)
     level = {"first_step": first_step, "steps": recipe.steps if steps is None else steps}
-    return Problem(kernels=kernels, targets=targets, hyper=hyper, program=program, **level)
+    return Problem(
+        kernels=kernels, targets=targets._replace(keep=keep), hyper=hyper, program=program, **level
+    )
 
 
 def _kept(regions: Regions) -> list[jax.Array]:
@@ -145,10 +164,8 @@ def _kept(regions: Regions) -> list[jax.Array]:
     return [jnp.repeat(jnp.asarray(regions.keep, jnp.float32)[..., None], 3, axis=-1)]
 
 
-def _guides(regions: Regions, program: Program) -> tuple[jax.Array | None, tuple[jax.Array, ...]]:
-    """Returns the guides of canvas and styles; raises InputError if a sum of styles goes on."""
-    if regions.styles and program.style_mix == "sum":
-        raise InputError("regions are for --style-mix blend: each has a style of its own")
+def _guides(regions: Regions) -> tuple[jax.Array | None, tuple[jax.Array, ...]]:
+    """Returns the guides of canvas and styles."""
     content = None if regions.content is None else jnp.asarray(regions.content)
     return content, tuple(map(jnp.asarray, regions.styles))
 
@@ -188,22 +205,51 @@ def as_arrays(hyper: Hyperparams, dtype: Any) -> Hyperparams:
     return dataclasses.replace(arrays, decay_every=interval)
 
 
-def canvas_losses(canvas: jax.Array, problem: Problem) -> Losses:
+def canvas_losses(canvas: jax.Array, problem: Problem, step: jax.Array | int = 0) -> Losses:
     """Returns every weighted loss term of a canvas (H, W, 3): pure, for jit, grad and vmap.
 
-    If the problem is on several devices, so is the canvas, see `placement.share_out`.
+    If the problem is on several devices, so is the canvas, see `placement.share_out`. `step`, over
+    the whole run, decides which points losses by samples compare, see `samples`.
     """
     content, program = problem.targets.content, problem.program
     given: Any = {"program": program, "weights": problem.targets.guides or None}
     if program.style_loss in COLUMN_LOSS_NAMES:
         given["matched"] = {tap: each.columns for tap, each in problem.targets.style[0].items()}
-    sums = picture_sums(problem.kernels, canvas, content, **given)
+    if isinstance(problem.targets.samples, Samples):
+        sums = _at_samples(canvas, problem, problem.targets.samples, step)
+    else:
+        sums = picture_sums(problem.kernels, canvas, content, **given)
     return with_total({name: LOSS_TERMS[name](canvas, sums, problem) for name in program.terms})
+
+
+def _at_samples(
+    canvas: jax.Array, problem: Problem, samples: Samples, step: jax.Array | int
+) -> Sums:
+    """Returns the columns at a step's points: as content the photo's, as style the canvas's."""
+    program = problem.program
+    height = canvas.shape[0] if program.rows is None else program.rows.height
+    chosen = points_of_step(samples, step, (height, canvas.shape[1]))
+
+    def read(picture: jax.Array, lattices: Mapping[str, Lattice]) -> dict[str, Any]:
+        given: Any = {"program": program, "lattices": lattices}
+        return picture_sums(problem.kernels, picture, {}, **given).style
+
+    given: Any = {"taps": program.style_layers, "height": height, "read": read}
+    found: Any = columns_at(canvas, in_picture(samples, chosen), **given)
+    photo: Any = photo_at(samples, chosen)
+    return Sums(photo, found)
 
 
 def content_term(canvas: jax.Array, sums: Sums, problem: Problem) -> jax.Array:
     """Returns the weighted content loss."""
     hyper, program, targets = problem.hyper, problem.program, problem.targets
+    if program.style_loss in SAMPLED_LOSS_NAMES:
+        columns: Any = sums.content
+        scales, weights = targets.style[0].scales, _column_weights(problem)
+        factors = {tap: weight * scales[tap] for tap, weight in weights.items()}
+        own, photo = ({tap: each[tap] for tap in factors} for each in (sums.style, columns))
+        both = side_by_side(own, factors), side_by_side(photo, factors)
+        return hyper.content_weight * self_similarity_loss(*both)
     losses = {tap: content_loss(each) for tap, each in sums.content.items()}
     if program.balance == "relative":
         losses = {
@@ -219,6 +265,8 @@ def style_term(canvas: jax.Array, sums: Sums, problem: Problem) -> jax.Array:
     hyper, program, targets = problem.hyper, problem.program, problem.targets
     if program.style_loss in COLUMN_LOSS_NAMES:
         return _matched_term(sums, problem)
+    if program.style_loss in SAMPLED_LOSS_NAMES:
+        return _sampled_term(sums, problem)
     compare = partial(layer_style_distance, style_loss=program.style_loss, balance=program.balance)
     given = program.style_layers, hyper.style_layer_weights, hyper.style_weight
     weights = _layer_weights(*given, program)
@@ -247,6 +295,30 @@ def _matched_term(sums: Sums, problem: Problem) -> jax.Array:
     positions = targets.guides[GRID]
     there = jnp.maximum(jnp.sum(positions), LEAST_ENERGY)
     return hyper.style_weight * jnp.sum(distances * positions) / there
+
+
+def _sampled_term(sums: Sums, problem: Problem) -> jax.Array:
+    """Returns the weighted distance of the canvas's columns from the style's, see `transport`.
+
+    The colours weigh less where the content weighs more than 1: they are at odds.
+    """
+    hyper, columns = problem.hyper, dict(sums.style)
+    given: Any = {"factors": _column_weights(problem)}
+    given["color_weight"] = 1 / jnp.maximum(hyper.content_weight, 1)
+    colors: Any = columns.pop(POINT_COLORS)
+    found = transport_distance(columns, colors, problem.targets.style[0], **given)
+    return hyper.style_weight * found
+
+
+def _column_weights(problem: Problem) -> dict[str, Any]:
+    """Returns by layer the factor of its features: the root of its weight, as these are of squares.
+
+    In relative balance the mean of the weights is 1.
+    """
+    program, weights = problem.program, problem.hyper.style_layer_weights
+    whole: Any = float(len(weights)) if program.balance == "relative" else 1.0
+    shares = _layer_weights(program.style_layers, weights, whole, program)
+    return {tap: jnp.sqrt(share) for tap, share in shares.items()}
 
 
 def _if_there(compare: Callable[..., jax.Array], m: Moments, target: Any) -> jax.Array:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxstyle.losses.columns import GRID_BLOCK, Agreement, agreement, at_grid
+from jaxstyle.losses.lattice import Lattice, at_points
 from jaxstyle.losses.statistics import Moments, SquaredError, Sums, moments, squared_error
 from jaxstyle.network.convolution import Kernels
 from jaxstyle.network.layers import block_of
@@ -32,6 +33,7 @@ def shared_sums(
     precision: str = "highest",
     padding: str = "zeros",
     matched: Mapping[str, jax.Array] | None = None,
+    lattices: Mapping[str, Lattice] | None = None,
 ) -> Sums:
     """Returns the sums over the whole picture, which with their gradients are the plain ones.
 
@@ -47,6 +49,7 @@ def shared_sums(
       padding: of the first convolution, see `convolution.first_layer`.
       matched: by style layer, the columns at the grid, padded like the picture, that those of the
         picture are compared with; the style's sums are then an `Agreement`, without padding.
+      lattices: by style layer, where its features are read; they are then the style's sums.
     """
     how: Any = {"pooling": pooling, "padding": padding, "precision": precision, "height": height}
     maps = shared_features(kernels, image, taps=[*content, *style_layers], **how)
@@ -57,19 +60,14 @@ def shared_sums(
     style: dict[str, Any] = {
         tap: _moments_inside(maps[tap], (weights or {}).get(tap), rows(tap))
         for tap in style_layers
-        if matched is None
+        if matched is None and lattices is None
     }
+    style |= {tap: at_points(maps[tap], each) for tap, each in (lattices or {}).items()}
     for tap, columns in (matched or {}).items():
         style[tap] = _agreement_inside(maps[tap], tap, columns, height >> (GRID_BLOCK - 1))
-    return Sums(
-        {
-            tap: SquaredError(
-                squared_error(maps[tap], target).sum, rows(tap) * math.prod(target.shape[1:])
-            )
-            for tap, target in content.items()
-        },
-        style,
-    )
+    sizes = {tap: rows(tap) * math.prod(each.shape[1:]) for tap, each in content.items()}
+    errors = {tap: squared_error(maps[tap], each).sum for tap, each in content.items()}
+    return Sums({tap: SquaredError(errors[tap], size) for tap, size in sizes.items()}, style)
 
 
 def _moments_inside(feature_map: jax.Array, weight: jax.Array | None, rows: int) -> Moments:

@@ -77,7 +77,7 @@ def _step(state: State, problem: Problem) -> tuple[State, Losses, jax.Array]:
     program, rows = problem.program, problem.program.rows
 
     def objective(canvas: jax.Array) -> tuple[jax.Array, Losses]:
-        losses = canvas_losses(canvas, problem)
+        losses = canvas_losses(canvas, problem, state.step)
         return added(losses.terms, without={VARIATION}) if state.duals else losses.total, losses
 
     (_, losses), gradient = jax.value_and_grad(objective, has_aux=True)(state.canvas)

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxstyle.losses.columns import GRID_BLOCK, Agreement, agreement, at_grid, grid_window
+from jaxstyle.losses.lattice import Lattice, at_points
 from jaxstyle.losses.statistics import Moments, SquaredError, Sums, moments, squared_error
 from jaxstyle.network.convolution import Kernels
 from jaxstyle.network.layers import block_of
@@ -50,7 +51,8 @@ class StripBlock(NamedTuple):
     convs: list[str]
     cut: Cut
     style_layers: list[str]
-    """The taps here whose moments are added up, as are the errors of those that have targets."""
+    """The taps here whose moments, or features at the points of `lattices`, are added up, as are
+    the errors of those that have targets."""
     kept: list[str]
     """The taps here whose maps are kept."""
     window: int
@@ -60,6 +62,8 @@ class StripBlock(NamedTuple):
     precision: str
     padding: str
     """Of the first convolution, see `convolution.first_layer`."""
+    across: Mapping[str, jax.Array]
+    """The columns of lattices by tap, where features are read at points."""
 
 
 class StripSums(NamedTuple):
@@ -67,8 +71,9 @@ class StripSums(NamedTuple):
 
     errors: FeatureMaps
     """The summed squared differences, by tap that has a target."""
-    moments: dict[str, tuple[jax.Array, jax.Array]]
-    """The sums of `Moments`, by style layer, without the number of positions."""
+    style: dict[str, Any]
+    """By style layer the sums of `Moments`, without the number of positions, or the features at the
+    points of a lattice."""
 
 
 def strip_sums(
@@ -83,6 +88,7 @@ def strip_sums(
     precision: str = "highest",
     padding: str = "zeros",
     matched: Mapping[str, jax.Array] | None = None,
+    lattices: Mapping[str, Lattice] | None = None,
 ) -> Sums:
     """Returns the sums over the whole picture; they and their gradients are the plain ones.
 
@@ -98,21 +104,29 @@ def strip_sums(
       padding: of the first convolution, see `convolution.first_layer`.
       matched: by style layer, the columns at the grid, (h, w, C), that those of the picture are
         compared with, see `columns`; the style's sums are then an `Agreement`.
+      lattices: by style layer, where its features are read; they are then the style's sums.
     """
     how: Any = {"pooling": pooling, "padding": padding, "precision": precision, "rows": rows}
     if matched is not None:
         return _matched_sums(kernels, image, content, matched, **how)
+    if lattices is not None:
+        rows_of = {tap: each.rows for tap, each in lattices.items()}
+        how |= {"style_layers": tuple(lattices), "kept": (), "lattices": lattices}
+        found, _ = _through_blocks(kernels, image, content, rows_of, **how)
+        return Sums(_squared_errors(found, content), found.style)
     masks = {tap: each for tap, each in (weights or {}).items() if tap in style_layers}
     how |= {"style_layers": style_layers, "kept": ()}
     found, _ = _through_blocks(kernels, image, content, masks, **how)
     sizes: dict[str, Any] = {tap: _positions(image, tap) for tap in style_layers}
-    sizes |= {
-        tap: jnp.sum(each, (0, 1), found.moments[tap][1].dtype) for tap, each in masks.items()
+    sizes |= {tap: jnp.sum(each, (0, 1), found.style[tap][1].dtype) for tap, each in masks.items()}
+    of_style = {
+        tap: Moments(found.style[tap][0], found.style[tap][1], sizes[tap]) for tap in style_layers
     }
-    return Sums(
-        {tap: SquaredError(found.errors[tap], target.size) for tap, target in content.items()},
-        {tap: Moments(*found.moments[tap], sizes[tap]) for tap in style_layers},
-    )
+    return Sums(_squared_errors(found, content), of_style)
+
+
+def _squared_errors(found: StripSums, content: Mapping[str, jax.Array]) -> dict[str, SquaredError]:
+    return {tap: SquaredError(found.errors[tap], each.size) for tap, each in content.items()}
 
 
 def _matched_sums(
@@ -125,12 +139,11 @@ def _matched_sums(
     """Returns the same where columns are compared: layers with large maps strip by strip."""
     given: Any = {"style_layers": (), "kept": tuple(matched), "grid": True, "matched": matched}
     found, maps = _through_blocks(kernels, image, content, {}, **given, **how)
-    errors = {tap: SquaredError(found.errors[tap], target.size) for tap, target in content.items()}
     agreements = {
         tap: one if isinstance(one, Agreement) else _agreement_whole(one, tap, matched[tap])
         for tap, one in maps.items()
     }
-    return Sums(errors, agreements)
+    return Sums(_squared_errors(found, content), agreements)
 
 
 def _agreement_whole(feature_map: jax.Array, tap: str, target: jax.Array) -> Agreement:
@@ -184,10 +197,11 @@ def _through_blocks(
     precision: str,
     grid: bool = False,
     matched: Mapping[str, jax.Array] | None = None,
+    lattices: Mapping[str, Lattice] | None = None,
 ) -> tuple[StripSums, dict[str, Any]]:
     """Returns what was found in all blocks, and the maps at the taps to be kept.
 
-    Or, where they are compared with columns of `matched` in strips, their agreement.
+    Or of those in `matched` the agreement. With `lattices` the weights are these' rows.
     """
     x = network_input(image, kernels["conv1_1"].bias.dtype, precision)
     convs = up_to_deepest(kernels, [*targets, *style_layers, *kept])
@@ -205,21 +219,22 @@ def _through_blocks(
             POOLS[pooling] if names[-1] != convs[-1] else None,
             precision,
             padding,
+            {tap: each.columns for tap, each in (lattices or {}).items()},
         )
-        here, weights_here = (
-            {tap: each for tap, each in by_tap.items() if block_of(tap) == number}
-            for by_tap in (targets, weights)
-        )
-        columns = {}
-        if matched is not None and number <= GRID_BLOCK:
-            columns = {tap: matched[tap] for tap in block.kept}
+        here, weights_here = (_of_block(each, number) for each in (targets, weights))
+        large = matched if matched and number <= GRID_BLOCK else {}
+        columns = {tap: each for tap, each in large.items() if tap in block.kept}
         more, strips, pooled = _through_strips(kernels, x, here, weights_here, columns, block)
-        found = StripSums(found.errors | more.errors, found.moments | more.moments)
+        found = StripSums(found.errors | more.errors, found.style | more.style)
         joined = partial(_joined, height=block.cut.height // window)
         maps |= {tap: jax.tree.map(joined, each) for tap, each in strips.items()}
         if pooled is not None:
             x = _joined(pooled, block.cut.height // 2)
     return found, maps
+
+
+def _of_block(by_tap: Mapping[str, jax.Array], number: int) -> FeatureMaps:
+    return {tap: each for tap, each in by_tap.items() if block_of(tap) == number}
 
 
 def _through_strips(
@@ -263,10 +278,10 @@ def _one_strip(
     columns: FeatureMaps,
 ) -> tuple[StripSums, dict[str, Any], jax.Array | None]:
     """Returns what is found in a strip that starts in this row, maps to keep, the pooled rows."""
-    maps = _strip_maps(kernels, block, jnp.concatenate(pieces), start)
+    maps, styles = _strip_maps(kernels, block, jnp.concatenate(pieces), start), block.style_layers
     found = StripSums(
         {tap: squared_error(maps[tap], target).sum for tap, target in targets.items()},
-        {tap: moments(maps[tap], weights.get(tap))[:2] for tap in block.style_layers},
+        {tap: _style_sums(maps[tap], weights.get(tap), block.across.get(tap)) for tap in styles},
     )
     last = maps[block.convs[-1].replace("conv", "relu")]
     pooled = None if block.pool is None else block.pool(last[None])[0]
@@ -276,6 +291,13 @@ def _one_strip(
         kept = {tap: at_grid(each, block_of(tap), grid) for tap, each in kept.items()}
     kept |= {tap: agreement(kept[tap], each) for tap, each in columns.items()}
     return found, kept, pooled
+
+
+def _style_sums(feature_map: jax.Array, weight: Any, across: jax.Array | None) -> Any:
+    """Returns a strip's part of the moments, or of the features at points, see `StripSums`."""
+    if across is not None:
+        return at_points(feature_map, Lattice(weight, across))
+    return moments(feature_map, weight)[:2]
 
 
 def _strip_maps(

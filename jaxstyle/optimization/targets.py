@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxstyle.losses.columns import GRID_BLOCK, agreement, at_grid
+from jaxstyle.losses.lattice import Lattice, at_points
 from jaxstyle.losses.statistics import (
     Moments,
     Sums,
@@ -33,8 +34,9 @@ from jaxstyle.network.vgg import features
 from jaxstyle.optimization.guides import guides_at
 from jaxstyle.optimization.matches import columns_of, nearest_targets, regions_at_grid
 from jaxstyle.optimization.rows import shared_features, shared_sums
+from jaxstyle.optimization.samples import Samples, make_samples
 from jaxstyle.optimization.strips import strip_features, strip_sums
-from jaxstyle.settings.recipe import COLUMN_LOSS_NAMES, HISTORY
+from jaxstyle.settings.recipe import COLUMN_LOSS_NAMES, HISTORY, SAMPLED_LOSS_NAMES
 from jaxstyle.weights.activations import CAFFE_SCALE
 
 LEAST_ENERGY = 1e-15
@@ -46,10 +48,10 @@ class Targets(NamedTuple):
 
     content: dict[str, jax.Array]
     """The content's features (h, w, C), by content layer."""
-    style: tuple[dict[str, Any], ...]
+    style: tuple[Any, ...]
     """What the style loss compares with, such as the style's Gram matrix, by style layer: of all
     style pictures together, or of each; or of each region. Of losses by columns one
-    `NearestTarget` for all."""
+    `NearestTarget` for all, of those by samples one `transport.StyleColumns`."""
     content_energy: dict[str, jax.Array]
     """The mean square of the content's features, by content layer."""
     style_energy: dict[str, jax.Array]
@@ -60,6 +62,8 @@ class Targets(NamedTuple):
     (h, w), see `matches.GRID`."""
     keep: jax.Array | tuple[()] = ()
     """(H, W, 3): 1 where the canvas stays what it is, else 0; empty if that is nowhere."""
+    samples: Samples | tuple[()] = ()
+    """At which points pictures are compared; empty if they are compared as a whole."""
 
 
 class Program(NamedTuple):
@@ -107,6 +111,7 @@ def picture_sums(
     program: Program,
     weights: Mapping[str, jax.Array] | None = None,
     matched: Mapping[str, jax.Array] | None = None,
+    lattices: Mapping[str, Lattice] | None = None,
 ) -> Sums:
     """Returns all that the losses need to know of the features of a picture (H, W, 3).
 
@@ -121,10 +126,13 @@ def picture_sums(
         R), see `moments`; by default, and at layers that are not there, all count 1.
       matched: by style layer, the columns at the grid, (h, w, C), that those of the picture are
         compared with; the style's sums are then an `Agreement`, see `columns`.
+      lattices: by style layer, where its features are read, see `lattice`; they are then the
+        style's sums, (n, m, C).
     """
     layers, rows = program.style_layers, program.rows
     network: Any = _network(program)
     given: Any = {"style_layers": layers, "weights": weights, "matched": matched, **network}
+    given["lattices"] = lattices
     if rows is not None:
         sums = shared_sums(kernels, picture, content, height=rows.height, **given)
     elif program.memory == "strips":
@@ -132,7 +140,7 @@ def picture_sums(
     else:
         taps = tuple(dict.fromkeys([*content, *layers]))
         found = features(kernels, picture, taps=taps, **network)
-        sums = _whole_sums(found, content, layers, weights, matched)
+        sums = _whole_sums(found, content, layers, weights, matched, lattices)
     return sums if program.units == "torchvision" else _in_caffes_units(sums)
 
 
@@ -160,10 +168,13 @@ def _whole_sums(
     layers: Sequence[str],
     weights: Mapping[str, jax.Array] | None,
     matched: Mapping[str, jax.Array] | None,
+    lattices: Mapping[str, Lattice] | None,
 ) -> Sums:
     """Returns the sums over whole feature maps, see `picture_sums`."""
-    style: dict[str, Any] = {}
-    if matched is None:
+    style: dict[str, Any] = {
+        tap: at_points(found[tap], each) for tap, each in (lattices or {}).items()
+    }
+    if matched is None and lattices is None:
         style = {tap: moments(found[tap], (weights or {}).get(tap)) for tap in layers}
     for tap, each in (matched or {}).items():
         style[tap] = agreement(at_grid(found[tap], block_of(tap), each.shape[:2]), each)
@@ -176,6 +187,7 @@ def make_targets(
     pictures: Sequence[jax.Array],
     shares: Sequence[jax.Array] = (),
     guides: tuple[jax.Array | None, Sequence[jax.Array]] = (None, ()),
+    seed: jax.Array | None = None,
     *,
     program: Program,
     rows: tuple[Rows, ...] | None = None,
@@ -186,9 +198,11 @@ def make_targets(
     They are of any sizes; on several devices they are shared out as `rows` says. Of several styles
     `shares`, scalars whose sum is 1, say how much each counts. `guides` are the content's, (H, W,
     R), and each style's or none, see `regions.Regions`; they are brought to the layers by
-    `propagation`, see `guides_at`.
+    `propagation`, see `guides_at`. `seed` is of the points of losses by samples, see `samples`.
     """
     content, *_ = pictures
+    if program.style_loss in SAMPLED_LOSS_NAMES:
+        return _by_samples(kernels, pictures, seed, program, rows)
     maps_of: Any = strip_features if program.memory == "strips" else features
     if program.rows is not None:
         maps_of = partial(shared_features, height=program.rows.height)
@@ -257,6 +271,34 @@ def _by_columns(
         {tap: _energy(sum(each[1:], each[0]) / len(each)) for tap, each in found.items()},
         weights,
     )
+
+
+def _by_samples(
+    kernels: Kernels,
+    pictures: Sequence[jax.Array],
+    seed: jax.Array | None,
+    program: Program,
+    rows: tuple[Rows, ...] | None,
+) -> Targets:
+    """Returns the targets where points are compared, see `samples`."""
+    content, *styles = pictures
+    each_rows: Sequence[Rows | None] = rows or (None,) * len(pictures)
+
+    def read(picture: jax.Array, lattices: Mapping[str, Lattice], rows: Rows | None) -> Any:
+        own = program._replace(rows=rows)
+        return picture_sums(kernels, picture, {}, program=own, lattices=lattices).style
+
+    pairs = zip(pictures, each_rows, strict=True)
+    samples, style = make_samples(
+        jnp.uint32(0) if seed is None else seed,
+        content,
+        styles,
+        read=[partial(read, rows=each) for each in each_rows],
+        taps=program.style_layers,
+        heights=[own.height if own else picture.shape[0] for picture, own in pairs],
+        balance=program.balance,
+    )
+    return Targets({}, (style,), {}, {}, samples=samples)
 
 
 def _all_layers(program: Program) -> tuple[str, ...]:

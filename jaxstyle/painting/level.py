@@ -33,7 +33,7 @@ from jaxstyle.images.canvas import (
     total_steps,
 )
 from jaxstyle.images.color import as_grey, pictures_to_paint
-from jaxstyle.images.regions import WHOLE, Regions
+from jaxstyle.images.regions import WHOLE, Regions, check_regions
 from jaxstyle.machine.memory import Memory, memory_left, memory_mode_of
 from jaxstyle.network.convolution import Kernels, Params, prepare, prepared_shapes
 from jaxstyle.network.layers import block_of, smallest_side
@@ -65,6 +65,8 @@ class Level(NamedTuple):
     """Of these very pictures."""
     left_out: tuple[int, ...] = ()
     """Positions, in the recipe, of the style layers that do not count at this level."""
+    number: int = 0
+    """How many levels come before."""
 
     @property
     def sides(self) -> tuple[Sides, Sides]:
@@ -84,13 +86,15 @@ class Level(NamedTuple):
         with n "auto" scales beyond the LARGEST ones it is multiplied by the n-th root of
         min(coarse_content, 1). A large picture has its strokes from the levels before, and holding
         to the photo as firmly at the finest level would undo them; the larger the picture, the
-        less of that level is seen from afar.
+        less of that level is seen from afar. It is also multiplied by content_decay, once for
+        each level before.
         """
         if self.last:
             coarse = min(hyper.coarse_content, 1.0)
             factor = coarse ** (1 / self.beyond) if self.beyond else 1.0
         else:
             factor = hyper.coarse_content
+        factor *= hyper.content_decay**self.number
         return dataclasses.replace(
             hyper,
             content_weight=hyper.content_weight * factor,
@@ -130,18 +134,19 @@ def levels(
       regions: of the photo and of every style, at any size.
 
     Raises:
-      InputError: a picture of the wrong kind, or too small even at full size.
+      InputError: a picture of the wrong kind, or too small even at full size; unfit regions.
     """
+    check_regions(regions, recipe)
     photo, styles, beyond = as_picture(content, name="content"), as_styles(style), 0
     if recipe.scales == "auto":
         beyond = max(0, len(scales_of(recipe, photo)) - LARGEST)
     memory = memory_left() if memory is None else memory
-    sizes_and_steps = _sizes_and_steps(photo, styles, recipe)
-    programs = [_program_at(each, recipe, memory) for each in sizes_and_steps]
+    found = _sizes_and_steps(photo, styles, recipe)
+    programs = [_program_at(each, recipe, memory) for each in found]
     photo, styles = pictures_to_paint(photo, styles, recipe, regions)
-    sizes = [each.canvas for each in sizes_and_steps]
-    photos = resize_to_each(photo, sizes, resampling=recipe.resampling)
-    paintings = _resized(styles, [each.styles for each in sizes_and_steps], recipe)
+    canvases = [each.canvas for each in found]
+    photos = resize_to_each(photo, canvases, resampling=recipe.resampling)
+    paintings = _resized(styles, [each.styles for each in found], recipe)
     return [
         Level(
             photos[number],
@@ -153,10 +158,9 @@ def levels(
             beyond=beyond,
             regions=regions.resized(each.canvas, each.styles),
             left_out=left_out,
+            number=number,
         )
-        for number, (each, (_, mode, left_out)) in enumerate(
-            zip(sizes_and_steps, programs, strict=True)
-        )
+        for number, (each, (_, mode, left_out)) in enumerate(zip(found, programs, strict=True))
     ]
 
 
@@ -291,10 +295,12 @@ def whole_problem(
     hyper: Hyperparams,
     mesh: Mesh | None,
     like: Kernels | None = None,
+    seed: int = 0,
 ) -> Problem:
     """Returns the problem of one level, which shares what it can of another's kernels."""
     kernels, plain = kernels_at(level, params, recipe=recipe, like=like), target_kernels_of(params)
     given: Any = {"recipe": recipe, "hyper": hyper, "target_kernels": plain, "mesh": mesh}
+    given["seed"] = seed
     return problem_at(level, kernels, **given)
 
 
@@ -325,6 +331,7 @@ def problem_at(
     hyper: Hyperparams,
     target_kernels: Kernels,
     mesh: Mesh | None = None,
+    seed: int = 0,
 ) -> Problem:
     """Returns the problem of one level, see `make_problem`."""
     return make_problem(
@@ -337,6 +344,7 @@ def problem_at(
         steps=level.steps,
         target_kernels=target_kernels,
         regions=level.regions,
+        seed=seed,
         mesh=mesh,
     )
 

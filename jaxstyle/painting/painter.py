@@ -52,7 +52,7 @@ def paint(
       recipe: as given to `levels`.
       hyper: the hyperparameters.
       init: see `first_canvas`.
-      seed: of the noise.
+      seed: of the noise, and of the points that style loss "strotss" compares.
       pause_every: if not 0, a chunk ends at every multiple of this many steps.
       start: the state of an earlier chunk, to go on from there, bit for bit; it is used up.
       devices: to share the rows of the picture; fewer than two are jax's default device. What a
@@ -116,7 +116,7 @@ def paint_run(
     recipe, mesh = lane.variant.recipe, rows_mesh(devices) if len(devices) > 1 else None
     params = params_up_to(params, recipe.content_layers + recipe.style_layers)
     own: Any = {"recipe": recipe, "hyper": lane.variant.hyper}
-    make = partial(whole_problem, params, **own, mesh=mesh)
+    make = partial(whole_problem, params, **own, mesh=mesh, seed=lane.variant.seed)
     shapes = None if mesh is not None else partial(problem_shapes, params, **own)
     return paint_alone(
         lane, make, ahead=mesh is None, shapes=shapes, pause_every=pause_every, stop=stop
@@ -150,7 +150,7 @@ def stylize(
       hyper: the hyperparameters; likewise.
       init: what the canvas is at first: "content", "style", "noise", "grey", or a picture like
         `content`, with which the default's recipe paints at full size alone.
-      seed: of the noise.
+      seed: of the noise, and of the points that style loss "strotss" compares.
       report: called after every few steps, and before the first of each level; see `paint`.
       observers: see everything that happens, as events, see `painting.events`.
       devices: to share the rows of the picture, such as `jax.local_devices()`; see `paint`.

@@ -24,7 +24,7 @@ from jaxstyle.painting.level import (
 from jaxstyle.painting.level import levels as make_levels
 from jaxstyle.painting.variants import Variant
 from jaxstyle.settings.hyperparams import Hyperparams
-from jaxstyle.settings.recipe import Recipe
+from jaxstyle.settings.recipe import SAMPLED_LOSS_NAMES, Recipe
 
 
 class Shared:
@@ -118,8 +118,9 @@ class Shared:
         """Returns the problem of a variant at the level of a number, without kernels."""
         level = self.levels_of(variant)[number]
         blend, own = variant.hyper.style_weights, level.own_hyper(variant.hyper)
-        pictures = pictures_of(variant)
-        found = self._problem_for(*pictures, blend, variant.recipe, number, level.memory_mode)
+        recipe, pictures = variant.recipe, pictures_of(variant)
+        seed = variant.seed if recipe.style_loss in SAMPLED_LOSS_NAMES else 0
+        found = self._problem_for(*pictures, blend, recipe, number, level.memory_mode, seed)
         hyper = as_arrays(dataclasses.replace(own, style_weights=()), np.float32)
         hyper = dataclasses.replace(hyper, style_weights=found.hyper.style_weights)
         return dataclasses.replace(found, hyper=hyper)
@@ -133,6 +134,7 @@ class Shared:
         recipe: Recipe,
         number: int,
         mode: str,
+        seed: int,
     ) -> Problem:
         level = self._levels_for(content, styles, regions, recipe)[number]._replace(
             memory_mode=mode
@@ -143,7 +145,8 @@ class Shared:
             content_layer_weights=layers[0], style_layer_weights=layers[1], style_weights=blend
         )
         plain = self._plain
-        made = problem_at(level, plain, recipe=recipe, hyper=hyper, target_kernels=plain)
+        given: Any = {"recipe": recipe, "hyper": hyper, "target_kernels": plain, "seed": seed}
+        made = problem_at(level, plain, **given)
         return dataclasses.replace(made, kernels={})
 
     def whole_problem_of(self, variant: Variant, number: int) -> Problem:

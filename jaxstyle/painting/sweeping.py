@@ -218,7 +218,7 @@ def sweep(
       recipe: what a run does; `preset("default")` if not given.
       hypers: the hyperparameters; likewise.
       init: what the canvas is at first, see `stylize`.
-      seeds: of the noise.
+      seeds: of the noise, and of the points that style loss "strotss" compares.
       regions: which parts belong together, and what of the content is kept, see `stylize`.
       devices: to use; by default all local devices.
       report: called after every few steps.

@@ -15,6 +15,7 @@ from jaxstyle.images.canvas import (
     total_steps,
 )
 from jaxstyle.images.print_file import Print, check_kind, read_profile
+from jaxstyle.images.regions import check_regions
 from jaxstyle.judging.network import read_judge
 from jaxstyle.machine.memory import check_fits, memory_left, on_cpu_surely
 from jaxstyle.network.layers import resolve_taps, smallest_side
@@ -138,7 +139,7 @@ def read_inputs(arguments: Request, output: Path, *, say: Say, stream: TextIO | 
         device=arguments.device,
         processes=arguments.devices.processes,
     )
-    reader.regions(arguments, say=say)  # only to refuse it before a download
+    check_regions(reader.regions(arguments, say=say), settings.recipe)  # before a download
     if reader.alpha(arguments) is not None and output.suffix.lower() in OPAQUE_SUFFIXES:
         ways = ", ".join(each for each in LONGEST_SIDES if each not in OPAQUE_SUFFIXES)
         raise InputError(f"a {output.suffix} file cannot be transparent: choose {ways}")

@@ -19,7 +19,7 @@ from jaxstyle.images.canvas import (
 from jaxstyle.images.regions import Regions, resize_keep
 from jaxstyle.network.layers import block_of, smallest_side
 from jaxstyle.settings.hyperparams import Hyperparams
-from jaxstyle.settings.recipe import Recipe, Sides
+from jaxstyle.settings.recipe import SAMPLED_LOSS_NAMES, Recipe, Sides
 from jaxstyle.settings.text import as_text
 
 MUCH_ENLARGED = 1.5
@@ -168,6 +168,8 @@ def _without_effect(asked: Asked) -> list[tuple[str, str]]:
     """Returns what was given and changes nothing: the flag's name, and why."""
     recipe, several = asked.recipe, len(_painted(asked)) > 1
     one_style = len(asked.styles) == 1
+    is_sampled = recipe.style_loss in SAMPLED_LOSS_NAMES
+    sampled = f"with --style-loss {recipe.style_loss}" if is_sampled else None
     decay, alone = _no_decay(asked), None if several else "with a single size"
     optimizer = f"with --optimizer {recipe.optimizer}"
     blends = not one_style or len(recipe.style_scale) > 1
@@ -185,9 +187,12 @@ def _without_effect(asked: Asked) -> list[tuple[str, str]]:
         "extrapolate": None if subtracts else "without a weight below 0",
         "steps_power": alone,
         "coarse_content": alone,
+        "content_decay": alone,
         "full_depth": alone or (None if is_deep else "with these --style-layers"),
-        "content_power": None if recipe.balance == "relative" else "with --balance book",
-        "seed": None if asked.init == "noise" else "without --init noise",
+        "content_power": sampled
+        or (None if recipe.balance == "relative" else "with --balance book"),
+        "content_layers": sampled,
+        "seed": None if sampled or asked.init == "noise" else "without --init noise",
         "save_every": f"in {total_steps(recipe, asked.content)} steps",
         "alpha": "with a photo that is not transparent" if asked.alpha is None else None,
     }

@@ -20,6 +20,7 @@ from jaxstyle.images.regions import (
     WHOLE,
     Regions,
     check_keep,
+    check_regions,
     grey,
     regions_of_colors,
     regions_of_masks,
@@ -189,6 +190,7 @@ class Reader:
         sources = (arguments.content, *style_files(arguments))
         content, *styles = (self.source(path, arguments.proof) for path in sources)
         regions = self.regions(arguments, say=silent)
+        check_regions(regions, settings.recipe)
         init = self.init(settings)
         alpha = self.alpha(arguments)
         if alpha is not None:

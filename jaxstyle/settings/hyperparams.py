@@ -61,6 +61,15 @@ class Hyperparams:
             metavar="X",
         ),
     )
+    content_decay: float = field(
+        default=1.0,
+        metadata=about(
+            "factor of --content-weight from one of the --scales to the next finer one, such as"
+            " 0.5; --content-weight itself is that of the coarsest",
+            metavar="X",
+            later=True,
+        ),
+    )
     content_power: float = field(
         default=0.0,
         metadata=about(

@@ -109,6 +109,11 @@ _NEAREST_LAYERS = (
     *("relu3_1", "relu3_2", "relu4_1"),
 )
 
+_STROTSS_LAYERS = (
+    *("relu1_1", "relu1_2", "relu2_1", "relu2_2"),
+    *("relu3_1", "relu3_2", "relu3_3", "relu4_3", "relu5_3"),
+)
+
 _WEIGHTS: Mapping[str, dict[str, Any]] = {
     balance: {
         name: getattr(hyper, name) for name in ("content_weight", "style_weight", "tv_weight")
@@ -232,6 +237,31 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 tv_weight=0.02,
                 learning_rate=0.03,
                 style_layer_weights=(1.0,) * len(_NEAREST_LAYERS),
+            ),
+        ),
+        "strotss": Preset(
+            "after STROTSS (Kolkin, Salavon & Shakhnarovich 2019), its objective in torchvision's"
+            " units: the content weighs 16 at the first size, from 64 pixels, and half as much at"
+            " each next one; Adam on pixels where theirs is RMSprop on a pyramid of the picture",
+            dataclasses.replace(
+                _PAINTER,
+                style_loss="strotss",
+                style_layers=_STROTSS_LAYERS,
+                balance="book",
+                size=512,
+                scales="auto:2:64",
+                level_steps=(200.0,),
+                steps=200,
+                full_depth=5,
+            ),
+            Hyperparams(
+                content_weight=16.0,
+                content_decay=0.5,
+                style_weight=1.0,
+                tv_weight=0.0,
+                learning_rate=0.03,
+                content_layer_weights=(1.0, 1.0),
+                style_layer_weights=(1.0,) * len(_STROTSS_LAYERS),
             ),
         ),
     }

@@ -25,6 +25,9 @@ STYLE_LOSS_NAMES = ("gram", "covariance", "wasserstein", "mean-std", "gram+mean-
 COLUMN_LOSS_NAMES = ("nearest",)
 """Those of columns, the features of single positions at all style layers."""
 
+SAMPLED_LOSS_NAMES = ("strotss",)
+"""Those of the columns of some points, which are others at every step."""
+
 BALANCES = ("book", "relative")
 BETA2S = ("constant", "0.99", "increasing")
 TV_FORMS = ("absolute", "squared", "nine-point")
@@ -94,8 +97,9 @@ class Recipe:
             " about the mean, and the mean; wasserstein, the distance between the normal"
             " distributions that have both; mean-std, each channel's mean and deviation;"
             " gram+mean-std; nearest, each position is led to those of the style's features that"
-            " are most like the photo's there",
-            choices=STYLE_LOSS_NAMES + COLUMN_LOSS_NAMES,
+            " are most like the photo's there; strotss, optimal transport of some points, whose"
+            " likeness to each other, the photo's, is then the content",
+            choices=STYLE_LOSS_NAMES + COLUMN_LOSS_NAMES + SAMPLED_LOSS_NAMES,
         ),
     )
     balance: str = field(

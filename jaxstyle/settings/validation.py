@@ -17,7 +17,7 @@ from jaxstyle.settings.checks import (
     check_yes_or_no,
 )
 from jaxstyle.settings.hyperparams import Hyperparams
-from jaxstyle.settings.recipe import COLUMN_LOSS_NAMES, Recipe
+from jaxstyle.settings.recipe import COLUMN_LOSS_NAMES, SAMPLED_LOSS_NAMES, Recipe
 
 MOST_AVERAGE = 0.9999
 MOST_HISTORY = 1000
@@ -48,6 +48,7 @@ def validate(recipe: Recipe, hyper: Hyperparams) -> None:
     check_number("average", recipe.average, most=MOST_AVERAGE)
     for name in ("content_weight", "style_weight", "tv_weight", "coarse_content"):
         check_number(name, getattr(hyper, name))
+    check_number("content_decay", hyper.content_decay, most=1.0)
     check_number("content_power", hyper.content_power, most=4.0)
     coarse = float(hyper.content_weight) * float(hyper.coarse_content)
     check_number("content_weight times coarse_content", coarse)
@@ -86,9 +87,14 @@ def _check_together(recipe: Recipe) -> None:
 
 def _check_columns(recipe: Recipe, hyper: Hyperparams) -> None:
     """Raises InputError for what does not go with a style loss by columns."""
-    if recipe.style_loss not in COLUMN_LOSS_NAMES:
+    if recipe.style_loss not in COLUMN_LOSS_NAMES + SAMPLED_LOSS_NAMES:
         return
-    if max(map(block_of, recipe.style_layers)) < 3:
+    if recipe.style_loss in SAMPLED_LOSS_NAMES and recipe.optimizer == "lbfgs":
+        raise InputError(
+            f"style_loss {recipe.style_loss!r} compares other points at every step, from which"
+            " optimizer 'lbfgs' learns nothing: give optimizer 'adam'"
+        )
+    if recipe.style_loss in COLUMN_LOSS_NAMES and max(map(block_of, recipe.style_layers)) < 3:
         raise InputError(
             f"style_loss {recipe.style_loss!r} compares at a quarter of the size: give a style"
             " layer of block 3 or deeper, such as relu3_1"
@@ -100,6 +106,6 @@ def _check_columns(recipe: Recipe, hyper: Hyperparams) -> None:
         )
     if recipe.units != "torchvision":
         raise InputError(
-            f"style_loss {recipe.style_loss!r} compares angles, which have no units: give units"
-            " 'torchvision'"
+            f"style_loss {recipe.style_loss!r} compares angles, which have no units, and takes"
+            " features as they are: give units 'torchvision'"
         )

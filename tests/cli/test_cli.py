@@ -237,7 +237,7 @@ def test_layers_are_read_with_and_without_weights() -> None:
             "--preset",
             "bok",
             "unknown preset 'bok': there are default, draft, fine, book, book-fast, book-mxnet,"
-            " gatys, crowson, spst, nnst",
+            " gatys, crowson, spst, nnst, strotss",
         ),
         ("--sise", "450", "unrecognized arguments: --sise 450; did you mean --size? (see --help)"),
         ("--styl", "s.png", "did you mean --style?"),  # no abbreviations

@@ -1,5 +1,6 @@
 """Memory before a run: limits as the system states them, the formula, refusals in one line."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -211,5 +212,24 @@ def test_the_search_for_the_nearest_columns_is_counted() -> None:
     assert large == columns * (3 * 2**26 + 2 * 300_000) + 3 * 4 * 16 * 2**22
     least = memory.step_memory(SQUARE[0], recipe=RECIPE, mode="strips")
     assert memory.step_memory(SQUARE[0], recipe=nearest, mode="strips") > least + 700 * 10**6
+    assert column_memory.copied_bytes(*SQUARE, recipe=RECIPE) == 0
     small = memory.memory_of((64, 64), (4000, 4000), recipe=nearest, mode="strips")
     assert small > memory.KERNELS + 2 * columns * 16_000_000
+
+
+def test_what_points_need_is_counted_and_does_not_grow() -> None:
+    """The photo's columns at 128 x 128 points, four times the style's 5000, six the canvas's 1024.
+
+    And six products of channels with channels, and of points with points.
+    """
+    sampled = preset("strotss", style_layers=("relu1_1", "relu5_1"))[0]
+    found = column_memory.sample_bytes((1000, 1000), recipe=sampled)
+    columns = 576 * (128**2 + 4 * 5000 + 6 * 1024 + 6 * 576)
+    assert found == 4 * (columns + 6 * 1024 * 5000)
+    assert column_memory.sample_bytes((9000, 9000), recipe=sampled) == found
+    assert column_memory.sample_bytes((10, 10), recipe=sampled) == found - 4 * 576 * (128**2 - 100)
+    assert column_memory.sample_bytes((1000, 1000), recipe=RECIPE) == 0
+    assert column_memory.copied_bytes((1000, 1000), (9, 9), recipe=sampled) == found
+    gram = dataclasses.replace(sampled, style_loss="gram")
+    needs = [memory.step_memory((64, 64), recipe=r, mode="strips") for r in (sampled, gram)]
+    assert needs[0] - needs[1] == column_memory.sample_bytes((64, 64), recipe=sampled)

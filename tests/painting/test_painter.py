@@ -138,6 +138,13 @@ def test_content_weighs_more_at_coarse_sizes_alone() -> None:
     assert full.own_hyper(hyper) == hyper
 
 
+def test_content_weighs_less_from_size_to_size() -> None:
+    recipe, hyper = preset("default", size=256, content_weight=16.0, content_decay=0.5)
+    hyper = dataclasses.replace(hyper, coarse_content=1.0)
+    found = [each.own_hyper(hyper) for each in levels(PHOTO, PAINTING, recipe=recipe)]
+    assert [each.content_weight for each in found] == [16.0, 8.0, 4.0]
+
+
 @pytest.mark.parametrize(("size", "weight"), [(256, 2.0), (511, 2.0), (512, 1.2), (600, 1.2)])
 def test_content_weighs_less_in_full_of_a_large_picture(size: int, weight: float) -> None:
     """From 512 pixels on there are four sizes, 64 to 511 pixels before the last."""

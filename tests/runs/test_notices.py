@@ -48,6 +48,7 @@ def test_nothing_is_told_where_all_is_as_asked() -> None:
     assert told(size=128, decay_every=10, decay_rate=0.5) == ()
     assert told(size=128, styles=2, style_weights=(1.0, 2.0), style_mix="sum") == ()
     assert told(size=(150, 200), color_match="pca", balance="relative") == ()
+    assert told("seed", size=128, style_loss="strotss") == ()
 
 
 @pytest.mark.parametrize(
@@ -66,6 +67,11 @@ def test_nothing_is_told_where_all_is_as_asked() -> None:
         ({"full_depth": 5}, "--full-depth has no effect with these --style-layers"),
         ({"content_power": 1.0, "balance": "book"}, "--content-power has no effect with --balance"),
         ({"save_every": 500}, "--save-every has no effect in 120 steps"),
+        ({"content_decay": 0.5, "scales": (1.0,)}, "--content-decay has no effect with a single"),
+        (
+            {"content_layers": ("relu3_1",), "style_loss": "strotss"},
+            "--content-layers has no effect with --style-loss strotss",
+        ),
         ({"seed": 3}, "--seed has no effect without --init noise"),
         ({"alpha": "keep"}, "--alpha has no effect with a photo that is not transparent"),
         ({"steps": 1, "size": 128}, "1 of 2 --scales have no step: --steps 1 are too few"),
