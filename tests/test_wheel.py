@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -108,6 +109,15 @@ def test_the_source_distribution_makes_the_same_wheel(wheel: Path, tmp_path: Pat
         assert [name for name in package if (site / name).read_bytes() != archive.read(name)] == []
     installed = {path.relative_to(site).as_posix() for path in (site / "jaxstyle").rglob("*.*")}
     assert {name for name in installed if "__pycache__" not in name} == set(package)
+
+
+def test_the_conda_recipe_needs_what_the_package_needs() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    recipe = (ROOT / "packaging" / "conda" / "recipe.yaml").read_text()
+    run = recipe.partition("\n  run:\n")[2].partition("\n\n")[0]
+    needed = [line.strip().removeprefix("- ").replace(" ", "") for line in run.splitlines()]
+    assert needed[1:] == project["dependencies"]
+    assert f'version: "{jaxstyle.__version__}"' in recipe
 
 
 def test_a_typed_program_uses_every_public_name() -> None:

@@ -1,5 +1,6 @@
 """What happens in runs and sweeps, as events, and who sees them: observers."""
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
@@ -80,3 +81,35 @@ def watched(events: Iterable[Event], observers: Sequence[Observer]) -> Iterator[
         for each in observers:
             each.see(event)
         yield event
+
+
+class EventLog:
+    """An observer that tells a logger what happens: levels and ends as INFO, steps as DEBUG.
+
+    What goes wrong is a WARNING, or, of a run that cannot begin, an ERROR. Nothing is shown unless
+    the program says where, as with `logging.basicConfig(level=logging.INFO)`.
+    """
+
+    def __init__(self, logger: logging.Logger | None = None) -> None:
+        """Takes the logger that is told; by default that of the name "jaxstyle"."""
+        self._logger = logging.getLogger("jaxstyle") if logger is None else logger
+
+    def see(self, event: Event) -> None:
+        """Tells of an event."""
+        tell = self._logger
+        if isinstance(event, LevelBegun | LevelEnded):
+            height, width = event.level.content.shape[:2]
+            what = "begun" if isinstance(event, LevelBegun) else "ended"
+            steps = event.level.steps
+            tell.info("run %d: %dx%d %s, %d steps", event.run, height, width, what, steps)
+        elif isinstance(event, StepsDone):
+            if count := len(event.chunk.losses.total):
+                total = float(event.chunk.losses.total[-1])
+                step = event.chunk.first_step + count - 1
+                tell.debug("run %d: step %d, loss %.6g before it", event.run, step, total)
+        elif isinstance(event, RunRefused):
+            tell.error("run %d: %s", event.run, event.error)
+        elif isinstance(event, RunEnded):
+            level = logging.INFO if event.how == "finished" else logging.WARNING
+            done = event.lane.steps_done
+            tell.log(level, "run %d: %s after %d steps", event.run, event.how, done)
