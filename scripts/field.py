@@ -11,6 +11,7 @@ Exit code 1 if something was not as expected.
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,9 @@ import numpy as np
 from field_cases import EXAMPLES, Case, Seen, cases
 from PIL import Image, ImageDraw, PngImagePlugin
 
+LONGEST = 400
+"""Seconds that a case may take."""
+
 DONE = "done.jsonl"
 """The file of what was well."""
 
@@ -33,6 +37,12 @@ def no(*a, **k): raise OSError(NUMBER, os.strerror(NUMBER))
 if sys.argv[1] == "chmod":
     NUMBER = errno.EPERM
     os.chmod = pathlib.Path.chmod = no
+elif sys.argv[1] == "peak":
+    import atexit, resource
+    def told():
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        print(f"peak {peak} MB", file=sys.stderr, flush=True)
+    atexit.register(told)
 elif sys.argv[1] == "flock":
     import fcntl
     NUMBER = errno.ENOLCK
@@ -46,7 +56,7 @@ else:
 from jaxstyle.cli.main import main
 sys.exit(main(sys.argv[2:]))
 """
-"""A process that is refused something, or has so many megabytes of address space."""
+"""A process that is refused something, tells its peak of memory, or has so many megabytes more."""
 
 
 def make_inputs(folder: Path) -> None:
@@ -84,8 +94,10 @@ def make_inputs(folder: Path) -> None:
     logo = Image.new("RGB", (150, 100), "white")
     ImageDraw.Draw(logo).ellipse((50, 25, 100, 75), fill="black")
     logo.save(folder / "logo.png")
-    for i in range(3):
-        coffee.rotate(90 * i).save(folder / "frames" / f"{i}.png")
+    large = Image.open(EXAMPLES / "coffee.png").convert("RGB").resize((4000, 3000))
+    large.save(folder / "frames" / "0.jpg")
+    for i in range(1, 24):
+        shutil.copy(folder / "frames" / "0.jpg", folder / "frames" / f"{i}.jpg")
     heic = bytes([0, 0, 0, 24]) + b"ftypheic" + bytes(4) + b"mif1heic" + bytes(400)
     starts = {"IMG_1.HEIC": heic, "IMG_2.jpg": heic, "x.jxl": b"\xff\x0a" + bytes(99)}
     starts |= {"x.svg": b"<svg/>", "x.pdf": b"%PDF-1.7\n", "x.dng": b"II*\0" + bytes(200)}
@@ -125,7 +137,9 @@ def run_case(case: Case, folder: Path, inputs: Path) -> tuple[bool, str]:
         if case.hang_up:
             time.sleep(45)
             process.send_signal(signal.SIGHUP)
-        out, err = process.communicate(timeout=180)
+        out, err = process.communicate(timeout=LONGEST)
+    except subprocess.TimeoutExpired:
+        return False, f"not done after {LONGEST} s"
     finally:
         process.kill()
     try:

@@ -58,6 +58,7 @@ OWNERS = {
         "images.bands",
         "images.canvas",
         "images.decoding",
+        "images.depth",
         "images.picture_file",
         "images.print_file",
         "images.film_file",

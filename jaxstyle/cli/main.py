@@ -10,11 +10,13 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from jaxstyle.cli import commands, completion, flags
 from jaxstyle.cli.streams import (
+    as_given,
     check_standard_output,
     with_standard_input,
     write_standard_output,
@@ -58,7 +60,8 @@ def command() -> NoReturn:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code; `arguments` default to the process's."""
-    with Interruption(os._exit) as interruption, contextlib.ExitStack() as until:
+    until = contextlib.ExitStack()
+    with Interruption(partial(_leave, until)) as interruption, until:
         until.enter_context(CLOCK.looking())
         try:
             given = sys.argv[1:] if arguments is None else arguments
@@ -95,6 +98,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (OSError, MemoryError) as error:
             say(f"error: {_reason(error)}")
             return 1
+
+
+def _leave(until: contextlib.ExitStack, code: int) -> None:
+    """Ends the process at once, without what it keeps in temporary files."""
+    try:
+        until.close()
+    finally:
+        os._exit(code)
 
 
 def _run(arguments: request.Request, interruption: Interruption) -> int:
@@ -339,7 +350,7 @@ def say(line: str) -> None:
     """Prints a line for the person, on standard error; that nobody can read it is no error."""
     if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):
-            print(f"jaxstyle: {one_line(line)}", file=sys.stderr, flush=True)
+            print(f"jaxstyle: {as_given(one_line(line))}", file=sys.stderr, flush=True)
 
 
 def _say_nothing(line: str) -> None:

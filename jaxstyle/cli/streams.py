@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import errno
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -10,6 +11,10 @@ from pathlib import Path
 from jaxstyle.errors import InputError
 from jaxstyle.runs.paths import STANDARD
 from jaxstyle.runs.request import Request
+
+_FOLDER = "jaxstyle-stdin-"
+_FILE = re.compile(rf"\S*{_FOLDER}\w+/stdin")
+"""A file with the bytes of standard input, wherever temporary files are."""
 
 
 def with_standard_input(request: Request, until: contextlib.ExitStack) -> Request:
@@ -32,12 +37,17 @@ def with_standard_input(request: Request, until: contextlib.ExitStack) -> Reques
     data = sys.stdin.buffer.read()
     if not data:
         raise InputError("- is standard input, which is empty: pipe a picture into it")
-    path = Path(until.enter_context(tempfile.TemporaryDirectory(prefix="jaxstyle-")), "stdin")
+    path = Path(until.enter_context(tempfile.TemporaryDirectory(prefix=_FOLDER)), "stdin")
     path.write_bytes(data)
     content, *styles = (
         path if each == STANDARD else each for each in (request.content, *request.styles)
     )
     return dataclasses.replace(request, content=content, styles=tuple(styles))
+
+
+def as_given(line: str) -> str:
+    """Returns a line for a person, in which standard input has no name of a temporary file."""
+    return _FILE.sub("standard input", line)
 
 
 def check_standard_output(request: Request) -> None:

@@ -14,6 +14,9 @@ _T = TypeVar("_T")
 
 _Picture = NDArray[np.uint8]
 
+Alpha = NDArray[np.uint8] | NDArray[np.uint16]
+"""How opaque pixels are, (H, W): of 255, or of 65535."""
+
 FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
     "bilinear": Image.Resampling.BILINEAR,
@@ -29,8 +32,8 @@ class Bands(NamedTuple):
 
     shape: tuple[int, ...]
     """(H, W, 3) of the whole."""
-    rows: Iterable[_Picture]
-    """Bands (h, W, 3), uint8, whose heights add up to H."""
+    rows: Iterable[NDArray[Any]]
+    """Bands (h, W, 3), uint8, or of a deep picture float32 in [0, 1]; their heights add up to H."""
 
 
 class Read(Protocol):
@@ -46,9 +49,12 @@ class BandedPicture:
     dtype = np.dtype(np.uint8)
     ndim = 3
 
-    def __init__(self, shape: tuple[int, ...], read: Read) -> None:
-        """Takes (H, W, 3), and what reads: raises InputError if the file is another now."""
-        self.shape, self._read = shape, read
+    def __init__(self, shape: tuple[int, ...], read: Read, *, is_deep: bool = False) -> None:
+        """Takes (H, W, 3), and what reads: raises InputError if the file is another now.
+
+        And whether the picture is deep: its bands then are floating point, of more than 8 bits.
+        """
+        self.shape, self._read, self.is_deep = shape, read, is_deep
         self.size = math.prod(shape)
 
     def read(self, use: Callable[[Bands], _T], least: Sides | None = None) -> _T:
@@ -65,10 +71,14 @@ class BandedPicture:
         return self._read(use, least)
 
     def changed(self, change: Callable[[_Picture], _Picture]) -> "BandedPicture":
-        """Returns this picture with a change of single pixels, made whenever it is read."""
+        """Returns this picture, in 8 bits, with a change of single pixels, made whenever read."""
 
         def read(use: Callable[[Bands], _T], least: Sides | None) -> _T:
-            return self.read(lambda all_: use(Bands(all_.shape, map(change, all_.rows))), least)
+            def changed(bands: Bands) -> _T:
+                rows = (change(rounded(each)) for each in bands.rows)
+                return use(Bands(bands.shape, rows))
+
+            return self.read(changed, least)
 
         return BandedPicture(self.shape, read)
 
@@ -77,24 +87,52 @@ class BandedPicture:
         found = self.read(whole)
         return found if dtype is None else found.astype(dtype, copy=False)
 
+    def held(self) -> "BandedPicture":
+        """Returns this picture, of all its bits, in memory."""
+        found: NDArray[Any] = self.read(whole_floats) if self.is_deep else self.read(whole)
+
+        def read(use: Callable[[Bands], _T], least: Sides | None) -> _T:
+            return use(Bands(self.shape, [found]))
+
+        return BandedPicture(self.shape, read, is_deep=self.is_deep)
+
+
+def rounded(band: NDArray[Any]) -> _Picture:
+    """Returns a band in 8 bits, of floating point rounded half to even."""
+    return band if band.dtype == np.uint8 else np.rint(band * 255).astype(np.uint8)
+
 
 def whole(bands: Bands) -> _Picture:
-    """Returns a picture in bands as one array."""
+    """Returns a picture in bands as one array of 8 bits."""
     found = np.empty(bands.shape, np.uint8)
+    for start, band in _with_starts(bands.rows):
+        found[start : start + len(band)] = rounded(band)
+    return found
+
+
+def whole_floats(bands: Bands) -> NDArray[np.float32]:
+    """Returns a deep picture in bands as one array."""
+    found = np.empty(bands.shape, np.float32)
     for start, band in _with_starts(bands.rows):
         found[start : start + len(band)] = band
     return found
 
 
-def resize_bands(bands: Bands, sizes: Sequence[Sides], resampling: str) -> list[_Picture]:
+def resize_bands(
+    bands: Bands, sizes: Sequence[Sides], resampling: str, *, deep: bool = False
+) -> list[NDArray[Any]]:
     """Resizes a picture in bands to every (H, W), rows first, then columns, each to 8 bits.
+
+    If `deep` the bands, and what is returned, are floating point in [0, 1].
 
     That is what Pillow does with a whole picture, to the bit, but for some sizes for which newer
     versions resize the columns first: the difference is then less than 1/255 in the mean.
     """
     how, (height, width) = FILTERS[resampling], bands.shape[:2]
-    narrow = [np.empty((height, size[1], 3), np.uint8) for size in sizes]
-    for start, band in _with_starts(bands.rows):
+    kind: Any = np.float32 if deep else np.uint8
+    narrow = [np.empty((height, size[1], 3), kind) for size in sizes]
+    for start, given in _with_starts(bands.rows):
+        band = given if deep else rounded(given)
         for each in narrow:
             rows = each[start : start + len(band)]
             rows[...] = band if each.shape[1] == width else _pillow(band, rows.shape, how)
@@ -104,12 +142,26 @@ def resize_bands(bands: Bands, sizes: Sequence[Sides], resampling: str) -> list[
     ]
 
 
-def _with_starts(rows: Iterable[_Picture]) -> Iterator[tuple[int, _Picture]]:
+def _with_starts(rows: Iterable[NDArray[Any]]) -> Iterator[tuple[int, NDArray[Any]]]:
     start = 0
     for band in rows:
         yield start, band
         start += len(band)
 
 
-def _pillow(picture: _Picture, shape: Sequence[int], how: Image.Resampling) -> _Picture:
+def _pillow(picture: NDArray[Any], shape: Sequence[int], how: Image.Resampling) -> NDArray[Any]:
+    if picture.dtype == np.float32:
+        return resize_deep(picture, (shape[0], shape[1]), how)
     return np.asarray(Image.fromarray(picture).resize((shape[1], shape[0]), how))
+
+
+def resize_deep(
+    picture: NDArray[np.float32], size: Sides, how: Image.Resampling
+) -> NDArray[np.float32]:
+    """Returns a floating-point picture in [0, 1] at (H, W), every channel by itself, clipped."""
+    each = [
+        np.asarray(Image.fromarray(np.ascontiguousarray(picture[..., i])).resize(size[::-1], how))
+        for i in range(3)
+    ]
+    found: NDArray[np.float32] = np.stack(each, axis=-1).clip(0, 1)
+    return found

@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from jaxstyle.errors import InputError
-from jaxstyle.images.bands import FILTERS, BandedPicture, resize_bands
+from jaxstyle.images.bands import (
+    FILTERS,
+    Alpha,
+    BandedPicture,
+    resize_bands,
+    resize_deep,
+    whole_floats,
+)
 from jaxstyle.settings.checks import COARSEST, MOST_PIXELS, pyramid_of
 from jaxstyle.settings.recipe import Recipe, Sides, Size
 
@@ -236,6 +243,26 @@ def resize(picture: Picture, size: tuple[int, int], *, resampling: str) -> Pictu
     return resize_to_each(picture, [size], resampling=resampling)[0]
 
 
+def resize_in_depth(picture: Picture, sizes: Sequence[Sides], *, resampling: str) -> list[Picture]:
+    """Resizes a picture to every (H, W), see `resize`, with all its bits.
+
+    Returns:
+      For each size (h, w, 3), uint8; of a deep picture, be it in a file or an array, float32 in
+      [0, 1], which is typed as if it were the same: `normalize` takes both.
+    """
+    if isinstance(picture, BandedPicture) and picture.is_deep:
+        if picture.shape[:2] not in sizes:
+            given: Any = {"resampling": resampling, "deep": True}
+            return picture.read(lambda bands: resize_bands(bands, sizes, **given))
+        picture = cast("Picture", picture.read(whole_floats))
+    if picture.dtype != np.float32:
+        return resize_to_each(picture, sizes, resampling=resampling)
+    floats, whole = cast("NDArray[np.float32]", picture), picture.shape[:2]
+    how = FILTERS[resampling]
+    each = [floats if size == whole else resize_deep(floats, size, how) for size in sizes]
+    return cast("list[Picture]", each)
+
+
 def resize_to_each(picture: Picture, sizes: Sequence[Sides], *, resampling: str) -> list[Picture]:
     """Resizes a picture to every (H, W), see `resize`; one that is in a file is read once."""
     whole = picture.shape[:2]
@@ -252,6 +279,7 @@ def resize_to_each(picture: Picture, sizes: Sequence[Sides], *, resampling: str)
 
 def resize_guides(guides: NDArray[np.float32], size: Sides) -> NDArray[np.float32]:
     """Returns guides (h, w, R) at (H, W), antialiased; they stay in [0, 1]."""
+    guides = np.asarray(guides)  # they may be in a file still
     if guides.shape[:2] == size:
         return guides
     each = [
@@ -261,13 +289,16 @@ def resize_guides(guides: NDArray[np.float32], size: Sides) -> NDArray[np.float3
     return np.stack(each, axis=-1).clip(0, 1)
 
 
-def alpha_at(alpha: NDArray[np.uint8] | None, size: Sides) -> NDArray[np.uint8] | None:
-    """Returns how opaque pixels are, (h, w) from 0 to 255, at (H, W); None if all are wholly."""
-    if alpha is None or alpha.shape == size:
-        return alpha
-    scaled = resize_guides(alpha.astype(np.float32)[..., None] / np.float32(255), size)[..., 0]
-    found: NDArray[np.uint8] = np.rint(scaled * 255).astype(np.uint8)
-    return found
+def alpha_at(alpha: Alpha | None, size: Sides) -> Alpha | None:
+    """Returns how opaque pixels are, (h, w), at (H, W), of as many bits; None if all are wholly."""
+    if alpha is None:
+        return None
+    there: Any = np.asarray(alpha)  # it may be in a file still
+    if there.shape == size:
+        return cast("Alpha", there)
+    top = np.iinfo(there.dtype).max
+    scaled = resize_guides(there.astype(np.float32)[..., None] / np.float32(top), size)[..., 0]
+    return cast("Alpha", np.rint(scaled * top).astype(there.dtype))
 
 
 def beside(pictures: Sequence[Picture]) -> Picture:

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxstyle.images.canvas import Picture, denormalize, resize, resize_floats
+from jaxstyle.images.bands import BandedPicture
+from jaxstyle.images.canvas import Picture, denormalize, resize_floats, resize_in_depth
 from jaxstyle.images.regions import WHOLE, Regions, resize_keep
 from jaxstyle.settings.recipe import Recipe
 
@@ -195,20 +196,23 @@ def pictures_to_paint(
     """
     if recipe.colors not in ("luminance", "match"):
         return content, tuple(styles)
+    given = content
     content, styles = np.asarray(content), [np.asarray(each) for each in styles]  # if in files
+    if not (isinstance(given, BandedPicture) and given.is_deep):
+        given = content
     is_grey, how, seen = recipe.colors == "luminance", recipe.color_match, content
     if regions.keep is not None:
         painted = ~resize_keep(regions.keep, content.shape[:2])
         seen = content[painted][:, None] if painted.any() else content
     if not is_grey and how == "histogram":
-        return content, tuple(histogram_match(style, seen) for style in styles)
+        return given, tuple(histogram_match(style, seen) for style in styles)
     photo = color_moments(seen)
     changed = []
     for style in styles:
         own = color_moments(style)
         change = luma_match(own, photo) if is_grey else linear_match(own, photo, how)
         changed.append(recolored(style, change))
-    return as_grey(content) if is_grey else content, tuple(changed)
+    return as_grey(content) if is_grey else given, tuple(changed)
 
 
 def picture_of(
@@ -240,11 +244,11 @@ def picture_of(
         return np.repeat(luma(picture)[..., None], 3, axis=-1)
     if recipe.colors not in ("photo", "luminance"):
         return picture
-    photo = resize(content, picture.shape[:2], resampling=recipe.resampling)
+    (photo,) = resize_in_depth(content, [picture.shape[:2]], resampling=recipe.resampling)
     result = with_chroma_of(picture, photo)
     if regions.keep is not None:
         keep = resize_keep(regions.keep, photo.shape[:2])
-        result[keep] = photo[keep].astype(np.float32) / np.float32(255)
+        result[keep] = as_floats(photo[keep])
     return result
 
 
@@ -260,10 +264,16 @@ def paints_grey(recipe: Recipe, content: Picture, styles: Sequence[Picture]) -> 
 
 
 def is_grey(picture: Picture) -> bool:
-    """Whether the channels of an 8-bit picture differ nowhere by more than GREY_SPREAD."""
-    return all(
-        int(np.ptp(picture[rows], axis=-1).max()) <= GREY_SPREAD for rows in bands(picture.shape)
-    )
+    """Whether the channels of a picture differ nowhere by more than GREY_SPREAD, of 255."""
+    most = GREY_SPREAD if picture.dtype == np.uint8 else GREY_SPREAD / 255
+    return all(float(np.ptp(picture[rows], axis=-1).max()) <= most for rows in bands(picture.shape))
+
+
+def as_floats(picture: NDArray[Any]) -> NDArray[np.float32]:
+    """Returns a picture, uint8 or float32 in [0, 1], as the latter."""
+    if picture.dtype == np.float32:
+        return picture
+    return picture.astype(np.float32) / np.float32(255)
 
 
 def with_chroma_of(painted: NDArray[np.float32], photo: Picture) -> NDArray[np.float32]:
@@ -276,14 +286,14 @@ def with_chroma_of(painted: NDArray[np.float32], photo: Picture) -> NDArray[np.f
 
     Args:
       painted: (H, W, 3) float32 in [0, 1].
-      photo: (H, W, 3) uint8, of the same size.
+      photo: (H, W, 3) of the same size, uint8 or float32 in [0, 1].
 
     Returns:
       (H, W, 3) float32 in [0, 1].
     """
     result = np.empty_like(painted)
     for rows in bands(painted.shape):
-        colors = photo[rows].astype(np.float32) / np.float32(255)
+        colors = as_floats(photo[rows])
         target = luma(painted[rows])[..., None].clip(0, 1)
         chroma = colors - luma(colors)[..., None]
         room = np.where(chroma > 0, 1 - target, target)

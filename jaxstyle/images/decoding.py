@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,8 @@ from PIL import Image
 
 from jaxstyle.images.bands import PIXELS_AT_ONCE
 from jaxstyle.settings.recipe import Sides
+
+_Kind = TypeVar("_Kind", bound=np.generic)
 
 LARGE = 2**25
 """Pixels from which on a picture is read in bands, each time that it is looked at."""
@@ -122,10 +124,10 @@ def upright_blocks(
         # the first rows are the file's last ones, or its last columns
         near, far = (height - end, height - start) if orientation in (3, 4, 7, 8) else (start, end)
         box = (0, near, width, far) if orientation < 5 else (near, 0, far, width)
-        yield _turned(convert(image.crop(box)), orientation)
+        yield turned(convert(image.crop(box)), orientation)
 
 
-def _turned(part: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+def turned(part: NDArray[_Kind], orientation: int) -> NDArray[_Kind]:
     """Turns an array (h, w, ...) as an EXIF orientation says."""
     if orientation >= 5:
         part = part.swapaxes(0, 1)

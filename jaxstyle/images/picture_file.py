@@ -1,23 +1,24 @@
-"""Picture files to arrays and back: any kind of image becomes 8-bit sRGB.
+"""Picture files to arrays and back: any kind of image becomes sRGB, mostly of 8 bits.
 
 A *picture* is an array (H, W, 3), RGB in sRGB: uint8 on the way in, float32 in [0, 1] on the way
 out.
 """
 
+import contextlib
 import importlib.util
 import io
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from jaxstyle.errors import InputError
-from jaxstyle.images import decoding, png_chunks, print_file
-from jaxstyle.images.bands import PIXELS_AT_ONCE, Bands, whole
+from jaxstyle.images import decoding, depth, file_kinds, png_chunks, print_file
+from jaxstyle.images.bands import PIXELS_AT_ONCE, Alpha, Bands, whole
 from jaxstyle.images.canvas import Picture
 from jaxstyle.settings.checks import MOST_PIXELS
 from jaxstyle.settings.recipe import Sides
@@ -30,7 +31,11 @@ PLAIN = print_file.Print()
 _OPAQUE = {"1": "L", "L": "L", "LA": "L", "CMYK": "CMYK"}
 """Modes whose colors an ICC profile may describe as they are; all others become RGB first."""
 
-_HEIF_SUFFIXES = (".heic", ".heif")
+_READ_IN_PART = (b"8BPS", b"%!PS", b"\xc5\xd0\xd3\xc6")
+"""How files begin of which Pillow knows the kind, and reads not all of it, or by other programs."""
+
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""How TIFF and BigTIFF begin."""
 
 _DESCRIPTION = 270
 """The tag of a TIFF file's description."""
@@ -49,19 +54,25 @@ def load_picture(path: Path | str) -> Picture:
     return read_bands(Path(path), whole)
 
 
-def read_bands(path: Path, use: Callable[[Bands], _T], least: Sides | None = None) -> _T:
+def read_bands(
+    path: Path, use: Callable[[Bands], _T], least: Sides | None = None, *, deep: bool = False
+) -> _T:
     """Returns what `use` makes of a picture file in bands, upright, in sRGB, over white.
 
     Args:
       path: of the file.
       use: is given the bands once.
       least: (H, W) to which `use` resizes: a smaller copy may do, see `decoding.draft`.
+      deep: whether the bands are floating point, of all bits that the file has; see `depth_of`.
 
     Raises:
       InputError: as `load_picture` does.
     """
 
     def read(image: Image.Image) -> _T:
+        kind = depth.kind_of_depth(image) if deep else None
+        if kind is not None:
+            return use(depth.deep_bands(path, image, kind))
         if least is not None:
             decoding.draft(image, least)
         image.load()
@@ -85,14 +96,47 @@ def sides_and_bytes(path: Path) -> tuple[Sides, int]:
     )
 
 
-def load_alpha(path: Path) -> NDArray[np.uint8] | None:
+def depth_of(path: Path) -> tuple[str | None, int]:
+    """Returns who can read more than 8 bits of a file, see `depth`, and how many bytes that takes.
+
+    None if nobody can, or nobody who is installed: `is_cut` tells.
+
+    Raises:
+      InputError: as `load_picture` does, of a file that cannot be opened.
+    """
+
+    def look(image: Image.Image) -> tuple[str | None, int]:
+        kind = depth.kind_of_depth(image)
+        if kind is None or depth.is_missing(kind):
+            return None, 0
+        return kind, decoding.decoding_bytes(image) + depth.deep_bytes(image, kind)
+
+    return _opened(path, look)
+
+
+def is_cut(path: Path) -> bool:
+    """Whether a file has more than 8 bits a channel, of which 8 are read for want of an extra.
+
+    Raises:
+      InputError: as `load_picture` does, of a file that cannot be opened.
+    """
+    return _opened(path, lambda image: depth.is_missing(depth.kind_of_depth(image) or ""))
+
+
+def load_alpha(path: Path) -> Alpha | None:
     """Returns how opaque each pixel of a picture file is, (H, W), 0 to 255; None if all are.
+
+    Of a deep file uint16, 0 to 65535.
 
     Raises:
       InputError: as `load_picture` does.
     """
 
-    def alpha(image: Image.Image) -> NDArray[np.uint8] | None:
+    def alpha(image: Image.Image) -> Alpha | None:
+        kind = depth.kind_of_depth(image)
+        if kind in depth.NEEDS and not depth.is_missing(kind):
+            deep = depth.deep_alpha(path, image, kind)
+            return None if deep is None or (deep == 65535).all() else deep
         image.load()
         if not image.has_transparency_data:
             return None
@@ -103,6 +147,22 @@ def load_alpha(path: Path) -> NDArray[np.uint8] | None:
         return None if (found == 255).all() else found
 
     return _opened(path, alpha)
+
+
+def is_transparent(path: Path) -> bool:
+    """Whether a pixel of a picture file is not wholly opaque.
+
+    Raises:
+      InputError: as `load_picture` does.
+    """
+
+    def look(image: Image.Image) -> bool:
+        if not image.has_transparency_data:  # which needs no decoding
+            return False
+        image.load()
+        return any(part.min() < 255 for part in decoding.upright_blocks(image, _opacity))
+
+    return _opened(path, look)
 
 
 def read_text(path: Path) -> dict[str, str]:
@@ -137,17 +197,38 @@ def _opened(path: Path, use: Callable[[Image.Image], _T]) -> _T:
         raise _too_little_memory(path) from None
     except Image.DecompressionBombError:
         raise InputError(f"{path} has more than {MOST_PIXELS:,} pixels: make it smaller") from None
+    except InputError:
+        raise
     except UnidentifiedImageError:
-        if path.suffix.lower() in _HEIF_SUFFIXES:
-            raise InputError(f"{path} needs pillow-heif: pip install 'jaxstyle[heif]'") from None
-        raise InputError(
-            f"{path} is not a picture of a kind that can be read, such as PNG, JPEG, WebP or TIFF"
-        ) from None
+        raise InputError(f"{path} {_what_it_is(path)}") from None
     except Exception as error:  # Pillow's decoders raise whatever a broken file makes them
         reason = " ".join(str(error).split()) or type(error).__name__
         if "out of memory" in reason:  # as decoders in C say it
             raise _too_little_memory(path) from None
+        if _start(path)[:4] in _READ_IN_PART:
+            raise InputError(f"{path} {_what_it_is(path)}") from None
         raise InputError(f"{path} cannot be read, it is cut off or damaged: {reason}") from None
+
+
+def _start(path: Path) -> bytes:
+    """Returns a file's first bytes, or none where it cannot be read."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return file.read(file_kinds.BYTES)
+    return b""
+
+
+def _what_it_is(path: Path) -> str:
+    """Returns what to say of a file that Pillow does not know, behind its name."""
+    kind = file_kinds.file_kind(_start(path), path.suffix)
+    if kind is None and _start(path)[:4] in _TIFF:
+        return "is a TIFF file of a kind that cannot be read: save it as RGB of 8 or 16 bits"
+    if kind is None:
+        return "is not a picture of a kind that can be read, such as PNG, JPEG, WebP or TIFF"
+    if kind.name == file_kinds.HEIC:
+        if importlib.util.find_spec("pillow_heif"):
+            return "is a HEIC picture that is cut off or damaged"
+        return "is a HEIC picture, which needs pillow-heif: pip install 'jaxstyle[heif]'"
+    return f"is {kind.name}: {kind.advice}"
 
 
 def _too_little_memory(path: Path) -> InputError:
@@ -156,22 +237,53 @@ def _too_little_memory(path: Path) -> InputError:
 
 def _used(path: Path, use: Callable[[Image.Image], _T]) -> _T:
     """Returns what `use` makes of an image; of a PNG that is refused, without what is beside it."""
-    if path.suffix.lower() in _HEIF_SUFFIXES and importlib.util.find_spec("pillow_heif"):
-        import pillow_heif
-
-        pillow_heif.register_heif_opener()
+    kind = file_kinds.file_kind(_start(path))
+    if kind is not None and kind.name == file_kinds.HEIC:
+        _read_heic_too()
     try:
         with Image.open(path) as image:
-            return use(image)
-    except (Image.DecompressionBombError, MemoryError):
+            _check_not_raw(image, path)
+            if not depth.is_misread(image):
+                return use(image)
+        if depth.is_missing("tiff"):
+            raise InputError(f"{path} has planes of 16 bits: pip install 'jaxstyle[print]'")
+        return use(_by_tifffile(path))
+    except (Image.DecompressionBombError, MemoryError, InputError):
         raise
-    except Exception:
+    except Exception as error:
+        is_raw = path.suffix.lower() in file_kinds.RAW_SUFFIXES
+        is_unknown = isinstance(error, UnidentifiedImageError) and not is_raw
+        if is_unknown and _start(path)[:4] in _TIFF and not depth.is_missing("tiff"):
+            return use(_by_tifffile(path))
         file = path.read_bytes()
         if not file.startswith(png_chunks.SIGNATURE):
             raise
     with Image.open(io.BytesIO(png_chunks.only_deciding(file))) as image:
         image.info["icc_profile"] = png_chunks.profile_of(file)
         return use(image)
+
+
+def _by_tifffile(path: Path) -> Image.Image:
+    """Returns a TIFF file that Pillow cannot read, such as one in floating point, in 8 bits."""
+    samples, white = depth.tiff_samples(path)
+    bytes_ = np.rint(depth.floats_of(samples, white) * 255).astype(np.uint8)
+    image = Image.fromarray(bytes_[..., 0] if bytes_.shape[2] == 1 else bytes_)
+    image.info["deep"] = "tiff"
+    return image
+
+
+def _read_heic_too() -> None:
+    if importlib.util.find_spec("pillow_heif"):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+
+
+def _check_not_raw(image: Image.Image, path: Path) -> None:
+    """Raises InputError for a raw file, of which Pillow would read the preview."""
+    tags: Any = getattr(image, "tag_v2", None)
+    if tags is not None and file_kinds.is_raw(tags, path.suffix):
+        raise InputError(f"{path} is {file_kinds.RAW}: {file_kinds.DEVELOP}")
 
 
 def _opacity(part: Image.Image) -> NDArray[np.uint8]:
@@ -190,7 +302,7 @@ def encode(
     suffix: str,
     text: dict[str, str],
     *,
-    alpha: NDArray[np.uint8] | None = None,
+    alpha: Alpha | None = None,
     how: print_file.Print = PLAIN,
 ) -> bytes:
     """Returns a picture file as bytes, tagged by its colors; equal arguments give equal bytes.
@@ -200,7 +312,7 @@ def encode(
       suffix: ".png", ".webp", ".jpg", ".jpeg", ".tif", ".tiff" or ".avif". WebP, JPEG and AVIF:
         quality 95, JPEG and AVIF without chroma subsampling.
       text: keywords and texts for the file; PNG, and of TIFF the one of `jaxstyle`.
-      alpha: (H, W), how opaque each pixel is; not of JPEG.
+      alpha: (H, W), how opaque each pixel is, of 8 or 16 bits; not of JPEG.
       how: bits, profile and dots per inch.
     """
     return print_file.encode_picture(picture, suffix, text, alpha=alpha, how=how)
@@ -230,11 +342,9 @@ def _white(image: Image.Image) -> float:
     mode "I", which holds 16-bit PNGs in some versions.
     """
     if image.mode not in ("I", "F"):
-        return 65535.0
+        return depth.white_in_file(image)
     top = max(float(_numbers(block).max(initial=0.0)) for _, block in _blocks(image))
-    if image.mode == "I":
-        return max(65535.0, top)
-    return next(each for each in (1.0, 255.0, 65535.0, top) if top <= each)
+    return max(65535.0, top) if image.mode == "I" else depth.white_below(top)
 
 
 def _numbers(image: Image.Image) -> NDArray[np.float64]:

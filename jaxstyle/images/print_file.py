@@ -14,6 +14,7 @@ from PIL import Image, ImageCms, PngImagePlugin, features
 
 from jaxstyle.errors import InputError
 from jaxstyle.images import png_chunks
+from jaxstyle.images.bands import Alpha
 
 DEEP_SUFFIXES = (".png", ".tif", ".tiff")
 """Files that can have 16 bits a channel."""
@@ -79,23 +80,23 @@ def encode_picture(
     suffix: str,
     text: dict[str, str],
     *,
-    alpha: NDArray[np.uint8] | None,
+    alpha: Alpha | None,
     how: Print,
 ) -> bytes:
     """Returns a picture file as bytes; see `picture_file.encode`."""
     if how.bits == 16:
         deep = _sixteen_bits(picture, how.profile)
         if alpha is not None:
-            deep = np.dstack([deep, alpha.astype(np.uint16) * 257])
+            deep = np.dstack([deep, alpha_in_bits(alpha, 16)])
         return _deep_png(deep, text, how) if suffix == ".png" else _deep_tiff(deep, text, how)
     image = Image.fromarray(np.rint(picture * 255).astype(np.uint8))
     if how.profile is not None:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(how.profile))
         ImageCms.applyTransform(image, _transform(profile), inPlace=True)
     if alpha is not None:
-        image.putalpha(Image.fromarray(alpha))
+        image.putalpha(Image.fromarray(alpha_in_bits(alpha, 8)))
     file, dpi = io.BytesIO(), {} if how.dpi is None else {"dpi": (how.dpi, how.dpi)}
-    profile_given: Any = {"icc_profile": how.profile or _srgb_profile()}
+    profile_given: Any = {"icc_profile": how.profile or srgb_profile()}
     if suffix == ".png":
         tags = {} if how.profile is None else profile_given
         image.save(file, "PNG", pnginfo=_png_info(text, tagged=how.profile is None), **tags, **dpi)
@@ -108,6 +109,14 @@ def encode_picture(
         kind = "WEBP" if suffix == ".webp" else "JPEG"
         image.save(file, kind, quality=95, subsampling=0, **profile_given, **dpi)
     return file.getvalue()
+
+
+def alpha_in_bits(alpha: Alpha, bits: int) -> NDArray[Any]:
+    """Returns how opaque pixels are with 8 or 16 bits each, whichever they have."""
+    if alpha.dtype.itemsize * 8 == bits:
+        return alpha
+    deep = alpha.astype(np.uint16)
+    return deep * 257 if bits == 16 else np.rint(deep / 257).astype(np.uint8)
 
 
 def _transform(profile: ImageCms.ImageCmsProfile) -> ImageCms.ImageCmsTransform:
@@ -126,7 +135,7 @@ def _sixteen_bits(picture: NDArray[np.float32], profile: bytes | None) -> NDArra
 
     floats = np.ascontiguousarray(picture, np.float32)
     kinds: Any = {"colorspace": "rgb", "outcolorspace": "rgb", "outdtype": "uint16"}
-    given = (floats, _srgb_profile(), profile)
+    given = (floats, srgb_profile(), profile)
     return np.asarray(imagecodecs.cms_transform(*given, **kinds, intent=0), np.uint16)
 
 
@@ -166,7 +175,7 @@ def _deep_tiff(deep: NDArray[np.uint16], text: dict[str, str], how: Print) -> by
         photometric="rgb",
         planarconfig="contig",
         compression="zlib",
-        iccprofile=how.profile or _srgb_profile(),
+        iccprofile=how.profile or srgb_profile(),
         description=_description(text),
         metadata=None,
         software=False,
@@ -189,7 +198,7 @@ def _png_info(text: dict[str, str], *, tagged: bool) -> PngImagePlugin.PngInfo:
     return chunks
 
 
-def _srgb_profile() -> bytes:
+def srgb_profile() -> bytes:
     """Returns an ICC profile of sRGB without the time of its making, which differs every run."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     return profile[:24] + bytes(12) + profile[36:]

@@ -58,7 +58,7 @@ def check_regions(regions: Regions, recipe: Recipe) -> None:
 
 def resize_keep(keep: NDArray[np.bool_], size: Sides) -> NDArray[np.bool_]:
     """Returns where at least half of a pixel is kept."""
-    return resize_guides(keep.astype(np.float32)[..., None], size)[..., 0] >= 0.5
+    return resize_guides(np.asarray(keep, np.float32)[..., None], size)[..., 0] >= 0.5
 
 
 def regions_of_colors(

@@ -1,12 +1,14 @@
-"""Pictures that stay in their files: checked once, decoded again when they are looked at."""
+"""Pictures and masks that stay in files: checked once, decoded again when they are looked at."""
 
+import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jaxstyle import files
 from jaxstyle.errors import InputError
@@ -17,43 +19,50 @@ from jaxstyle.settings.recipe import Sides
 
 _T = TypeVar("_T")
 
+Arrays = tuple[NDArray[Any], ...]
+
 MOST_BYTES_KEPT = 2**27
 """Bytes of decoded pictures that are kept, those that were looked at last."""
 
 
-class StoredPicture:
-    """A picture in a file: its shape is known, and `numpy.asarray` decodes it.
+class StoredArray:
+    """An array that is made of files: its shape is known, and `numpy.asarray` makes it."""
 
-    Attributes:
-      shape: (H, W, 3).
-    """
-
-    dtype = np.dtype(np.uint8)
-    ndim = 3
-
-    def __init__(self, shape: tuple[int, int, int], decode: Callable[[], Picture]) -> None:
-        """Takes the shape, and what decodes: raises InputError if the file is another now."""
-        self.shape, self._decode = shape, decode
-        self.size = shape[0] * shape[1] * shape[2]
-
-    def changed(self, change: Callable[[Picture], Picture]) -> Picture:
-        """Returns this picture with a change, of its size, that is made whenever it is decoded."""
-        decode = self._decode
-        return cast("Picture", StoredPicture(self.shape, lambda: change(decode())))
+    def __init__(
+        self, shape: Sequence[int], dtype: Any, decode: Callable[[], NDArray[Any]]
+    ) -> None:
+        """Takes shape, type and what decodes: raises InputError if a file is another now."""
+        self.shape, self.dtype, self._decode = tuple(shape), np.dtype(dtype), decode
+        self.ndim, self.size = len(self.shape), math.prod(self.shape)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        """Returns the picture, (H, W, 3) uint8; raises InputError if its file is another now."""
+        """Returns the array; raises InputError if its file is another now."""
         return np.array(self._decode(), dtype=dtype, copy=copy)
 
 
-class PictureStore:
-    """Opens picture files, and keeps a few of them decoded."""
+class StoredPicture(StoredArray):
+    """A picture in a file, (H, W, 3) uint8."""
 
-    def __init__(self, most_bytes: int = MOST_BYTES_KEPT) -> None:
-        """Takes how many bytes of decoded pictures to keep."""
-        self._most_bytes = most_bytes
-        self._kept: OrderedDict[Path, Picture] = OrderedDict()
-        self._lock = threading.Lock()
+    def __init__(self, shape: tuple[int, int, int], decode: Callable[[], Picture]) -> None:
+        """Takes shape and what decodes: raises InputError if the file is another now."""
+        super().__init__(shape, np.uint8, decode)
+
+    def changed(self, change: Callable[[Picture], Picture]) -> Picture:
+        """Returns this picture with a change, of its size, that is made whenever it is decoded."""
+        height, width, channels = self.shape
+        decode = self._decode
+        stored = StoredPicture((height, width, channels), lambda: change(decode()))
+        return cast("Picture", stored)
+
+
+class PictureStore:
+    """Opens picture files, and keeps a few of them, and of what is made of them, decoded."""
+
+    def __init__(self, most_bytes: int | None = None) -> None:
+        """Takes how many bytes to keep; None: MOST_BYTES_KEPT."""
+        self._most_bytes = MOST_BYTES_KEPT if most_bytes is None else most_bytes
+        self._kept: OrderedDict[Hashable, Arrays] = OrderedDict()
+        self._lock = threading.RLock()  # masks are made of pictures
 
     def open(self, path: Path, sha256: str) -> Picture:
         """Returns a `StoredPicture`, once the file is decoded and found good; see `in_bands`.
@@ -78,16 +87,33 @@ class PictureStore:
         Raises:
           InputError: the file is gone, or another than it was.
         """
+
+        def decode() -> Arrays:
+            check_unchanged(path, sha256)
+            return (load_picture(path),)
+
+        return self.kept(path, decode)[0]
+
+    def kept(self, key: Hashable, make: Callable[[], Arrays]) -> Arrays:
+        """Returns the arrays that were made for a key not long ago, else makes them."""
         with self._lock:
-            if path in self._kept:
-                self._kept.move_to_end(path)
-                return self._kept[path]
-            _check_unchanged(path, sha256)
-            picture = load_picture(path)
-            self._make_room(picture.nbytes)
-            if picture.nbytes <= self._most_bytes:
-                self._kept[path] = picture
-            return picture
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+            made = make()
+            self._make_room(_bytes_of(made))
+            if _bytes_of(made) <= self._most_bytes:
+                self._kept[key] = made
+            return made
+
+    def stored(self, key: Hashable, make: Callable[[], Arrays]) -> list[StoredArray]:
+        """Returns arrays as `StoredArray`s, which are made now, and again when they are needed."""
+
+        def at(number: int) -> Callable[[], NDArray[Any]]:
+            return lambda: self.kept(key, make)[number]
+
+        made = self.kept(key, make)
+        return [StoredArray(each.shape, each.dtype, at(i)) for i, each in enumerate(made)]
 
     def _make_room(self, more: int) -> None:
         """Lets go of what was looked at longest ago, until `more` bytes are free."""
@@ -95,10 +121,14 @@ class PictureStore:
             self._kept.popitem(last=False)
 
     def _bytes(self) -> int:
-        return sum(each.nbytes for each in self._kept.values())
+        return sum(map(_bytes_of, self._kept.values()))
 
 
-def in_bands(path: Path, sha256: str) -> Picture:
+def _bytes_of(arrays: Arrays) -> int:
+    return sum(each.nbytes for each in arrays)
+
+
+def in_bands(path: Path, sha256: str, *, deep: bool = False) -> Picture:
     """Returns a picture that is read in bands whenever it is looked at, once it is found good.
 
     It is typed as an array, as in `PictureStore.open`.
@@ -106,21 +136,22 @@ def in_bands(path: Path, sha256: str) -> Picture:
     Args:
       path: of a picture file.
       sha256: of its bytes; the file must have these whenever it is read.
+      deep: whether to read all its bits, see `depth`.
 
     Raises:
       InputError: see `load_picture`.
     """
 
     def read(use: Callable[[Bands], _T], least: Sides | None) -> _T:
-        _check_unchanged(path, sha256)
-        return read_bands(path, use, least)
+        check_unchanged(path, sha256)
+        return read_bands(path, use, least, deep=deep)
 
-    read_bands(path, lambda bands: None, (1, 1))  # decodes all
+    read_bands(path, lambda bands: None, (1, 1), deep=deep)  # decodes all
     (height, width), _ = sides_and_bytes(path)
-    return cast("Picture", BandedPicture((height, width, 3), read))
+    return cast("Picture", BandedPicture((height, width, 3), read, is_deep=deep))
 
 
-def _check_unchanged(path: Path, sha256: str) -> None:
+def check_unchanged(path: Path, sha256: str) -> None:
     """Raises InputError if a file is gone, or has other bytes than it had."""
     try:
         is_same = files.sha256(path) == sha256

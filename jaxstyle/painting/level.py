@@ -24,7 +24,7 @@ from jaxstyle.images.canvas import (
     largest_style,
     normalize,
     parted_steps,
-    resize,
+    resize_in_depth,
     resize_to_each,
     scales_of,
     shortest_side,
@@ -48,7 +48,10 @@ neural-style calls random."""
 
 
 class Level(NamedTuple):
-    """One of the sizes of a run: its pictures, uint8, and its share of the steps."""
+    """One of the sizes of a run: its pictures, uint8, and its share of the steps.
+
+    The photo is float32 in [0, 1] where its file has more than 8 bits a channel.
+    """
 
     content: Picture
     styles: tuple[Picture, ...]
@@ -145,7 +148,7 @@ def levels(
     programs = [_program_at(each, recipe, memory) for each in found]
     photo, styles = pictures_to_paint(photo, styles, recipe, regions)
     canvases = [each.canvas for each in found]
-    photos = resize_to_each(photo, canvases, resampling=recipe.resampling)
+    photos = resize_in_depth(photo, canvases, resampling=recipe.resampling)
     paintings = _resized(styles, [each.styles for each in found], recipe)
     return [
         Level(
@@ -258,7 +261,8 @@ def first_canvas(
         picture = as_picture(init, name="init")
     if colors == "luminance":
         picture = as_grey(np.asarray(picture))
-    return jnp.asarray(normalize(resize(picture, size, resampling=resampling)))
+    (canvas,) = resize_in_depth(picture, [size], resampling=resampling)
+    return jnp.asarray(normalize(canvas))
 
 
 def kept_photo(level: Level) -> tuple[NDArray[np.bool_], NDArray[np.float32]] | None:

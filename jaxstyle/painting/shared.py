@@ -83,7 +83,10 @@ class Shared:
         """
         self.levels_of(variant)
         if isinstance(variant.init, StoredPicture | BandedPicture):
-            return variant._replace(init=np.asarray(variant.init))
+            init = variant.init
+            if isinstance(init, BandedPicture) and init.is_deep:
+                return variant._replace(init=init.held())
+            return variant._replace(init=np.asarray(init))
         return variant
 
     def program_of(self, variant: Variant) -> Any:

@@ -25,7 +25,7 @@ from jaxstyle.runs.reader import Inputs, Network, Reader, Settings, masks_of
 from jaxstyle.runs.request import (
     Request,
     check_numbered,
-    pictures_at,
+    listed_pictures,
 )
 from jaxstyle.settings.hyperparams import Hyperparams
 from jaxstyle.settings.presets import PRESETS, change, preset
@@ -92,7 +92,8 @@ def _with_style_weights(hyper: Hyperparams, arguments: Request) -> Hyperparams:
     Raises:
       InputError: there are neither as many weights as paths nor as pictures.
     """
-    weights, counts = hyper.style_weights, [len(pictures_at(p)) for p in arguments.styles]
+    weights = hyper.style_weights
+    counts = [len(listed_pictures(arguments, path)) for path in arguments.styles]
     if not weights or len(weights) == sum(counts):
         return hyper
     if len(weights) != len(counts):

@@ -3,9 +3,7 @@
 from collections.abc import Container, Iterable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
+from jaxstyle.images.bands import Alpha
 from jaxstyle.images.canvas import (
     LARGEST,
     Picture,
@@ -29,6 +27,12 @@ MUCH_SQUASHED = 1.02
 """A picture whose aspect changes by more than this factor is mentioned."""
 
 
+PHOTO = "photo"
+
+
+INIT = "--init picture"
+
+
 class Asked(NamedTuple):
     """What a run is made from, and what of it was asked for by flags."""
 
@@ -43,8 +47,12 @@ class Asked(NamedTuple):
     chosen: Sequence[tuple[str, Any]] = ()
     """Settings that were not, but which those bring, with their values."""
     regions: Regions = Regions()
-    alpha: NDArray[np.uint8] | None = None
+    alpha: Alpha | None = None
     """The transparency that the result has."""
+    over_white: Sequence[str] = ()
+    """Which pictures have transparent parts that count as white: "photo", or a style's name."""
+    cut: Sequence[str] = ()
+    """Which pictures have more than 8 bits a channel, of which 8 are read for want of an extra."""
 
 
 def notices_of(asked: Asked) -> tuple[str, ...]:
@@ -55,6 +63,8 @@ def notices_of(asked: Asked) -> tuple[str, ...]:
         *_steps(asked),
         *_chosen(asked),
         *_kept(asked),
+        *map(_over_white, asked.over_white),
+        *map(_cut, asked.cut),
         *(f"--{name} {reason}" for name, reason in _without_effect(asked)),
     )
 
@@ -162,6 +172,19 @@ def _kept(asked: Asked) -> list[str]:
     if keep is None or resize_keep(keep, canvas).any():
         return []
     return [f"at {canvas[0]}x{canvas[1]} nothing is left of what was to be kept of the photo"]
+
+
+def _over_white(name: str) -> str:
+    if name == PHOTO:
+        return "the photo is transparent in part, which is painted as white: --alpha keep leaves it"
+    return f"the style picture {name} is transparent in part, which counts as white"
+
+
+def _cut(name: str) -> str:
+    return (
+        f"the {name} has more than 8 bits a channel, of which 8 are read: pip install"
+        " 'jaxstyle[print]' keeps them"
+    )
 
 
 def _without_effect(asked: Asked) -> list[tuple[str, str]]:

@@ -15,6 +15,12 @@ ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(//)?")
 DRIVE = re.compile(r"([A-Za-z]):[\\/]+(.*)", re.DOTALL)
 PATTERN = re.compile(r"[*?\[]")
 
+PICTURE_SUFFIXES = (
+    *(".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".png"),
+    *(".ppm", ".tif", ".tiff", ".webp"),
+)
+"""Which files in a folder are its style pictures, but for those whose names begin with a dot."""
+
 
 def read_path(text: str) -> Path:
     """Returns the path that a text means; a file of exactly this name comes before all else.
@@ -71,6 +77,27 @@ def matches(path: Path) -> tuple[Path, ...]:
     except (OSError, ValueError):  # no pattern
         return ()
     return tuple(each for each in found if shows_hidden or not each.name.startswith("."))
+
+
+def pictures_at(path: Path) -> tuple[Path, ...]:
+    """Returns the pictures in a folder, by name, or the file itself; see `request.style_files`."""
+    is_folder = False
+    with contextlib.suppress(OSError, ValueError):  # of a name that cannot be one
+        is_folder = path.is_dir()
+    if not is_folder:
+        return (path,)
+    try:
+        found = sorted(filter(_is_picture, path.iterdir()))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    if not found:
+        raise InputError(f"the folder {path} has no pictures ({' '.join(PICTURE_SUFFIXES)})")
+    return tuple(found)
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether a file's name is a picture's; hidden ones are notes of the system beside them."""
+    return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
 
 
 def read_word_or_path(text: str) -> str:

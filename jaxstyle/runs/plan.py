@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxstyle.errors import Say
-from jaxstyle.images.canvas import Picture, normalize, resize
+from jaxstyle.images.canvas import Picture, normalize, resize_in_depth
 from jaxstyle.machine.devices import device_memory, set_up_devices
 from jaxstyle.machine.memory import (
     MEMORY_MODES,
@@ -228,7 +228,8 @@ def _small(level: Level, sides: Sides) -> Level:
     """Returns a level at other sides; itself, if it has these."""
     if _sides(level.content) == sides:
         return level
-    return level._replace(content=resize(level.content, sides, resampling="bilinear"))
+    (content,) = resize_in_depth(level.content, [sides], resampling="bilinear")
+    return level._replace(content=content)
 
 
 def _seconds(per_pixel: Sequence[float | None], levels: Sequence[Level]) -> float | None:

@@ -1,5 +1,6 @@
 """What a run works on, and who reads its files: each once, for one run or for many."""
 
+import contextlib
 import functools
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from jaxstyle.errors import InputError, Say, silent
 from jaxstyle.images import picture_file
-from jaxstyle.images.bands import BandedPicture
+from jaxstyle.images.bands import Alpha, BandedPicture
 from jaxstyle.images.canvas import Picture, total_steps
 from jaxstyle.images.decoding import LARGE
 from jaxstyle.images.picture_file import PLAIN
@@ -27,10 +28,16 @@ from jaxstyle.images.regions import (
     resize_keep,
     with_keep,
 )
-from jaxstyle.images.stored import PictureStore, StoredPicture, in_bands
+from jaxstyle.images.stored import (
+    Arrays,
+    PictureStore,
+    StoredPicture,
+    check_unchanged,
+    in_bands,
+)
 from jaxstyle.machine.memory import gigabytes, memory_left
 from jaxstyle.runs import record
-from jaxstyle.runs.notices import Asked, notices_of
+from jaxstyle.runs.notices import INIT, PHOTO, Asked, notices_of
 from jaxstyle.runs.request import Request, style_files
 from jaxstyle.settings.hyperparams import Hyperparams
 from jaxstyle.settings.recipe import INITS, Recipe, Sides
@@ -66,7 +73,7 @@ class Inputs(NamedTuple):
     facts: record.Record
     """Base names and sha256 of the files: content, style, weights, masks, and init if it is one."""
     regions: Regions = WHOLE
-    alpha: NDArray[np.uint8] | None = None
+    alpha: Alpha | None = None
     """How opaque the result is, (H, W) at the photo's size; None: all of it."""
     how: Print = PLAIN
     """How the result is written."""
@@ -116,7 +123,9 @@ class Reader:
         self.picture = functools.cache(self._picture)
         self._facts = functools.cache(record.file_facts)
         self._regions: dict[Any, Regions] = {}
-        self._alpha = functools.cache(picture_file.load_alpha)
+        self._alpha = functools.cache(self._alpha_of)
+        self._is_cut = functools.cache(picture_file.is_cut)
+        self._is_transparent = functools.cache(picture_file.is_transparent)
         self.proof = functools.cache(read_proof)
         self._proofed = functools.cache(self._proof_of)
 
@@ -125,12 +134,20 @@ class Reader:
         is_large = height * width >= LARGE
         if is_large:
             self._check_memory(path, (height, width), needed)
-        if self._store is None and not is_large:
+        kind, needed = picture_file.depth_of(path)
+        if self._store is None and not is_large and kind is None:
             return picture_file.load_picture(path)
         try:
             sha256 = self._facts(path)["sha256"]
         except OSError:
             return picture_file.load_picture(path)  # which says what is wrong
+        if kind is not None:
+            if is_large:
+                self._check_memory(path, (height, width), needed)
+            with contextlib.suppress(InputError):  # where Pillow can read 8 bits, it does
+                return in_bands(path, sha256, deep=True)
+            if self._store is None and not is_large:
+                return picture_file.load_picture(path)
         return (
             in_bands(path, sha256)
             if is_large
@@ -197,9 +214,11 @@ class Reader:
             facts["alpha"] = {"name": "keep", "sha256": facts["content"]["sha256"]}
         given: Any = {"regions": regions, "alpha": alpha}
         pictures = content, tuple(styles)
+        asked, white = _asked(arguments, settings, *pictures), self._over_white(arguments)
+        cut = self._cut(arguments, settings)
         return Inputs(
             *(settings, *pictures, init, network.file, network.params, facts),
-            notices=notices_of(_asked(arguments, settings, *pictures)._replace(**given)),
+            notices=notices_of(asked._replace(**given, over_white=white, cut=cut)),
             reading_bytes=self.most_bytes,
             **given,
         )
@@ -207,7 +226,8 @@ class Reader:
     def regions(self, arguments: Request, *, say: Say) -> Regions:
         """Returns the regions that a request's masks say; `say` is told once what is not used.
 
-        Equal masks have one object, by which sweeps share.
+        Equal masks have one object, by which sweeps share; where files are kept, what it has is
+        made of them when it is needed.
 
         Raises:
           InputError: masks that cannot be used.
@@ -218,8 +238,22 @@ class Reader:
         if not any(masks) and photo is None:
             return WHOLE
         if key not in self._regions:
-            self._regions[key] = self._read_regions(arguments, say)
+            found = self._read_regions(arguments, say)
+            if self._store is not None:
+                found = self._stored(key, arguments, found)
+            self._regions[key] = found
         return self._regions[key]
+
+    def _stored(self, key: Any, arguments: Request, found: Regions) -> Regions:
+        """Returns regions that are read again when they are looked at, unless that was just now."""
+        store = cast(PictureStore, self._store)
+        store.kept(key, lambda: _arrays_of(found))
+        stored: list[Any] = store.stored(
+            key, lambda: _arrays_of(self._read_regions(arguments, silent))
+        )
+        content = None if found.content is None else stored.pop(0)
+        keep = None if found.keep is None else stored.pop()
+        return Regions(content, tuple(stored), keep)
 
     def _read_regions(self, arguments: Request, say: Say) -> Regions:
         styles, found = style_files(arguments), WHOLE
@@ -237,17 +271,51 @@ class Reader:
         if arguments.masks:
             masks = [self._mask(path) for path in arguments.masks]
             found = regions_of_masks(masks, [self.picture(path) for path in styles])
-        keep, alpha = None, self.alpha(arguments)
+        keep, transparency = None, self.alpha(arguments)
         if arguments.keep is not None:
             keep = grey(self._mask(arguments.keep)) >= 0.5
             check_keep(keep)
-        if alpha is not None:
-            keep = (alpha < 128) if keep is None else (alpha < 128) | resize_keep(keep, alpha.shape)
+        if transparency is not None:
+            alpha: Any = np.asarray(transparency)  # it may be in a file still
+            clear = alpha < np.iinfo(alpha.dtype).max / 2
+            keep = clear if keep is None else clear | resize_keep(keep, alpha.shape)
         return found if keep is None or not keep.any() else with_keep(found, keep)
 
     def _mask(self, path: Path) -> Picture:
         return np.asarray(self.picture(path))
 
-    def alpha(self, arguments: Request) -> NDArray[np.uint8] | None:
+    def alpha(self, arguments: Request) -> Alpha | None:
         """Returns how opaque the photo is, if the result is to be so, and if it is not all."""
         return self._alpha(arguments.content) if arguments.alpha == "keep" else None
+
+    def _alpha_of(self, path: Path) -> Alpha | None:
+        found, store = picture_file.load_alpha(path), self._store
+        if found is None or store is None:
+            return found
+        sha256 = self._facts(path)["sha256"]
+
+        def read() -> Arrays:
+            check_unchanged(path, sha256)
+            return (cast("NDArray[Any]", picture_file.load_alpha(path)),)
+
+        store.kept((path, "alpha"), lambda: (found,))
+        return cast("Alpha", store.stored((path, "alpha"), read)[0])
+
+    def _cut(self, arguments: Request, settings: Settings) -> list[str]:
+        """Returns which pictures have more bits than are read for want of an extra."""
+        named = [(PHOTO, arguments.content)]
+        named += [] if settings.init in INITS else [(INIT, Path(settings.init))]
+        return [name for name, path in named if self._is_cut(path)]
+
+    def _over_white(self, arguments: Request) -> list[str]:
+        """Returns which pictures have transparent parts that count as white."""
+        styles = [path.name for path in style_files(arguments) if self._is_transparent(path)]
+        if arguments.alpha == "keep" or not self._is_transparent(arguments.content):
+            return styles
+        return [PHOTO, *styles]
+
+
+def _arrays_of(regions: Regions) -> Arrays:
+    """Returns all that regions have, in the order of their fields."""
+    several = (regions.content, *regions.styles, regions.keep)
+    return tuple(each for each in several if each is not None)

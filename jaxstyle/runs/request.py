@@ -18,7 +18,7 @@ from typing import Any
 from jaxstyle import files
 from jaxstyle.errors import InputError, did_you_mean
 from jaxstyle.runs import output_name
-from jaxstyle.runs.paths import STANDARD, why_missing
+from jaxstyle.runs.paths import STANDARD, pictures_at, why_missing
 from jaxstyle.settings.recipe import INITS
 from jaxstyle.settings.text import read_shard
 
@@ -35,9 +35,6 @@ MOST_RUNS = 10_000
 """More combinations than these need `--yes`."""
 
 WEIGHT_WORDS = ("auto", "embedded", "vgg19")
-
-PICTURE_SUFFIXES = (*output_name.LONGEST_SIDES, ".bmp", ".gif", ".jp2", ".ppm")
-"""Which files in a folder are its style pictures."""
 
 CHECKPOINT_ENDS = (SUFFIX, SUFFIX + files.PREVIOUS)
 """How the names of the checkpoints beside an output end."""
@@ -165,6 +162,8 @@ class Request:
     """What becomes of the photo's transparency: "white" or "keep"."""
     checkpoints: CheckpointRequest = dataclasses.field(default_factory=CheckpointRequest)
     devices: DeviceRequest = dataclasses.field(default_factory=DeviceRequest)
+    listed: dict[Path, tuple[Path, ...]] = dataclasses.field(default_factory=dict, repr=False)
+    """The pictures in folders as they were first looked at; see `listed_pictures`."""
 
 
 def check_files(arguments: Request) -> Path:
@@ -210,23 +209,17 @@ def style_files(arguments: Request) -> list[Path]:
     Raises:
       InputError: a folder that has no picture, or cannot be read.
     """
-    return [file for path in arguments.styles for file in pictures_at(path)]
+    return [file for path in arguments.styles for file in listed_pictures(arguments, path)]
 
 
-def pictures_at(path: Path) -> list[Path]:
-    """Returns the pictures in a folder, by name, or the file itself; see `style_files`."""
-    is_folder = False
-    with contextlib.suppress(OSError, ValueError):  # of a name that cannot be one
-        is_folder = path.is_dir()
-    if not is_folder:
-        return [path]
-    try:
-        found = sorted(each for each in path.iterdir() if each.suffix.lower() in PICTURE_SUFFIXES)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    if not found:
-        raise InputError(f"the folder {path} has no pictures ({' '.join(PICTURE_SUFFIXES)})")
-    return found
+def listed_pictures(arguments: Request, path: Path) -> tuple[Path, ...]:
+    """Returns the pictures at a path as they were at the first call for it.
+
+    What appears in a folder later, or goes, does not change the run, or any run of the sweep.
+    """
+    if path not in arguments.listed:
+        arguments.listed[path] = pictures_at(path)
+    return arguments.listed[path]
 
 
 def mask_files(arguments: Request) -> list[Path]:

@@ -18,7 +18,7 @@ from jaxstyle.runs.request import (
     Request,
     SweepRequest,
     check_is_file,
-    pictures_at,
+    listed_pictures,
 )
 from jaxstyle.settings.fields import has_flag
 from jaxstyle.settings.hyperparams import Hyperparams
@@ -90,7 +90,7 @@ def read_value(name: str, text: str, arguments: Request, where: str) -> Value:
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     if name == "style":
-        for path in pictures_at(Path(value)):
+        for path in listed_pictures(arguments, Path(value)):
             check_is_file(path, f"{where}: ")
     elif name == "content" or (name == "init" and value not in INITS):
         check_is_file(Path(value), f"{where}: ")

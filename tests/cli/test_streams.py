@@ -1,6 +1,7 @@
 """Pictures on standard input and output."""
 
 import io
+import subprocess
 import sys
 from pathlib import Path
 
@@ -91,3 +92,43 @@ def test_terminals_neither_give_nor_take_a_picture(monkeypatch, capfd) -> None:
     monkeypatch.setattr(sys, "stdout", Terminal())
     assert main(["--content", "c.png", "--style", "s.png", "-o", "-"]) == 2
     assert "pipe it into a program" in capfd.readouterr().err
+
+
+def test_a_refusal_of_standard_input_calls_it_so(paint, monkeypatch) -> None:
+    given(monkeypatch, b"\0\0\0\x18ftypheic" + bytes(40))
+    code, _, err = paint("--content", "-")
+    assert code == 2
+    assert err.startswith("jaxstyle: error: standard input is a HEIC picture")
+
+
+STOPPED = """
+import os, signal, sys, threading, time
+from jaxstyle.machine import process
+from jaxstyle.runs import inputs
+process.SAME_STOP = 0.01
+def read_inputs(arguments, *_, **__):
+    print(arguments.content, flush=True)
+    with arguments.content.open("rb"):
+        threading.Timer(0.1, signal.raise_signal, [signal.SIGINT]).start()
+        threading.Timer(0.4, os.kill, [os.getpid(), signal.SIGINT]).start()
+        while True:
+            try:
+                time.sleep(60)
+            except KeyboardInterrupt:
+                pass
+inputs.read_inputs = read_inputs
+from jaxstyle.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+"""Is stopped twice while it works on a copy of standard input."""
+
+
+def test_a_second_stop_leaves_no_copy_of_standard_input(paint, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", STOPPED, "--content", "-", "--style", "painting.png"]
+    found = subprocess.run(
+        command, input=Path("photo.png").read_bytes(), capture_output=True, check=False, timeout=60
+    )
+    assert found.returncode == 130, found.stderr
+    copy = Path(found.stdout.decode().strip())
+    assert copy.name == "stdin"
+    assert not copy.parent.exists()

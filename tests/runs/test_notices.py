@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from jaxstyle.images.regions import Regions
 from jaxstyle.runs import record
@@ -119,3 +120,28 @@ def test_notices_are_said_and_recorded(paint) -> None:
     sweep = ["--sweep", "tv-weight", "0", "1", "--seed", "3", "-o", "out", "--json"]
     code, out, err = paint(*sweep, "--devices", "1")
     assert [each["notices"] for each in json.loads(out)["results"]] == [[idle]] * 2
+
+
+def transparent(name: str, *, size: tuple[int, int] = (40, 30)) -> None:
+    """Writes a picture whose left half is not there."""
+    image = Image.radial_gradient("L").resize(size).convert("RGB")
+    alpha = Image.new("L", size, 255)
+    alpha.paste(0, (0, 0, size[0] // 2, size[1]))
+    image.putalpha(alpha)
+    image.save(name)
+
+
+def test_what_counts_as_white_is_told(paint) -> None:
+    transparent("t.png")
+    Image.open("photo.png").convert("RGBA").save("opaque.png")
+    few = ["--size", "32", "--steps", "1", "-o", "x.png", "--force"]
+    _, out, err = paint("--content", "t.png", "--style", "painting.png", "t.png", "--json", *few)
+    lines = json.loads(out)["notices"]
+    assert [line for line in lines if "transparent" in line] == [
+        "the photo is transparent in part, which is painted as white: --alpha keep leaves it",
+        "the style picture t.png is transparent in part, which counts as white",
+    ]
+    assert "--alpha keep leaves it" in err
+    assert record.read(Path("x.png"))["notices"] == lines
+    for flags in (["--content", "t.png", "--alpha", "keep"], ["--content", "opaque.png"]):
+        assert "transparent in part" not in paint(*flags, *few)[2]

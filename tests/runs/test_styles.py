@@ -198,3 +198,23 @@ def test_a_transparent_photo_stays_so(run) -> None:
     told = "a .jpg file cannot be transparent: choose .png, .webp, .tif, .tiff, .avif"
     assert told in refused(run(*settings, "-o", "kept.jpg"))
     assert run("--style", "a.png", "--alpha", "keep", "-o", "opaque.jpg")[0] == 0
+
+
+def test_a_folder_is_listed_once(run, monkeypatch) -> None:
+    """A file that appears meanwhile changes nothing, and hidden files are no pictures."""
+    Path("more", "._m.png").write_bytes(b"a Mac's note")
+    read, read_folder, listed = picture_file.load_picture, Path.iterdir, []
+
+    def load_picture(path: Path):
+        shutil.copy("a.png", "more/new.png")
+        return read(path)
+
+    def iterdir(folder: Path):
+        listed.extend([folder] * (folder.name == "more"))
+        return read_folder(folder)
+
+    monkeypatch.setattr(picture_file, "load_picture", load_picture)
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    assert run("--style", "more", "--style-weights", "1", "-o", "x.png")[0] == 0
+    assert record.read(Path("x.png"))["style"]["name"] == "m.png + w.PNG"
+    assert len(listed) == 1

@@ -12,8 +12,9 @@ from PIL import Image
 
 from jaxstyle.cli.flags import parse
 from jaxstyle.errors import InputError
-from jaxstyle.images import stored
-from jaxstyle.images.canvas import resize
+from jaxstyle.images import picture_file, stored
+from jaxstyle.images.canvas import alpha_at, resize
+from jaxstyle.images.regions import Regions
 from jaxstyle.images.stored import PictureStore
 from jaxstyle.machine.process import Interruption
 from jaxstyle.runs import reader
@@ -79,6 +80,46 @@ def test_few_of_many_photos_are_in_memory(photos, sweep_of, monkeypatch) -> None
     assert len(alive) >= COUNT + 1
     assert most <= 3  # two that are kept, and the one just decoded
     assert len({each.fingerprint for each in sweep.runs}) == COUNT
+
+
+def test_few_of_many_transparent_photos_are_in_memory(photos, sweep_of, monkeypatch) -> None:
+    """What is read of a photo's transparency, and the regions made of it, go again, too."""
+    alive: list[weakref.ref[np.ndarray]] = []
+    most, read = 0, picture_file.load_alpha
+
+    def counted(found: np.ndarray) -> np.ndarray:
+        nonlocal most
+        alive.append(weakref.ref(found))
+        most = max(most, sum(each() is not None for each in alive))
+        return found
+
+    def with_keep(regions: Regions, keep: np.ndarray) -> Regions:
+        guides = counted(np.array(~keep, np.float32)[..., None])
+        return Regions(guides, (), keep)
+
+    for name in photos:
+        image = Image.open(name)
+        image.putalpha(Image.new("L", image.size, 255))
+        image.paste((0, 0, 0, 0), (0, 0, 40, 60))
+        image.save(name)
+    monkeypatch.setattr(picture_file, "load_alpha", lambda path: counted(read(path)))
+    monkeypatch.setattr(reader, "with_keep", with_keep)
+    flags = ["--style", "style.png", "--alpha", "keep", "--sweep", "content", *photos]
+    sweep = sweep_of(*flags)
+    for each in sweep.runs:
+        small = each.inputs.regions.resized((30, 40), [(30, 40)])
+        assert small.keep is not None
+        assert small.content is not None
+        assert small.keep[:, :20].all()
+        assert not small.content[:, :19].any()
+        opaque = alpha_at(each.inputs.alpha, (30, 40))
+        assert opaque is not None
+        assert (opaque[:, 21:] == 255).all()
+    assert len(alive) > 2 * COUNT
+    assert most <= 6  # of each kind one that is made, one that is used, and what is kept of both
+    Path(photos[0]).write_bytes(Path("style.png").read_bytes())
+    with pytest.raises(InputError, match="was changed since"):
+        np.asarray(sweep.runs[0].inputs.alpha)
 
 
 @pytest.mark.parametrize("name", ["content", "style", "init"])
