@@ -102,7 +102,7 @@ def file_kind(start: bytes, suffix: str = "") -> FileKind | None:
       suffix: of its name.
     """
     if not start.strip(b"\0"):
-        what = "a file of zeros" if start else "an empty file"
+        what = f"not a picture but {'a file of zeros' if start else 'an empty file'}"
         return FileKind(what, "copy or download it once more")
     for place, signature, kind in SIGNATURES:
         if start.startswith(signature, place):

@@ -1,18 +1,24 @@
 """Paths as people type them: `~`, file://, patterns, Windows' paths, Unicode in either form."""
 
 import contextlib
+import itertools
 import os
 import re
 import unicodedata
 from pathlib import Path
 
-from jaxstyle.errors import InputError
+from jaxstyle.errors import InputError, did_you_mean
 
 STANDARD = Path("-")
 """Standard input or output; a file of this name is ./- to people, and its absolute path here."""
 
 ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(//)?")
 DRIVE = re.compile(r"([A-Za-z]):[\\/]+(.*)", re.DOTALL)
+OTHER_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2212"
+
+MOST_NAMES = 10_000
+"""So many names of a folder are looked at for one that was meant."""
+
 PATTERN = re.compile(r"[*?\[]")
 
 PICTURE_SUFFIXES = (
@@ -28,6 +34,8 @@ def read_path(text: str) -> Path:
     Raises:
       InputError: an address, a user that is not there, or a path of Windows elsewhere.
     """
+    if not text:
+        raise InputError("has no name: give the path of a file")
     if os.path.lexists(text):
         return _path(text)
     if len(text) > 2 and text[0] == text[-1] and text[0] in "'\"":
@@ -41,6 +49,9 @@ def read_path(text: str) -> Path:
         )
     if text.startswith("~"):
         text = _of_home(text)
+    for meant in (os.path.expandvars(text), text.replace("\\ ", " ")):  # which a shell left
+        if os.path.lexists(meant):
+            return _path(meant)
     if os.name != "nt":
         text = _of_windows(text)
     return _in_either_form(_path(text))
@@ -114,9 +125,26 @@ def why_missing(path: Path) -> str:
         return f"; {those}: name one, or several with --sweep or --style"
     if "*" in path.name or "?" in path.name:
         return ", nor does anything match it"
+    if str(path)[0] in OTHER_DASHES:
+        return "; it begins with another dash than -, as text programs put it: type it anew"
+    if path.is_symlink():
+        return f"; it is a link to {path.readlink()}, which is not there"
     if "\\" in str(path) and os.name != "nt":
         return "; here / separates folders"
-    return ""
+    return _near(path)
+
+
+def _near(path: Path) -> str:
+    """Returns a question after a file beside a missing one that may be meant, or nothing."""
+    try:
+        names = [each.name for each in itertools.islice(path.parent.iterdir(), MOST_NAMES)]
+    except (OSError, ValueError):
+        return ""
+    for alike in (str.strip, str.casefold, lambda name: Path(name).stem.casefold()):
+        for name in sorted(names):
+            if alike(name) == alike(path.name) and _is_picture(path.with_name(name)):
+                return f"; did you mean {path.with_name(name)}?"
+    return did_you_mean(path.name, sorted(names))
 
 
 def _path(text: str) -> Path:

@@ -77,5 +77,5 @@ def test_names_and_previews_alone_do_not_make_a_raw_file(tmp_path: Path) -> None
 def test_short_starts_are_of_no_kind() -> None:
     for start in (b"\0\0", b"II", b"\0\0\0\1fty", b"<", b"ab"):
         kind = file_kinds.file_kind(start)
-        assert kind is None or kind.name == "a file of zeros"
+        assert kind is None or kind.name.endswith("a file of zeros")
     assert file_kinds.file_kind(b"\xff\xff\xff\xffftypabcd") == file_kinds.VIDEO

@@ -7,7 +7,13 @@ import pytest
 
 from jaxstyle.cli.flags import parse
 from jaxstyle.errors import InputError
-from jaxstyle.runs.paths import STANDARD, read_path, read_paths, read_word_or_path, why_missing
+from jaxstyle.runs.paths import (
+    STANDARD,
+    read_path,
+    read_paths,
+    read_word_or_path,
+    why_missing,
+)
 from jaxstyle.runs.request import check_inputs
 from jaxstyle.sweeps.grid import expand
 
@@ -77,7 +83,8 @@ def test_patterns_that_the_shell_left(folder: Path) -> None:
     assert read_paths("*.gif") == (Path("*.gif"),)
     assert why_missing(Path("d/*.jpg")).startswith("; 2 files match: name one")
     assert why_missing(Path("*.gif")) == ", nor does anything match it"
-    assert why_missing(Path("p.gif")) == ""
+    assert why_missing(Path("p.gif")) == "; did you mean p.png?"
+    assert why_missing(Path("nothing-like-it.gif")) == ""
     found = parse(["--content", "p.png", "--style", "p.png", "d/*.jpg"])
     assert found is not None
     assert found.styles == (Path("p.png"), Path("d/a.jpg"), Path("d/b.jpg"))
@@ -108,3 +115,35 @@ def test_words_stay_words(folder: Path) -> None:
 def test_pictures_without_a_flag_are_told_where_they_belong(folder: Path) -> None:
     with pytest.raises(InputError, match="pictures come after --content and --style"):
         parse(["p.png", "--style", "p.png"])
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("Photo.PNG", "; did you mean photo.png?"),
+        ("photo.png ", "; did you mean photo.png?"),
+        ("photo", "; did you mean photo.png?"),
+        ("photo.jpg", "; did you mean photo.png?"),
+        ("phtoo.png", "did you mean photo.png?"),
+        ("link.png", "; it is a link to nowhere.png, which is not there"),
+        ("\N{EM DASH}size", "; it begins with another dash than -"),
+        ("other.xyz", ""),
+    ],
+)
+def test_what_may_have_been_meant_is_told(typed: str, told: str, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("photo.png").touch()
+    Path("link.png").symlink_to("nowhere.png")
+    found = why_missing(read_path(typed))
+    assert told in found
+    assert bool(told) == bool(found)
+
+
+def test_what_a_shell_left_is_what_it_means(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PICTURES", str(tmp_path))
+    Path("a b.png").touch()
+    assert read_path("a\\ b.png") == Path("a b.png")
+    assert read_path("$PICTURES/a b.png") == tmp_path / "a b.png"
+    with pytest.raises(InputError, match="has no name"):
+        read_path("")
