@@ -82,7 +82,8 @@ def test_a_run_does_not_mind_what_happens_around_it(command) -> None:
     lasted = time.monotonic() - began
     assert stopped.returncode == 0
     assert json.loads(out)["seconds"] < lasted - STOPPED  # so the time left is right, too
-    assert json.loads(unread.stdout.read())["output"] == "unread.png"
+    with unread.stdout as told:
+        assert json.loads(told.read())["output"] == "unread.png"
     assert unread.wait(60) == 0
     until(lambda: Path("left.json").read_bytes().endswith(b"}\n"))
     assert pixels("stopped") == pixels("unread") == pixels("left")
