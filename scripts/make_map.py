@@ -50,8 +50,20 @@ WINGS = {
         "doctor",
     ),
     "sweeps": ("grid", "folder", "inputs", "job", "sheet_layout", "sheet", "report"),
-    "view": ("address", "guard", "live", "saving", "thumbs", "server"),
-    "cli": ("flag_groups", "config", "flags", "commands", "completion", "streams", "main"),
+    "view": (
+        *("address", "guard", "live", "saving", "thumbs", "server"),
+        *("studio_folder", "studio_queue", "studio_server"),
+    ),
+    "cli": (
+        "flag_groups",
+        "config",
+        "flags",
+        "commands",
+        "completion",
+        "streams",
+        "studio",
+        "main",
+    ),
     "run": (),
     "__main__": (),
 }

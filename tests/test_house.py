@@ -45,6 +45,7 @@ LIGHT |= {
     "cli.config",
     "cli.flags",
     "cli.commands",
+    "cli.studio",
     "cli.completion",
     "cli.main",
     "run",
@@ -78,7 +79,7 @@ OWNERS = {
     "matplotlib": {"runs.plot"},
     "imageio_ffmpeg": {"images.film_file"},
     "shtab": {"cli.completion"},
-    "starlette": {"view.guard", "view.server"},
+    "starlette": {"view.guard", "view.server", "view.studio_server"},
     "uvicorn": {"view.server"},
     "signal": {"machine.process"},
 }

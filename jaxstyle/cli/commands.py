@@ -2,11 +2,20 @@
 
 import argparse
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
+from jaxstyle.cli.flag_groups import flag_reader
 from jaxstyle.cli.flags import FlagParser
+from jaxstyle.errors import InputError
+from jaxstyle.runs.paths import read_path
+from jaxstyle.settings.text import read_whole
 
 DOCTOR = "doctor"
 """Asks what there is and what is wrong."""
+
+STUDIO = "studio"
+"""Asks for the page on which pictures are painted."""
 
 
 def parse_doctor(arguments: Sequence[str]) -> bool:
@@ -31,7 +40,56 @@ def doctor_parser() -> argparse.ArgumentParser:
     return parser
 
 
+class StudioRequest(NamedTuple):
+    """What was asked for of the studio."""
+
+    folder: Path
+    host: str
+    port: int
+
+
+def parse_studio(arguments: Sequence[str]) -> StudioRequest:
+    """Reads what follows `jaxstyle studio`.
+
+    Raises:
+      InputError: an unknown flag, or no such port.
+      SystemExit: after `--help`.
+    """
+    parsed = studio_parser().parse_args(arguments)
+    if parsed.port > 65535:
+        raise InputError(f"--port is a number from 1 to 65535, not {parsed.port}")
+    return StudioRequest(parsed.folder, parsed.host, parsed.port)
+
+
+def studio_parser() -> argparse.ArgumentParser:
+    """Returns the parser of the flags of `jaxstyle studio`."""
+    parser = FlagParser(
+        prog=f"jaxstyle {STUDIO}",
+        description="Serve a page on which photo and painting are chosen, painted, watched,"
+        " compared and kept, with the extra jaxstyle[view].",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add(
+        "--folder",
+        type=flag_reader(read_path),
+        default=Path("jaxstyle-studio"),
+        metavar="DIR",
+        help="where pictures and results are kept; default: jaxstyle-studio, here",
+    )
+    add(
+        "--port",
+        type=flag_reader(read_whole),
+        default=0,
+        metavar="N",
+        help="the page's port; default: a free one",
+    )
+    add("--host", default="127.0.0.1", metavar="HOST", help="the page's host; default: 127.0.0.1")
+    return parser
+
+
 COMMANDS: dict[str, tuple[str, Callable[[], argparse.ArgumentParser]]] = {
-    DOCTOR: ("say what is installed and what is wrong", doctor_parser)
+    DOCTOR: ("say what is installed and what is wrong", doctor_parser),
+    STUDIO: ("paint in the browser, one picture after another", studio_parser),
 }
 """By their names: a few words about each, and what makes the parser of its flags."""

@@ -168,7 +168,8 @@ def build_parser() -> argparse.ArgumentParser:
         prog="jaxstyle",
         description="Paint a photo in the style of a picture.",
         epilog="Defaults of settings are those of preset 'default'; see --list-presets. `jaxstyle"
-        " doctor` says what is installed and what is wrong.",
+        " doctor` says what is installed and what is wrong; `jaxstyle studio` is a page to paint"
+        " on.",
         allow_abbrev=False,
     )
     _add_files(parser.add_argument_group("pictures and files"))

@@ -21,6 +21,7 @@ from jaxstyle.cli.streams import (
     with_standard_input,
     write_standard_output,
 )
+from jaxstyle.cli.studio import keep_studio
 from jaxstyle.errors import ExhaustedError, InputError, one_line
 from jaxstyle.machine.memory import on_cpu_surely
 from jaxstyle.machine.process import (
@@ -65,11 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         until.enter_context(CLOCK.looking())
         try:
             given = sys.argv[1:] if arguments is None else arguments
-            if given[:1] == [commands.DOCTOR]:
-                return _doctor(as_json=commands.parse_doctor(given[1:]))
-            if given[:1] == [completion.COMPLETION]:
-                _print(completion.script(completion.read_shell(given[1:])).encode())
-                return 0
+            if (code := _other_command(given, interruption)) is not None:
+                return code
             parsed = flags.parse(given)
             if parsed is None:
                 return _list_presets()
@@ -106,6 +104,18 @@ def _leave(until: contextlib.ExitStack, code: int) -> None:
         until.close()
     finally:
         os._exit(code)
+
+
+def _other_command(given: Sequence[str], interruption: Interruption) -> int | None:
+    """Does what the first word asks for; returns the exit code, or None where it is no command."""
+    if given[:1] == [commands.DOCTOR]:
+        return _doctor(as_json=commands.parse_doctor(given[1:]))
+    if given[:1] == [commands.STUDIO]:
+        return keep_studio(commands.parse_studio(given[1:]), interruption, say)
+    if given[:1] == [completion.COMPLETION]:
+        _print(completion.script(completion.read_shell(given[1:])).encode())
+        return 0
+    return None
 
 
 def _run(arguments: request.Request, interruption: Interruption) -> int:

@@ -1,6 +1,6 @@
 // What the live page and the studio share: the picture that is compared with the photo, the curves, a few words.
 
-const TERMS = ["content", "style", "total_variation"];
+const TERMS = ["content", "style", "tv"];
 const SVG = "http://www.w3.org/2000/svg";
 
 export const byId = (id) => document.getElementById(id);
@@ -89,16 +89,17 @@ export function drawCurves(svg, body, first, curves) {
   const [width, height, left, bottom] = [320, 190, 40, 20];
   let [low, high] = [Infinity, -Infinity];
   for (const value of all) { low = Math.min(low, value); high = Math.max(high, value); }
+  low = Math.max(low, high / 1e5);  // content begins near 0, and would flatten all else
   [low, high] = [Math.log10(low) - 0.05, Math.log10(high) + 0.05];
   const count = Math.max(...names.map((name) => curves[name].length));
   const x = (i) => left + (i / Math.max(count - 1, 1)) * (width - left - 4);
-  const y = (value) => 6 + ((high - Math.log10(value)) / (high - low)) * (height - bottom - 12);
+  const y = (value) => 6 + Math.min((high - Math.log10(value)) / (high - low), 1) * (height - bottom - 12);
   const parts = [];
   const every = Math.max(1, Math.ceil((high - low) / 5));
   for (let decade = Math.ceil(low); decade <= high; decade += every) {
     const at = y(10 ** decade);
     parts.push(node("line", { x1: left, x2: width - 4, y1: at, y2: at }));
-    parts.push(node("text", { x: left - 6, y: at + 4, "text-anchor": "end" }, (10 ** decade).toPrecision(1)));
+    parts.push(node("text", { x: left - 6, y: at + 4, "text-anchor": "end" }, decade < -3 || decade > 4 ? `1e${decade}` : 10 ** decade));
   }
   parts.push(node("text", { x: left, y: height - 4 }, `step ${first}`));
   parts.push(node("text", { x: width - 4, y: height - 4, "text-anchor": "end" }, first + count - 1));

@@ -21,7 +21,7 @@ from jaxstyle.view.live import BETWEEN, Live
 
 FOUND_IN = {
     "look.css": "jaxstyle.sweeps",
-    **dict.fromkeys(("page.css", "parts.js"), "jaxstyle.view"),
+    **dict.fromkeys(("page.css", "parts.js", "brush.js"), "jaxstyle.view"),
 }
 """The files that pages have in common, and the packages in which they are."""
 

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import fcntl
 import itertools
 import json
 import os
@@ -22,17 +23,26 @@ FLAGS = (
 )
 
 
+def _pipe() -> tuple[int, int]:
+    """Returns the ends of a pipe, whose numbers are not those that Chromium is given."""
+    ends = os.pipe()
+    read_end, write_end = (fcntl.fcntl(each, fcntl.F_DUPFD, 10) for each in ends)
+    for each in ends:
+        os.close(each)
+    return read_end, write_end
+
+
 class Browser:
     """One page in a headless Chromium."""
 
     def __init__(self, profile: Path) -> None:
         """Takes an empty folder for what it keeps."""
         assert CHROMIUM is not None
-        read_end, self._write = os.pipe()
-        self._read, write_end = os.pipe()
+        read_end, self._write = _pipe()
+        self._read, write_end = _pipe()
         words = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}"]
         # it reads from 3 and writes to 4
-        command = ["sh", "-c", f'exec "$@" 3<&{read_end} 4>&{write_end}', "sh", *words]
+        command = ["bash", "-c", f'exec "$@" 3<&{read_end} 4>&{write_end}', "bash", *words]
         self._process = subprocess.Popen(
             command,
             pass_fds=(read_end, write_end),

@@ -1,0 +1,202 @@
+"""The studio's folder: pictures that were given to it, and its results with what was asked for.
+
+    FOLDER/pictures/HASH-NAME.png     as they were uploaded
+    FOLDER/results/NNNN-NAME/         picture.png, run.json
+
+Names that a page sends are looked up among those that are there, so that none leads elsewhere.
+"""
+
+import contextlib
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jaxstyle import files
+from jaxstyle.errors import InputError
+from jaxstyle.images.picture_file import load_picture
+from jaxstyle.runs.paths import PICTURE_SUFFIXES
+from jaxstyle.settings.presets import PRESETS, preset
+from jaxstyle.settings.text import as_text
+
+MOST_UPLOADED = 64 * 2**20
+"""Of one picture that is uploaded."""
+
+PICTURE, RUN_FILE = "picture.png", "run.json"
+
+QUALITIES = ("draft", "default", "fine")
+"""Presets that differ in steps alone."""
+
+PALETTES = ("style", "auto", "photo", "match")
+"""Which colors the studio offers; see the setting."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a page asks for, checked."""
+
+    content: str
+    """Name of a file in the folder of pictures; likewise the others."""
+    style: str
+    size: int
+    quality: str
+    photo: float
+    """How much the photo counts, as a multiple of the usual content weight."""
+    colors: str
+    strokes: float
+    """As a multiple of the usual size; see the setting style_scale."""
+    keep: str | None = None
+    """A mask of the photo, white where it is left as it is."""
+    regions: tuple[str, ...] = ()
+    """None, or a mask of the photo and one of the style."""
+
+
+class StudioFolder:
+    """The folder of a studio."""
+
+    def __init__(self, root: Path) -> None:
+        """Makes the folder, if it is missing.
+
+        Raises:
+          InputError: it cannot be made, or not be written.
+        """
+        self.root, self.pictures, self.results = root, root / "pictures", root / "results"
+        try:
+            for each in (self.pictures, self.results):
+                each.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = error.strerror or error
+            raise InputError(f"the folder {root} cannot be made: {reason}") from None
+        for each in (self.pictures, self.results):
+            files.check_writable(each)
+
+    def add(self, name: str, data: bytes) -> dict[str, Any]:
+        """Keeps a picture; returns its "name" here, "width" and "height".
+
+        Raises:
+          InputError: it is no picture that can be read, or too large.
+        """
+        suffix = Path(name).suffix.lower()
+        if suffix not in PICTURE_SUFFIXES:
+            kinds = " ".join(PICTURE_SUFFIXES)
+            raise InputError(f"{name[-60:]!r} is not a kind of picture that can be read: {kinds}")
+        stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(name).stem).strip("-")[:40] or "picture"
+        path = self.pictures / f"{hashlib.sha256(data).hexdigest()[:12]}-{stem}{suffix}"
+        if not path.exists():
+            trial = path.with_name(f".{path.name}")  # checked under a name that no page can use
+            try:
+                files.write_whole(trial, data, overwrite=True)
+                load_picture(trial)
+                trial.replace(path)
+            except InputError as error:
+                raise InputError(str(error).replace(str(trial), name[-60:])) from None
+            finally:
+                trial.unlink(missing_ok=True)
+        height, width = load_picture(path).shape[:2]
+        return {"name": path.name, "width": width, "height": height}
+
+    def picture(self, name: Any) -> Path:
+        """Returns the path of a picture that was given; raises InputError if it is not there."""
+        for path in self.pictures.iterdir():
+            if path.name == name and not path.name.startswith("."):
+                return path
+        raise InputError("there is no such picture: choose it again")
+
+    def result(self, name: str) -> Path | None:
+        """Returns the folder of a result by its name; None if there is none."""
+        found = (each for each in self.results.iterdir() if each.name == name and each.is_dir())
+        return next(found, None)
+
+    def begin(self, order: Order) -> tuple[str, Path]:
+        """Makes the folder of a new result; returns its name and path."""
+        taken = [int(each.name[:4]) for each in self.results.iterdir() if each.name[:4].isdigit()]
+        stems = (Path(each).stem.partition("-")[2] for each in (order.content, order.style))
+        name = f"{max(taken, default=0) + 1:04d}-{'-'.join(stems)}"
+        path = self.results / name
+        path.mkdir()
+        return name, path
+
+    def write(self, name: str, facts: dict[str, Any]) -> None:
+        """Writes what is known of a result."""
+        data = json.dumps(facts, indent=1).encode()
+        files.write_whole(self.results / name / RUN_FILE, data, overwrite=True)
+
+    def history(self) -> list[dict[str, Any]]:
+        """Returns what is known of all results, the latest first."""
+        found = []
+        for path in sorted(self.results.iterdir(), reverse=True):
+            with contextlib.suppress(OSError, ValueError):
+                facts = json.loads((path / RUN_FILE).read_text("utf-8"))
+                if isinstance(facts, dict) and facts.get("name") == path.name:
+                    found.append(facts)
+        return found
+
+
+def read_order(given: Any, folder: StudioFolder) -> Order:
+    """Returns what a page asks for.
+
+    Raises:
+      InputError: something that cannot be painted, as the command line would say it.
+    """
+    if not isinstance(given, dict):
+        raise InputError("that is no order: reload the page")
+    masks = given.get("regions") or []
+    if not isinstance(masks, list) or len(masks) not in (0, 2):
+        raise InputError("regions are a mask of the photo and one of the painting")
+    order = Order(
+        content=folder.picture(given.get("content")).name,
+        style=folder.picture(given.get("style")).name,
+        size=int(_number(given, "size", 300)),
+        quality=_one_of(given, "quality", QUALITIES, "default"),
+        photo=_number(given, "photo", 1.0),
+        colors=_one_of(given, "colors", PALETTES, "style"),
+        strokes=_number(given, "strokes", 1.0),
+        keep=folder.picture(given["keep"]).name if given.get("keep") else None,
+        regions=tuple(folder.picture(each).name for each in masks),
+    )
+    preset(order.quality, **settings_of(order))  # raises for what cannot be used
+    return order
+
+
+def _number(given: dict[str, Any], name: str, default: float) -> float:
+    value = given.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
+        raise InputError(f"{name} is a number above 0")
+    return float(value)
+
+
+def _one_of(given: dict[str, Any], name: str, known: Sequence[str], default: str) -> str:
+    value = given.get(name, default)
+    if value not in known:
+        raise InputError(f"{name} is one of {', '.join(known)}")
+    return str(value)
+
+
+def settings_of(order: Order) -> dict[str, Any]:
+    """Returns the settings in which an order differs from its preset."""
+    weight = PRESETS[order.quality].hyper.content_weight
+    found: dict[str, Any] = {"size": order.size}
+    if order.photo != 1:
+        found["content_weight"] = float(f"{weight * order.photo:.6g}")
+    if order.strokes != 1:
+        found["style_scale"] = (order.strokes,)
+    if order.colors != "style":
+        found["colors"] = order.colors
+    return found
+
+
+def words_of(order: Order, folder: StudioFolder) -> list[str]:
+    """Returns the words of the command line that paints the same, without its output."""
+    at = folder.pictures
+    words = ["--content", str(at / order.content), "--style", str(at / order.style)]
+    words += ["--preset", order.quality] if order.quality != "default" else []
+    for name, value in settings_of(order).items():
+        words += [f"--{name.replace('_', '-')}", as_text(value)]
+    if order.keep is not None:
+        words += ["--keep", str(at / order.keep)]
+    if order.regions:
+        words += ["--regions", *(str(at / each) for each in order.regions)]
+    return words
