@@ -1,13 +1,14 @@
 """Paths as people type them: `~`, file://, patterns, Windows' paths, Unicode in either form."""
 
 import contextlib
+import difflib
 import itertools
 import os
 import re
 import unicodedata
 from pathlib import Path
 
-from jaxstyle.errors import InputError, did_you_mean
+from jaxstyle.errors import InputError
 
 STANDARD = Path("-")
 """Standard input or output; a file of this name is ./- to people, and its absolute path here."""
@@ -144,7 +145,9 @@ def _near(path: Path) -> str:
         for name in sorted(names):
             if alike(name) == alike(path.name) and _is_picture(path.with_name(name)):
                 return f"; did you mean {path.with_name(name)}?"
-    return did_you_mean(path.name, sorted(names))
+    stems = {Path(name).stem: name for name in sorted(names)}
+    near = difflib.get_close_matches(path.stem, stems, n=1)
+    return f"; did you mean {path.with_name(stems[near[0]])}?" if near else ""
 
 
 def _path(text: str) -> Path:

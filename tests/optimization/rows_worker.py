@@ -44,14 +44,17 @@ from jaxstyle.settings.presets import preset
 NEAREST = {**PAINTER, "style_loss": "nearest", "content_layers": ("relu2_1",)}
 NEAREST |= {"style_layers": ("relu1_1", "relu3_1", "relu4_1"), "style_weight": 1.0}
 
-STROTSS = {"name": "strotss", "style_layers": ("relu1_1", "relu3_1", "relu4_1"), "conv": "direct"}
+STROTSS = {
+    **{"name": "strotss", "style_layers": ("relu1_1", "relu3_1", "relu4_1"), "conv": "direct"},
+    **{"tv_weight": 1.0},
+}
 
 CASES = {
     "quick": [
         ((75, 50), "vgg16", (8,), BOOK),
-        ((37, 33), "vgg16", (2,), {**PAINTER, "style_loss": "covariance"}),
     ],
     "thorough": [
+        ((37, 33), "vgg16", (2,), {**PAINTER, "style_loss": "covariance"}),
         ((75, 50), "vgg16", (4,), NEAREST),
         ((75, 50), "vgg16", (4,), STROTSS),
         ((75, 50), "vgg19", (4,), BOOK),

@@ -147,6 +147,7 @@ def test_flat_and_black_pictures_yield_finite_numbers(params, memory) -> None:
         assert np.isfinite(gradient).all()
 
 
+@pytest.mark.slow
 def test_a_sweep_paints_the_same_and_it_comes_closer(params, content, style) -> None:
     settings = {
         **NEAREST,

@@ -109,7 +109,10 @@ def test_masked_sums_add_up_and_are_the_plain_ones(monkeypatch, double_precision
         pytest.param((301, 33), "vgg19", 64, {**MXNET, "pooling": "avg"}, marks=pytest.mark.slow),
         ((64, 48), "vgg19", 4, {"name": "default"}),
         ((64, 48), "vgg19", 500, EARLY),
-        ((45, 38), "vgg19", 8, {**PAINTER, "style_loss": "covariance", "pooling": "l2"}),
+        pytest.param(
+            *((45, 38), "vgg19", 8, {**PAINTER, "style_loss": "covariance", "pooling": "l2"}),
+            marks=pytest.mark.slow,
+        ),
         *(
             pytest.param(
                 *((45, 38), "vgg19", 8, {**PAINTER, **UPPER, "style_loss": loss}),

@@ -217,6 +217,7 @@ def test_a_grid_is_about_as_dense_either_way() -> None:
 
 
 @pytest.mark.usefixtures("few_points")
+@pytest.mark.slow
 def test_a_sweep_paints_the_same_resumed_too_and_a_seed_counts(params, content, style) -> None:
     """What goes on from the first of two steps of a size ends in the same canvas."""
     settings = {**STROTSS, "size": (24, 24), "scales": (1.0,), "learning_rate": 0.05}

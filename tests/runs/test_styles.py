@@ -89,7 +89,7 @@ def test_blends_and_styles_are_swept(run) -> None:
     ("flags", "told"),
     [
         (("--style", "a.png", "b.png"), "b.png does not exist"),
-        (("--style", "empty"), "the folder empty has no pictures (.png .jpg"),
+        (("--style", "empty"), "the folder empty has no pictures (.avif .bmp"),
         (
             ("--style", "a.png", "more", "--style-weights", "1,1,1,1"),
             "--style-weights are 4 numbers for 2 styles",
