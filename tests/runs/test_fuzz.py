@@ -212,7 +212,7 @@ def test_random_flags_of_all_kinds(inputs, tmp_path_factory, data) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=5, **FEW)
+@settings(max_examples=3, **FEW)
 @given(size=st.tuples(st.integers(16, 70), st.integers(16, 70)), chunk=st.integers(1, 64))
 def test_any_size_is_painted_and_goes_on(inputs, tmp_path_factory, size, chunk) -> None:
     """Killed after any chunk, a run of any size ends with the picture of one that was not."""
