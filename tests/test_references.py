@@ -34,10 +34,7 @@ fourth powers of them by more."""
 PLAIN = [
     (net, name, "direct") for net in ("vgg19-slim", "vgg16-slim") for name in ("book", "book-mxnet")
 ]
-FORCED = [
-    pytest.param((net, name, "winograd"), marks=pytest.mark.slow)
-    for net, name in (("vgg19-slim", "book"), ("vgg16-slim", "book-mxnet"))
-]
+FORCED = [pytest.param(("vgg19-slim", "book", "winograd"), marks=pytest.mark.slow)]
 """Losses and gradients only: these need all features, which are compared at full width."""
 
 TERMS = ("content", "style", "tv", "total")

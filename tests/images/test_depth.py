@@ -217,7 +217,13 @@ def test_other_colors_are_read_as_eight_bits_or_refused(tmp_path: Path) -> None:
     write_tiff(path, ramp(3), photometric="cielab")
     with pytest.raises(InputError, match="a TIFF file of a kind that cannot be read"):
         Reader().picture(path)
-    twelve = ramp(1)[..., 0] >> 4
-    tifffile.imwrite(path, twelve, photometric="minisblack", bitspersample=12)
+
+
+def test_twelve_bits_are_read_whole(tmp_path: Path) -> None:
+    path, twelve = tmp_path / "a.tif", ramp(1)[..., 0] >> 4
+    try:
+        tifffile.imwrite(path, twelve, photometric="minisblack", bitspersample=12)
+    except NotImplementedError:
+        pytest.skip("this imagecodecs cannot write 12 bits")
     np.testing.assert_allclose(floats(path)[..., 0], twelve / 4095, rtol=0, atol=1e-7)
     np.testing.assert_array_equal(np.asarray(deep(path)), picture_file.load_picture(path))

@@ -47,6 +47,7 @@ def run(folder: Path, weights: Path, *flags: str, out: str = "out.png", **enviro
     return counts, picture.read_bytes() if picture.is_file() else b"", result.stderr
 
 
+@pytest.mark.slow
 def test_a_second_run_compiles_nothing_and_paints_the_same(tmp_path, slim_file) -> None:
     first, picture, _ = run(tmp_path, slim_file)
     assert first["misses"] > 0  # not counted further: two threads may ask for one small program

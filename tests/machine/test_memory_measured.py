@@ -81,7 +81,6 @@ def python(code: str, *arguments: str, **environment: str) -> subprocess.Complet
         "default vgg19 auto plain 600 400",
         "book vgg19 direct strips 1000 1500",
         "default vgg19 auto strips 1024 1536",
-        "book-mxnet vgg16 auto strips 2048 1024",
     ],
 )
 def test_the_formula_is_the_compilers_or_up_to_a_quarter_more(case: str) -> None:

@@ -123,6 +123,7 @@ def test_a_mask_for_each_style_takes_that_region_from_all_of_it(params, content,
     assert found == pytest.approx(expected, rel=1e-10)
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_the_photo_bit_for_bit_and_does_not_count(params, content, style) -> None:
     keep = np.zeros(content.shape[:2], bool)
     keep[10:40, 20:60] = True

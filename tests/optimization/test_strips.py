@@ -104,7 +104,7 @@ def test_masked_sums_add_up_and_are_the_plain_ones(monkeypatch, double_precision
 @pytest.mark.parametrize(
     ("size", "architecture", "rows", "changes"),
     [
-        ((75, 50), "vgg19", 16, BOOK),
+        pytest.param((75, 50), "vgg19", 16, BOOK, marks=pytest.mark.slow),
         pytest.param((75, 50), "vgg16", 8, MXNET, marks=pytest.mark.slow),
         pytest.param((301, 33), "vgg19", 64, {**MXNET, "pooling": "avg"}, marks=pytest.mark.slow),
         ((64, 48), "vgg19", 4, {"name": "default"}),

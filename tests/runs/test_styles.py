@@ -111,6 +111,7 @@ def save_mask(path: str, *colors: tuple[int, int, int], size: tuple[int, int] = 
     Image.fromarray(stripes).resize(size, Image.Resampling.NEAREST).save(path)
 
 
+@pytest.mark.slow
 def test_masks_say_what_is_painted_like_what_and_what_is_kept(run) -> None:
     red, blue, black, white = (255, 0, 0), (0, 0, 255), (0, 0, 0), (255, 255, 255)
     save_mask("p.png", red, blue)
