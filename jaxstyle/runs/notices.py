@@ -17,7 +17,7 @@ from jaxstyle.images.canvas import (
 from jaxstyle.images.regions import Regions, resize_keep
 from jaxstyle.network.layers import block_of, smallest_side
 from jaxstyle.settings.hyperparams import Hyperparams
-from jaxstyle.settings.recipe import SAMPLED_LOSS_NAMES, Recipe, Sides
+from jaxstyle.settings.recipe import SAMPLED_LOSS_NAMES, Recipe, Sides, uses_seed
 from jaxstyle.settings.text import as_text
 
 MUCH_ENLARGED = 1.5
@@ -215,7 +215,7 @@ def _without_effect(asked: Asked) -> list[tuple[str, str]]:
         "content_power": sampled
         or (None if recipe.balance == "relative" else "with --balance book"),
         "content_layers": sampled,
-        "seed": None if sampled or asked.init == "noise" else "without --init noise",
+        "seed": None if uses_seed(recipe, asked.init) else "without --init noise",
         "save_every": f"in {total_steps(recipe, asked.content)} steps",
         "alpha": "with a photo that is not transparent" if asked.alpha is None else None,
     }

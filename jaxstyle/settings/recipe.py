@@ -363,6 +363,11 @@ def convolution_of(recipe: Recipe) -> str:
     return recipe.conv
 
 
+def uses_seed(recipe: Recipe, init: str) -> bool:
+    """Whether a run with this first canvas, one of INITS or a path, draws anything at random."""
+    return init in ("noise", "grey") or recipe.style_loss in SAMPLED_LOSS_NAMES
+
+
 def for_several_devices(recipe: Recipe) -> Recipe:
     """Returns the recipe for several devices that share the rows of one picture.
 

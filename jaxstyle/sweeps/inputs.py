@@ -27,7 +27,7 @@ from jaxstyle.runs.request import (
     goes_on,
     inputs_of,
 )
-from jaxstyle.settings.recipe import SAMPLED_LOSS_NAMES
+from jaxstyle.settings.recipe import uses_seed
 from jaxstyle.sweeps.folder import (
     SUMMARIES,
     check_curves,
@@ -219,11 +219,7 @@ def _fingerprint_at(folder: Path, name: str) -> str | None:
 def _warn(runs: Sequence[Run], settings: Sequence[Settings], say: Say) -> None:
     """Mentions values that are swept without a consequence."""
     swept = runs[0].labels.keys()
-    idle = [
-        each.init not in ("noise", "grey") and each.recipe.style_loss not in SAMPLED_LOSS_NAMES
-        for each in settings
-    ]
-    if "seed" in swept and all(idle):
+    if "seed" in swept and not any(uses_seed(each.recipe, each.init) for each in settings):
         say("warning: the seed changes nothing without --init noise")
     decays = swept & {"decay-every", "decay-rate"}
     schedules = sorted({each.recipe.schedule for each in settings})

@@ -1,5 +1,6 @@
 """What a page knows of a run: an observer that keeps a copy of the canvas while someone looks."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxstyle.images.canvas import floats_within
+from jaxstyle.images.color import as_floats
 from jaxstyle.images.picture_file import encode
 from jaxstyle.machine.process import resident_bytes
 from jaxstyle.optimization.optimizer import shown
@@ -24,6 +26,12 @@ MOST_SHARE = 0.02
 
 LONGEST_SHOWN = 1024
 """A larger canvas is scaled for the page, in pixels."""
+
+
+def as_told(value: float) -> float | None:
+    """Returns a loss as a page is told it, in four digits; None if it is not finite."""
+    return float(f"{value:.4g}") if math.isfinite(value) else None
+
 
 Save = Callable[[Lane, NDArray[np.float32], int], str | None]
 """Saves a canvas after so many steps; returns the file's name, or None if that failed."""
@@ -198,8 +206,7 @@ class Live:
             count = len(part.total)
             for name, values in part.by_name().items() if before + count > start else ():
                 new = np.asarray(values)[max(0, start - before) :]
-                found = [float(f"{value:.4g}") if np.isfinite(value) else None for value in new]
-                terms.setdefault(name, []).extend(found)
+                terms.setdefault(name, []).extend(map(as_told, new.tolist()))
             before += count
         if not terms:
             return None
@@ -235,6 +242,6 @@ class Live:
             if not 0 <= number < len(there):
                 return None
             if self._made.get(key, (None,))[0] is not lane:
-                picture = np.asarray(there[number]).astype(np.float32) / np.float32(255)
+                picture = as_floats(np.asarray(there[number]))
                 self._made[key] = lane, encode(floats_within(picture, LONGEST_SHOWN), ".jpg", {})
             return self._made[key][1]

@@ -3,6 +3,7 @@
 So a run that crashes, or for which memory is too little, does not take the studio down.
 """
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -14,12 +15,14 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from jaxstyle.machine.process import STOP_SIGNAL
 from jaxstyle.runs.log import OTHER_COLUMNS
 from jaxstyle.runs.output_name import numbered_step
+from jaxstyle.view.live import as_told
 from jaxstyle.view.studio_folder import PICTURE, Order, StudioFolder, words_of
 
 PICTURE_EVERY = 10
@@ -103,11 +106,26 @@ class Queue:
                 while not (self._waiting and self._is_open):
                     self._news.wait()
                 name, order = self._waiting.popleft()
-                self._said.clear()
-                self._steps = 0
-                self._process = self._start(name, order)
-                self._note(name, state="painting")
-            self._watch(name, self._process)
+                with self._trouble_noted(name):
+                    self._said.clear()
+                    self._steps = 0
+                    self._note(name, state="painting")
+                    self._process = self._start(name, order)
+            if self._facts[name]["state"] == "painting" and self._process is not None:
+                with self._trouble_noted(name):
+                    self._watch(name, self._process)
+
+    @contextlib.contextmanager
+    def _trouble_noted(self, name: str) -> Iterator[None]:
+        """Notes, in memory, what the system refuses, such as a full disk: the queue goes on."""
+        try:
+            yield
+        except OSError as error:
+            facts = self._facts[name]
+            is_open = facts["state"] in ("waiting", "painting")
+            state = "failed" if is_open else facts["state"]
+            why = f"its folder cannot be used: {error.strerror or error}"
+            self._facts[name] = {**facts, "state": state, "why": why}
 
     def _start(self, name: str, order: Order) -> subprocess.Popen[str]:
         path = self._folder.results / name
@@ -176,13 +194,8 @@ def read_curves(log: Path) -> dict[str, Any]:
     if not rows:
         return {"step": 0, "size": "", "terms": {}}
     names = [name for name in rows[0] if name not in OTHER_COLUMNS]
-    terms = {name: [_finite_or_none(row[name]) for row in rows] for name in names}
+    terms = {name: [as_told(float(row[name])) for row in rows] for name in names}
     return {"step": int(rows[-1]["step"]), "size": rows[-1]["size"], "terms": terms}
-
-
-def _finite_or_none(text: str) -> float | None:
-    value = float(text)
-    return float(f"{value:.4g}") if abs(value) < float("inf") else None
 
 
 def latest_step(path: Path) -> int:

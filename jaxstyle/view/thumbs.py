@@ -4,10 +4,9 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from jaxstyle.errors import InputError
 from jaxstyle.images.canvas import floats_within
+from jaxstyle.images.color import as_floats
 from jaxstyle.images.picture_file import encode, load_picture
 from jaxstyle.sweeps.folder import picture_path
 from jaxstyle.view.live import LONGEST_SHOWN
@@ -19,7 +18,7 @@ THUMB_SIDE = 320
 def small_copy(path: Path, side: int) -> bytes | None:
     """Returns a copy of a picture file with this long side at most, JPEG; None if it is no more."""
     try:
-        picture = load_picture(path).astype(np.float32) / np.float32(255)
+        picture = as_floats(load_picture(path))
     except InputError:
         return None
     return encode(floats_within(picture, side), ".jpg", {})

@@ -45,7 +45,7 @@ def told(*also: str, init: str = "content", styles: int = 1, **asked) -> tuple[s
 
 def test_nothing_is_told_where_all_is_as_asked() -> None:
     assert told(size=128, steps=30, content_weight=1.0, full_depth=3, tv_weight=0.0) == ()
-    assert told("seed", size=128, init="noise") == ()
+    assert told("seed", size=128, init="noise") == told("seed", size=128, init="grey") == ()
     assert told(size=128, decay_every=10, decay_rate=0.5) == ()
     assert told(size=128, styles=2, style_weights=(1.0, 2.0), style_mix="sum") == ()
     assert told(size=(150, 200), color_match="pca", balance="relative") == ()

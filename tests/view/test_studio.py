@@ -1,5 +1,6 @@
 """The studio: what it takes and refuses, its queue, its history on disk."""
 
+import errno
 import io
 import json
 import time
@@ -94,6 +95,27 @@ def test_from_two_files_to_a_result(fake: Path, tmp_path: Path) -> None:
     elsewhere = {"Origin": "http://elsewhere.example"}
     refused = requests.post(f"{address}runs", json=asked, headers=elsewhere, timeout=10)
     assert refused.status_code == 403
+
+
+def test_a_full_disk_fails_one_run_and_the_queue_goes_on(fake, tmp_path, monkeypatch) -> None:
+    fake.write_text("")
+    folder = StudioFolder(tmp_path / "studio")
+    name = folder.add("p.png", png(5))["name"]
+    write, full = folder.write, iter([True])
+
+    def refusing(run: str, facts: dict[str, Any]) -> None:
+        if facts["state"] == "painting" and next(full, False):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(run, facts)
+
+    monkeypatch.setattr(folder, "write", refusing)
+    address, queue = serve_studio(folder, bound("127.0.0.1", 0))
+    order = read_order({"content": name, "style": name}, folder)
+    first, second = queue.add(order), queue.add(order)
+    assert until_ended(address, first)["why"] == (
+        "its folder cannot be used: No space left on device"
+    )
+    assert until_ended(address, second)["state"] == "finished"
 
 
 def test_a_run_that_fails_says_why_and_the_next_is_painted(fake: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,23 @@ from PIL import Image
 import jaxstyle
 from jaxstyle.cli.flags import parse
 from jaxstyle.errors import InputError
+from jaxstyle.painting.events import LevelBegun
+from jaxstyle.painting.level import Level
 from jaxstyle.settings.presets import preset
 from jaxstyle.view.address import address_of, bound
 from jaxstyle.view.live import Live
 from jaxstyle.view.server import serve
+
+
+def test_a_photo_of_more_than_eight_bits_is_as_bright_as_it_is() -> None:
+    deep: Any = np.full((8, 12, 3), 0.5, np.float32)
+    level = Level(deep, (np.full((8, 12, 3), 200, np.uint8),), 0, 1)
+    lane: Any = SimpleNamespace(levels=[level], idle=False, seconds=0.0, steps_done=0)
+    live = Live(lambda: None)
+    live.see(LevelBegun(0, level, lane))
+    for name, value in (("content", 128), ("style", 200)):
+        shown = np.asarray(Image.open(io.BytesIO(live.given(name) or b"")))
+        assert np.abs(shown.astype(int) - value).max() <= 2
 
 
 def test_the_page_shows_the_run_to_who_has_its_address(params, content, style) -> None:
