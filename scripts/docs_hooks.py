@@ -135,7 +135,7 @@ def settings_page() -> str:
     parts = []
     for title, kind, name in kinds:
         parts.append(f"## {title}\n")
-        parts += [_setting(kind, name, each) for each in dataclasses.fields(kind) if has_flag(each)]
+        parts += [_setting(kind, name, each) for each in _flagged(kind)]
     return "\n".join(parts)
 
 

@@ -55,6 +55,8 @@ QUICK = {"xla_backend_optimization_level": 0}
 
 SHALLOW_FLAGS = ["--content-layers", "relu2_2", "--style-layers", "relu1_1,relu2_1"]
 
+PICTURES = ["--content", str(EXAMPLES / "coffee.png"), "--style", str(EXAMPLES / "strokes.png")]
+
 FAST = ["--size", "48", "--scales", "1", "--steps", "4", "--clip", "no", *SHALLOW_FLAGS]
 """Flags of a run that takes no time to speak of."""
 

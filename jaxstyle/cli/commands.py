@@ -30,11 +30,10 @@ def parse_doctor(arguments: Sequence[str]) -> bool:
 
 def doctor_parser() -> argparse.ArgumentParser:
     """Returns the parser of the flags of `jaxstyle doctor`."""
-    parser = FlagParser(
-        prog=f"jaxstyle {DOCTOR}",
-        description="Say what there is (versions, devices, caches, weights, memory, extras) and"
-        " what is wrong, to paste into a bug report.",
-        allow_abbrev=False,
+    parser = _parser_of(
+        DOCTOR,
+        "Say what there is (versions, devices, caches, weights, memory, extras) and what is wrong,"
+        " to paste into a bug report.",
     )
     parser.add_argument("--json", action="store_true", help="as JSON; default: as text")
     return parser
@@ -63,11 +62,10 @@ def parse_studio(arguments: Sequence[str]) -> StudioRequest:
 
 def studio_parser() -> argparse.ArgumentParser:
     """Returns the parser of the flags of `jaxstyle studio`."""
-    parser = FlagParser(
-        prog=f"jaxstyle {STUDIO}",
-        description="Serve a page on which photo and painting are chosen, painted, watched,"
-        " compared and kept, with the extra jaxstyle[view].",
-        allow_abbrev=False,
+    parser = _parser_of(
+        STUDIO,
+        "Serve a page on which photo and painting are chosen, painted, watched, compared and kept,"
+        " with the extra jaxstyle[view].",
     )
     add = parser.add_argument
     add(
@@ -86,6 +84,10 @@ def studio_parser() -> argparse.ArgumentParser:
     )
     add("--host", default="127.0.0.1", metavar="HOST", help="the page's host; default: 127.0.0.1")
     return parser
+
+
+def _parser_of(name: str, description: str) -> FlagParser:
+    return FlagParser(prog=f"jaxstyle {name}", description=description, allow_abbrev=False)
 
 
 COMMANDS: dict[str, tuple[str, Callable[[], argparse.ArgumentParser]]] = {

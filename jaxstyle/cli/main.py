@@ -268,12 +268,9 @@ def _sweep(arguments: request.Request, interruption: Interruption) -> int:
     if not done:  # a share of a sweep that has fewer variants than shares
         say("nothing of this sweep was to be done here, and nothing is done yet")
         return 0
+    code = _collect(sweep.folder, names, as_json=arguments.json, plot=arguments.plot)
     if not interruption.received:
-        return max(
-            _collect(sweep.folder, names, as_json=arguments.json, plot=arguments.plot),
-            int(not are_whole),
-        )
-    _collect(sweep.folder, names, as_json=arguments.json, plot=arguments.plot)
+        return max(code, int(not are_whole))
     say(f"stopped with {done} of {len(names)} done; the same command paints the others")
     return interruption.exit_code
 

@@ -104,15 +104,16 @@ def rounded(band: NDArray[Any]) -> _Picture:
 
 def whole(bands: Bands) -> _Picture:
     """Returns a picture in bands as one array of 8 bits."""
-    found = np.empty(bands.shape, np.uint8)
-    for start, band in _with_starts(bands.rows):
-        found[start : start + len(band)] = rounded(band)
-    return found
+    return _joined(bands._replace(rows=map(rounded, bands.rows)), np.uint8)
 
 
 def whole_floats(bands: Bands) -> NDArray[np.float32]:
     """Returns a deep picture in bands as one array."""
-    found = np.empty(bands.shape, np.float32)
+    return _joined(bands, np.float32)
+
+
+def _joined(bands: Bands, kind: Any) -> NDArray[Any]:
+    found = np.empty(bands.shape, kind)
     for start, band in _with_starts(bands.rows):
         found[start : start + len(band)] = band
     return found
@@ -158,10 +159,10 @@ def _pillow(picture: NDArray[Any], shape: Sequence[int], how: Image.Resampling) 
 def resize_deep(
     picture: NDArray[np.float32], size: Sides, how: Image.Resampling
 ) -> NDArray[np.float32]:
-    """Returns a floating-point picture in [0, 1] at (H, W), every channel by itself, clipped."""
+    """Returns floats in [0, 1], (h, w, C), at (H, W), every channel by itself, clipped."""
     each = [
         np.asarray(Image.fromarray(np.ascontiguousarray(picture[..., i])).resize(size[::-1], how))
-        for i in range(3)
+        for i in range(picture.shape[-1])
     ]
     found: NDArray[np.float32] = np.stack(each, axis=-1).clip(0, 1)
     return found

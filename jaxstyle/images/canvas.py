@@ -282,11 +282,7 @@ def resize_guides(guides: NDArray[np.float32], size: Sides) -> NDArray[np.float3
     guides = np.asarray(guides)  # they may be in a file still
     if guides.shape[:2] == size:
         return guides
-    each = [
-        np.asarray(Image.fromarray(guides[..., r]).resize(size[::-1], Image.Resampling.BILINEAR))
-        for r in range(guides.shape[-1])
-    ]
-    return np.stack(each, axis=-1).clip(0, 1)
+    return resize_deep(guides, size, FILTERS["bilinear"])
 
 
 def alpha_at(alpha: Alpha | None, size: Sides) -> Alpha | None:

@@ -106,13 +106,13 @@ class PictureStore:
                 self._kept[key] = made
             return made
 
-    def stored(self, key: Hashable, make: Callable[[], Arrays]) -> list[StoredArray]:
-        """Returns arrays as `StoredArray`s, which are made now, and again when they are needed."""
+    def stored(self, key: Hashable, made: Arrays, make: Callable[[], Arrays]) -> list[StoredArray]:
+        """Returns arrays that were made as `StoredArray`s, which are made again when needed."""
 
         def at(number: int) -> Callable[[], NDArray[Any]]:
             return lambda: self.kept(key, make)[number]
 
-        made = self.kept(key, make)
+        self.kept(key, lambda: made)
         return [StoredArray(each.shape, each.dtype, at(i)) for i, each in enumerate(made)]
 
     def _make_room(self, more: int) -> None:

@@ -72,13 +72,12 @@ def _unfinished(job: Job, kind: str) -> Unfinished | None:
     return unfinished(job.resumption)
 
 
-def _numbered(job: Job, kind: str, size: tuple[int, int]) -> NumberedPictures:
+def _numbered(job: Job, kind: str) -> NumberedPictures:
     return NumberedPictures(
         job.arguments.save_every,
         job.output,
         job.inputs,
         device=kind,
-        size=size,
         force=job.arguments.force,
         say=job.say,
         writes=job.writes,
@@ -144,7 +143,7 @@ class Watch:
         )
         shown = [] if job.stream is None else [Display(steps, job.stream, self.clock)]
         self._displays = shown
-        numbered = _numbered(job, kind, levels[-1].content.shape[:2])
+        numbered = _numbered(job, kind)
         self.film = _film(job, levels[-1].content.shape[:2])
         self._all: list[Observer] = [self.clock, *shown, self.log, numbered]
         self._all += [] if self.film is None else [self.film]

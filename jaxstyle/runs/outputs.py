@@ -20,6 +20,7 @@ from jaxstyle.machine.process import unbreakable
 from jaxstyle.optimization.optimizer import shown
 from jaxstyle.optimization.stepping import Chunk
 from jaxstyle.painting.events import Event, StepsDone
+from jaxstyle.painting.variants import Lane
 from jaxstyle.runs import record
 from jaxstyle.runs.inputs import run_record
 from jaxstyle.runs.output_name import numbered
@@ -40,7 +41,6 @@ class NumberedPictures:
         inputs: Inputs,
         *,
         device: str,
-        size: tuple[int, int],
         force: bool,
         say: Say,
         writes: bool = True,
@@ -52,13 +52,12 @@ class NumberedPictures:
           output: where the result goes.
           inputs: of the run.
           device: the kind, for the record.
-          size: (H, W) of the result.
           force: whether files that are there may be replaced.
           say: is given warnings.
           writes: whether it is this process that writes; the others only help to gather.
         """
         self._every, self._output, self._inputs, self._device = every, output, inputs, device
-        self._size, self._force, self._say, self._writes = size, force, say, writes
+        self._force, self._say, self._writes = force, say, writes
 
     def see(self, event: Event) -> None:
         """Saves the canvas, if it is due."""
@@ -66,10 +65,8 @@ class NumberedPictures:
             return
         canvas, done = np.asarray(shown(event.chunk.state)), int(event.chunk.state.step)
         if self._writes:
-            facts = make_record(self._inputs, self._device, canvas, None, done)
-            picture = event.lane.picture_of(canvas, size=self._size)
-            given: Any = {"force": self._force, "say": self._say}
-            save_numbered(picture, self._output, self._inputs, facts, **given)
+            given: Any = {"device": self._device, "force": self._force, "say": self._say}
+            save_numbered(event.lane, canvas, done, self._output, self._inputs, **given)
 
 
 def is_due(chunk: Chunk, every: int) -> bool:
@@ -80,24 +77,32 @@ def is_due(chunk: Chunk, every: int) -> bool:
 
 
 def save_numbered(
-    picture: NDArray[np.float32],
+    lane: Lane,
+    canvas: NDArray[np.float32],
+    done: int,
     output: Path,
     inputs: Inputs,
-    facts: record.Record,
     *,
+    device: str,
     force: bool,
     say: Say,
-) -> bool:
-    """Saves a picture, numbered, beside the output; where that fails, warns and returns False."""
-    path = numbered(output, facts["steps_done"])
+) -> str | None:
+    """Saves the picture of a run after so many steps, numbered, beside the output.
+
+    It is enlarged to the size of the result, so that all of a run are of one size. Returns the
+    file's name; where that fails, warns and returns None.
+    """
+    path = numbered(output, done)
+    facts = make_record(inputs, device, canvas, None, done)
+    picture = lane.picture_of(canvas, size=lane.levels[-1].content.shape[:2])
     data = encode_result(path, picture, inputs, facts)
     try:
         with unbreakable():
             files.write_whole(path, data, overwrite=force or _is_one_of(path, [data_sha256(data)]))
     except OSError as error:
         say(f"warning: {path} could not be saved: {error.strerror or error}")
-        return False
-    return True
+        return None
+    return path.name
 
 
 def make_record(

@@ -247,9 +247,8 @@ class Reader:
     def _stored(self, key: Any, arguments: Request, found: Regions) -> Regions:
         """Returns regions that are read again when they are looked at, unless that was just now."""
         store = cast(PictureStore, self._store)
-        store.kept(key, lambda: _arrays_of(found))
         stored: list[Any] = store.stored(
-            key, lambda: _arrays_of(self._read_regions(arguments, silent))
+            key, _arrays_of(found), lambda: _arrays_of(self._read_regions(arguments, silent))
         )
         content = None if found.content is None else stored.pop(0)
         keep = None if found.keep is None else stored.pop()
@@ -298,8 +297,7 @@ class Reader:
             check_unchanged(path, sha256)
             return (cast("NDArray[Any]", picture_file.load_alpha(path)),)
 
-        store.kept((path, "alpha"), lambda: (found,))
-        return cast("Alpha", store.stored((path, "alpha"), read)[0])
+        return cast("Alpha", store.stored((path, "alpha"), (found,), read)[0])
 
     def _cut(self, arguments: Request, settings: Settings) -> list[str]:
         """Returns which pictures have more bits than are read for want of an extra."""

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import EXAMPLES, SHALLOW_FLAGS
+from conftest import PICTURES, SHALLOW_FLAGS
 
 from jaxstyle.cli.main import main
 from jaxstyle.runs import checkpoint
@@ -44,13 +44,8 @@ def command(tmp_path: Path, slim_file: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
 
     def flags(steps: int) -> list[str]:
-        given = [
-            "--content",
-            str(EXAMPLES / "coffee.png"),
-            "--style",
-            str(EXAMPLES / "strokes.png"),
-        ]
-        given += ["--weights", str(slim_file), *SHALLOW_FLAGS, "--size", "48", "--scales", "0.7,1"]
+        given = [*PICTURES, "--weights", str(slim_file), *SHALLOW_FLAGS]
+        given += ["--size", "48", "--scales", "0.7,1"]
         return [*given, "--checkpoint-every", "1e-9", "-o", "out.png", "--steps", str(steps)]
 
     return flags

@@ -12,7 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from conftest import EXAMPLES, SHALLOW_FLAGS, relative_rms, two_places
+from conftest import EXAMPLES, PICTURES, SHALLOW_FLAGS, relative_rms, two_places
 
 from jaxstyle.cli.flags import parse
 from jaxstyle.cli.main import main
@@ -24,7 +24,6 @@ from jaxstyle.machine.memory import Memory
 from jaxstyle.runs.request import DeviceRequest
 from jaxstyle.settings.presets import preset
 
-PICTURES = ["--content", str(EXAMPLES / "coffee.png"), "--style", str(EXAMPLES / "strokes.png")]
 LOCAL = [*PICTURES, "--size", "50", "--quiet", *SHALLOW_FLAGS]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import EXAMPLES, SHALLOW_FLAGS
+from conftest import PICTURES, SHALLOW_FLAGS
 
 STEPS = 2000
 STOPPED = 3.0
@@ -26,14 +26,8 @@ def command(tmp_path: Path, slim_file: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
 
     def made(name: str) -> list[str]:
-        files = [
-            "--content",
-            str(EXAMPLES / "coffee.png"),
-            "--style",
-            str(EXAMPLES / "strokes.png"),
-        ]
         size = ["--size", "48", "--scales", "1", "--steps", str(STEPS), *SHALLOW_FLAGS]
-        given = [*files, *size, "--weights", str(slim_file), "--log", f"{name}.csv", "--json"]
+        given = [*PICTURES, *size, "--weights", str(slim_file), "--log", f"{name}.csv", "--json"]
         return [sys.executable, "-m", "jaxstyle", *given, "-o", f"{name}.png"]
 
     return made
