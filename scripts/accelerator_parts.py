@@ -28,6 +28,8 @@ SHALLOW = {"content_layers": ("relu2_2",), "style_layers": ("relu1_1", "relu2_1"
 """Of tiny problems, which compile in a second."""
 
 PRECISIONS = ("highest", "tf32", "bf16")
+AT_ALL_PRECISIONS = ("300x450", "1024x1024")
+"""Sizes; the others are measured in one alone, as each takes seconds to compile."""
 
 Row = dict[str, Any]
 
@@ -170,6 +172,8 @@ def correct(how: How) -> Iterator[Row]:
         terms, gradient, maps = found("highest", "plain")
     for precision in PRECISIONS:
         for mode in how.pick(("plain", "strips"), ("strips",)):
+            if not how.tiny and (precision, mode) == ("highest", "strips"):
+                continue  # found equal by the default tests
             own_terms, own_gradient, own_maps = found(precision, mode)
             yield {
                 "what": "difference",
@@ -202,7 +206,7 @@ def flops_of(widths: tuple[int, ...], size: tuple[int, int]) -> float:
 
 def step(how: How, name: str, mode: str) -> Iterator[Row]:
     """Times the steps of a size at each precision, the first losses and the memory beside it."""
-    for precision in how.pick(PRECISIONS, ("highest", "bf16")):
+    for precision in how.pick(_precisions_at(name, mode), ("highest", "bf16")):
         try:
             yield _step(how, name, mode, precision)
         except Exception as error:  # one that does not fit must not stop the others
@@ -210,6 +214,17 @@ def step(how: How, name: str, mode: str) -> Iterator[Row]:
             yield {"what": "failed", "size": name, "mode": mode, "precision": precision} | {
                 "error": f"{type(error).__name__}: {reason}"
             }
+
+
+def _precisions_at(name: str, mode: str) -> tuple[str, ...]:
+    """Returns in what to measure a size: the one that is asked for most first."""
+    every = name in AT_ALL_PRECISIONS and mode == "plain"
+    return ("tf32", "bf16", "highest") if every else ("tf32",)
+
+
+def peak(how: How, name: str, mode: str) -> Iterator[Row]:
+    """The memory of a step whose program was compiled before: no kernels are tried beside it."""
+    yield {**_step(how, name, mode, how.pick("tf32", "highest")), "what": "peak"}
 
 
 def _step(how: How, name: str, mode: str, precision: str) -> Row:
@@ -297,8 +312,8 @@ def rows(how: How, count: int) -> Iterator[Row]:
 def rows_of_part(part: str, how: How) -> Iterator[Row]:
     """Returns the rows of a part, by its name in `accelerator.parts_of`."""
     kind, _, rest = part.partition("-")
-    if kind == "step":
-        return step(how, *rest.split("-"))
+    if kind in ("step", "peak"):
+        return (step if kind == "step" else peak)(how, *rest.split("-"))
     if kind == "torch":
         from accelerator_torch import torch_steps  # torch need not be there
 

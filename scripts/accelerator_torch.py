@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 import torch_programs
+from accelerator_parts import AT_ALL_PRECISIONS
 from torch import Tensor
 
 Row = dict[str, Any]
@@ -44,19 +45,26 @@ class OnDevice(torch_programs.Tuned):
 def torch_steps(params: Any, content: Any, style: Any, *, seconds: float) -> Iterator[Row]:
     """Yields a row for every program; `seconds` are those of a turn of steps."""
     height, width = content.shape[:2]
-    for precision in ("f32", "tf32", "bf16"):
-        for compiled in (False, True) if OnDevice.device == "cuda" else (False,):
-            name = "torch-compiled" if compiled else "torch"
-            row = {"program": name, "size": f"{height}x{width}", "mode": "plain"}
-            row["precision"] = precision
-            try:
-                found = _measured(precision, compiled, seconds, params, content, style)
-            except Exception as error:  # the others may do better
-                reason = " ".join(str(error).split())[:200]
-                yield {"what": "failed", **row, "error": f"{type(error).__name__}: {reason}"}
-                continue
-            megapixels = round(height * width / found["seconds"] / 1e6, 3)
-            yield {"what": "step", **row, **found, "megapixels": megapixels}
+    size = f"{height}x{width}"
+    for precision, compiled in _programs_at(size):
+        name = "torch-compiled" if compiled else "torch"
+        row = {"program": name, "size": size, "mode": "plain", "precision": precision}
+        try:
+            found = _measured(precision, compiled, seconds, params, content, style)
+        except Exception as error:  # the others may do better
+            reason = " ".join(str(error).split())[:200]
+            yield {"what": "failed", **row, "error": f"{type(error).__name__}: {reason}"}
+            continue
+        megapixels = round(height * width / found["seconds"] / 1e6, 3)
+        yield {"what": "step", **row, **found, "megapixels": megapixels}
+
+
+def _programs_at(size: str) -> list[tuple[str, bool]]:
+    """Returns what to measure at a size, precisions and whether compiled, as time is short."""
+    if OnDevice.device != "cuda":
+        return [("f32", False), ("bf16", False)]
+    more = [("bf16", True), ("f32", True)] if size in AT_ALL_PRECISIONS else []
+    return [("tf32", True), ("tf32", False), *more]
 
 
 def _measured(precision: str, compiled: bool, seconds: float, *given: Any) -> Row:

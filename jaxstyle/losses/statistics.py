@@ -6,9 +6,9 @@ this wing knows the network. Formulas: Gatys, Ecker & Bethge 2016 with the norma
 into Deep Learning, "Neural Style Transfer"; where we differ from the paper it is said.
 """
 
-import functools
 import operator
 from collections.abc import Sequence
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -45,29 +45,37 @@ class Sums(NamedTuple):
     samples, the canvas's columns."""
 
 
-def moments(feature_map: jax.Array, weights: ArrayLike | None = None) -> Moments:
+def moments(
+    feature_map: jax.Array,
+    weights: ArrayLike | None = None,
+    *,
+    allowed: lax.Precision = lax.Precision.HIGHEST,
+) -> Moments:
     """Returns the moments of a feature map (h, w, C).
 
     Args:
       feature_map: of a picture or a part of it.
       weights: (h, w), how much each position counts, 0 or more; by default all count 1. Or (h, w,
         R): the moments of R regions, as arrays with a first axis R.
+      allowed: what may become of float32 where it is multiplied: HIGHEST, nothing; HIGH, a GPU
+        rounds it to 10 bits, which puts a Gram matrix of noise off by 6e-6 (relative RMS; one of
+        features is off by far more, as they are themselves). Sums are float32 in any case.
 
     Raises:
       ValueError: the weights have not the map's height and width.
     """
     flat = feature_map.reshape(-1, feature_map.shape[-1])
     if weights is None:
-        return Moments(_outer_sum(flat), _wide(flat).sum(0), flat.shape[0])
+        return Moments(_outer_sum(flat, allowed), _wide(flat).sum(0), flat.shape[0])
     weights = jnp.asarray(weights, _wide_type(flat))
     if weights.shape[:2] != feature_map.shape[:-1] or weights.ndim > 3:
         raise ValueError(f"weights of shape {weights.shape} for features {feature_map.shape}")
     if weights.ndim == 3:
         of_regions = weights.reshape(-1, weights.shape[-1])
         sums = jnp.matmul(of_regions.T, _wide(flat), precision=lax.Precision.HIGHEST)
-        return Moments(_regional_outer_sums(flat, of_regions), sums, of_regions.sum(0))
+        return Moments(_regional_outer_sums(flat, of_regions, allowed), sums, of_regions.sum(0))
     weight = weights.reshape(-1, 1)
-    return Moments(_weighted_outer_sum(flat, weight), (weight * flat).sum(0), weight.sum())
+    return Moments(_weighted_outer_sum(flat, weight, allowed), (weight * flat).sum(0), weight.sum())
 
 
 def _wide_type(x: jax.Array) -> Any:
@@ -79,82 +87,90 @@ def _wide(x: jax.Array) -> jax.Array:
     return x.astype(_wide_type(x))
 
 
-@jax.custom_vjp
-def _outer_sum(flat: jax.Array) -> jax.Array:
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _outer_sum(flat: jax.Array, allowed: lax.Precision) -> jax.Array:
     """Returns (C, C), the sum of the outer products of the rows of (positions, C).
 
     Its gradient is one product, F (G + G^T), where autodiff would make two. Rows in half precision
-    are kept as such for it, and read as float32.
+    are multiplied as such: their products are exact in float32, in which they are added up.
     """
-    flat = _wide(flat)
-    return jnp.matmul(flat.T, flat, precision=lax.Precision.HIGHEST)
+    wide = _wide_type(flat)
+    return jnp.matmul(flat.T, flat, precision=allowed, preferred_element_type=wide)
 
 
-def _outer_sum_forward(flat: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return _outer_sum(flat), flat
+def _outer_sum_forward(flat: jax.Array, allowed: lax.Precision) -> tuple[jax.Array, jax.Array]:
+    return _outer_sum(flat, allowed), flat
 
 
-def _outer_sum_backward(flat: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
-    symmetric = gradient + gradient.T
-    found = jnp.matmul(_wide(flat), symmetric, precision=lax.Precision.HIGHEST)
-    return (found.astype(flat.dtype),)
+def _outer_sum_backward(
+    allowed: lax.Precision, flat: jax.Array, gradient: jax.Array
+) -> tuple[jax.Array]:
+    symmetric = (gradient + gradient.T).astype(flat.dtype)
+    return (jnp.matmul(flat, symmetric, precision=allowed),)
 
 
 _outer_sum.defvjp(_outer_sum_forward, _outer_sum_backward)
 
 
-@jax.custom_vjp
-def _weighted_outer_sum(flat: jax.Array, weight: jax.Array) -> jax.Array:
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _weighted_outer_sum(
+    flat: jax.Array, weight: jax.Array, allowed: lax.Precision
+) -> jax.Array:
     """Returns (C, C), the same with a weight for every row, (positions, 1).
 
     Its gradient is one product, too: P = F (G + G^T) gives w P for F, and half of F P, summed over
     the channels, for w.
     """
     flat = _wide(flat)
-    return jnp.matmul(flat.T, weight * flat, precision=lax.Precision.HIGHEST)
+    return jnp.matmul(flat.T, weight * flat, precision=allowed)
 
 
 def _weighted_outer_sum_forward(
-    flat: jax.Array, weight: jax.Array
+    flat: jax.Array, weight: jax.Array, allowed: lax.Precision
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return _weighted_outer_sum(flat, weight), (flat, weight)
+    return _weighted_outer_sum(flat, weight, allowed), (flat, weight)
 
 
 def _weighted_outer_sum_backward(
-    kept: tuple[jax.Array, jax.Array], gradient: jax.Array
+    allowed: lax.Precision, kept: tuple[jax.Array, jax.Array], gradient: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     flat, weight = kept
     wide = _wide(flat)
-    both = jnp.matmul(wide, gradient + gradient.T, precision=lax.Precision.HIGHEST)
+    both = jnp.matmul(wide, gradient + gradient.T, precision=allowed)
     return (weight * both).astype(flat.dtype), 0.5 * (wide * both).sum(1, keepdims=True)
 
 
 _weighted_outer_sum.defvjp(_weighted_outer_sum_forward, _weighted_outer_sum_backward)
 
 
-@jax.custom_vjp
-def _regional_outer_sums(flat: jax.Array, weights: jax.Array) -> jax.Array:
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _regional_outer_sums(
+    flat: jax.Array, weights: jax.Array, allowed: lax.Precision
+) -> jax.Array:
     """Returns (R, C, C), the weighted outer sums for each of R columns of weights, (positions, R).
 
     One region after another, also in the gradient: no more than a map is needed beside F.
     """
-    found: jax.Array = lax.map(lambda each: _weighted_outer_sum(flat, each[:, None]), weights.T)
+    found: jax.Array = lax.map(
+        lambda each: _weighted_outer_sum(flat, each[:, None], allowed), weights.T
+    )
     return found
 
 
 def _regional_forward(
-    flat: jax.Array, weights: jax.Array
+    flat: jax.Array, weights: jax.Array, allowed: lax.Precision
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return _regional_outer_sums(flat, weights), (flat, weights)
+    return _regional_outer_sums(flat, weights, allowed), (flat, weights)
 
 
 def _regional_backward(
-    kept: tuple[jax.Array, jax.Array], gradients: jax.Array
+    allowed: lax.Precision, kept: tuple[jax.Array, jax.Array], gradients: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     flat, weights = kept
 
     def add(total: jax.Array, region: Any) -> tuple[jax.Array, jax.Array]:
-        of_flat, of_weight = _weighted_outer_sum_backward((flat, region[0][:, None]), region[1])
+        kept = flat, region[0][:, None]
+        of_flat, of_weight = _weighted_outer_sum_backward(allowed, kept, region[1])
         return total + of_flat, of_weight[:, 0]
 
     found, of_weights = lax.scan(add, jnp.zeros_like(flat), (weights.T, gradients))
@@ -179,8 +195,8 @@ def blended_moments(several: Sequence[Moments], shares: Sequence[ArrayLike]) -> 
         for each, share in zip(several, shares, strict=True)
     ]
     pairs = list(zip(factors, several, strict=True))
-    outer = functools.reduce(operator.add, [factor * each.outer_sum for factor, each in pairs])
-    mean = functools.reduce(operator.add, [factor * each.sum for factor, each in pairs])
+    outer = reduce(operator.add, [factor * each.outer_sum for factor, each in pairs])
+    mean = reduce(operator.add, [factor * each.sum for factor, each in pairs])
     return Moments(outer, mean, jnp.ones((), mean.dtype))
 
 

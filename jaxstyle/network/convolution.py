@@ -191,8 +191,8 @@ def apply_kernel(image: jax.Array, kernel: Kernel, precision: str = "highest") -
     Raises:
       InputError: Winograd's kernels, whose sums need float32, with another precision.
     """
-    result = _same(image, kernel, turned=False, precision=precision) + kernel.bias
-    return result.astype(image.dtype)
+    result = _same(image, kernel, turned=False, precision=precision)
+    return (result + kernel.bias.astype(result.dtype)).astype(image.dtype)
 
 
 def _apply_forward(image: jax.Array, kernel: Kernel, precision: str) -> tuple[jax.Array, Kernel]:

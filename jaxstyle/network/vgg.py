@@ -164,7 +164,11 @@ def _starts_new_block(conv: str) -> bool:
 
 @jax.custom_vjp
 def relu(x: jax.Array) -> jax.Array:
-    """Returns max(x, 0); its gradient, 0 at 0, needs the result alone, which is kept anyway."""
+    """Returns max(x, 0); its gradient, 0 at 0, needs the result alone, which is kept anyway.
+
+    Whether the result is 0 is asked, not whether it is above: that, XLA would ask of x, keep x too,
+    and on a GPU not have the convolution before do this as well.
+    """
     return jnp.maximum(x, 0)
 
 
@@ -174,7 +178,7 @@ def _relu_forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _relu_backward(y: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
-    return (jnp.where(y > 0, gradient, 0),)
+    return (jnp.where(y == 0, 0, gradient),)
 
 
 relu.defvjp(_relu_forward, _relu_backward)

@@ -17,7 +17,7 @@ from jaxstyle.losses.lattice import Lattice, at_points
 from jaxstyle.losses.statistics import Moments, SquaredError, Sums, moments, squared_error
 from jaxstyle.network.convolution import Kernels
 from jaxstyle.network.layers import block_of
-from jaxstyle.network.precision import network_input
+from jaxstyle.network.precision import allowed, network_input
 from jaxstyle.network.vgg import POOLS, convolved, relu, up_to_deepest
 
 
@@ -58,7 +58,7 @@ def shared_sums(
         return height >> (block_of(tap) - 1)
 
     style: dict[str, Any] = {
-        tap: _moments_inside(maps[tap], (weights or {}).get(tap), rows(tap))
+        tap: _moments_inside(maps[tap], (weights or {}).get(tap), rows(tap), precision)
         for tap in style_layers
         if matched is None and lattices is None
     }
@@ -70,12 +70,15 @@ def shared_sums(
     return Sums({tap: SquaredError(errors[tap], size) for tap, size in sizes.items()}, style)
 
 
-def _moments_inside(feature_map: jax.Array, weight: jax.Array | None, rows: int) -> Moments:
+def _moments_inside(
+    feature_map: jax.Array, weight: jax.Array | None, rows: int, precision: str
+) -> Moments:
     """Returns the moments of a padded map, of which the first rows are the picture's."""
+    how = allowed(precision)
     if weight is None:
-        return Moments(*moments(feature_map)[:2], rows * feature_map.shape[1])
-    padding = feature_map.shape[0] - rows
-    return moments(feature_map, jnp.pad(weight, ((0, padding), *((0, 0),) * (weight.ndim - 1))))
+        return Moments(*moments(feature_map, allowed=how)[:2], rows * feature_map.shape[1])
+    padding = (0, feature_map.shape[0] - rows), *((0, 0),) * (weight.ndim - 1)
+    return moments(feature_map, jnp.pad(weight, padding), allowed=how)
 
 
 def _agreement_inside(feature_map: jax.Array, tap: str, target: jax.Array, rows: int) -> Agreement:

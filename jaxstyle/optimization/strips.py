@@ -22,7 +22,7 @@ from jaxstyle.losses.lattice import Lattice, at_points
 from jaxstyle.losses.statistics import Moments, SquaredError, Sums, moments, squared_error
 from jaxstyle.network.convolution import Kernels
 from jaxstyle.network.layers import block_of
-from jaxstyle.network.precision import network_input
+from jaxstyle.network.precision import allowed, network_input
 from jaxstyle.network.vgg import POOLS, Pool, convolved, relu, up_to_deepest
 
 ROWS = 64
@@ -281,7 +281,7 @@ def _one_strip(
     maps, styles = _strip_maps(kernels, block, jnp.concatenate(pieces), start), block.style_layers
     found = StripSums(
         {tap: squared_error(maps[tap], target).sum for tap, target in targets.items()},
-        {tap: _style_sums(maps[tap], weights.get(tap), block.across.get(tap)) for tap in styles},
+        {tap: _style_sums(maps[tap], weights.get(tap), tap, block) for tap in styles},
     )
     last = maps[block.convs[-1].replace("conv", "relu")]
     pooled = None if block.pool is None else block.pool(last[None])[0]
@@ -293,11 +293,11 @@ def _one_strip(
     return found, kept, pooled
 
 
-def _style_sums(feature_map: jax.Array, weight: Any, across: jax.Array | None) -> Any:
+def _style_sums(feature_map: jax.Array, weight: Any, tap: str, block: StripBlock) -> Any:
     """Returns a strip's part of the moments, or of the features at points, see `StripSums`."""
-    if across is not None:
-        return at_points(feature_map, Lattice(weight, across))
-    return moments(feature_map, weight)[:2]
+    if tap in block.across:
+        return at_points(feature_map, Lattice(weight, block.across[tap]))
+    return moments(feature_map, weight, allowed=allowed(block.precision))[:2]
 
 
 def _strip_maps(

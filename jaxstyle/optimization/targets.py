@@ -30,6 +30,7 @@ from jaxstyle.losses.style import layer_style_target
 from jaxstyle.machine.placement import Rows
 from jaxstyle.network.convolution import Kernels
 from jaxstyle.network.layers import block_of, conv_of
+from jaxstyle.network.precision import allowed
 from jaxstyle.network.vgg import features
 from jaxstyle.optimization.guides import guides_at
 from jaxstyle.optimization.matches import columns_of, nearest_targets, regions_at_grid
@@ -140,7 +141,7 @@ def picture_sums(
     else:
         taps = tuple(dict.fromkeys([*content, *layers]))
         found = features(kernels, picture, taps=taps, **network)
-        sums = _whole_sums(found, content, layers, weights, matched, lattices)
+        sums = _whole_sums(found, content, layers, weights, matched, lattices, program.precision)
     return sums if program.units == "torchvision" else _in_caffes_units(sums)
 
 
@@ -169,13 +170,16 @@ def _whole_sums(
     weights: Mapping[str, jax.Array] | None,
     matched: Mapping[str, jax.Array] | None,
     lattices: Mapping[str, Lattice] | None,
+    precision: str,
 ) -> Sums:
     """Returns the sums over whole feature maps, see `picture_sums`."""
+    how = allowed(precision)
     style: dict[str, Any] = {
         tap: at_points(found[tap], each) for tap, each in (lattices or {}).items()
     }
     if matched is None and lattices is None:
-        style = {tap: moments(found[tap], (weights or {}).get(tap)) for tap in layers}
+        masks = weights or {}
+        style = {tap: moments(found[tap], masks.get(tap), allowed=how) for tap in layers}
     for tap, each in (matched or {}).items():
         style[tap] = agreement(at_grid(found[tap], block_of(tap), each.shape[:2]), each)
     return Sums({tap: squared_error(found[tap], each) for tap, each in content.items()}, style)
