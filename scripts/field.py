@@ -1,10 +1,11 @@
 """What people who do this job ran into, as runs of the command line: a table of what is seen.
 
-    python scripts/field.py [--quick] [FOLDER]
+    python scripts/field.py [--quick] [--only ID] [FOLDER]
 
 makes its inputs in FOLDER (by default a temporary one), runs every case in a process of its own and
 prints a row for each: what it is, what is expected, what was seen. A FOLDER that is given again
-goes on: a case that was well is not run again. `--quick`: those that take no painting.
+goes on: a case that was well is not run again. `--quick`: those that take no painting. `--only`:
+those of one row of the report, such as R02.
 Exit code 1 if something was not as expected.
 """
 
@@ -120,16 +121,22 @@ def _zero_weights(path: Path) -> None:
     path.write_bytes(weight_bytes(zeros, source="x", source_sha256="0" * 64, licence="x"))
 
 
-def run_case(case: Case, folder: Path, inputs: Path) -> tuple[bool, str]:
-    """Runs a case in a folder of its own; returns whether all was well, and what was seen."""
-    folder.mkdir(exist_ok=True)
-    flags = ["--weights", "embedded", "--content", "coffee.png", "--style", case.style]
+def flags_of(case: Case, folder: Path) -> list[str]:
+    """Returns the whole command line of a case whose results go to a folder."""
+    photo = [] if "--sweep" in case.flags else ["--content", "coffee.png"]  # it sweeps photos
+    flags = ["--weights", "embedded", *photo, "--style", case.style]
     flags += ["-o", str(folder / "out.png"), *case.flags]
     if "-o" in case.flags:
         flags[flags.index("sweep")] = str(folder / "sweep")
+    return flags
+
+
+def run_case(case: Case, folder: Path, inputs: Path) -> tuple[bool, str]:
+    """Runs a case in a folder of its own; returns whether all was well, and what was seen."""
+    folder.mkdir(exist_ok=True)
     start = ["-c", DENY, case.deny] if case.deny else ["-m", "jaxstyle"]
     process = subprocess.Popen(
-        [sys.executable, *start, *flags],
+        [sys.executable, *start, *flags_of(case, folder)],
         **{"cwd": inputs, "env": os.environ | {"HOME": str(inputs)}, "text": True},
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE},
     )
@@ -153,6 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="?", metavar="FOLDER")
     parser.add_argument("--quick", action="store_true", help="only what takes no painting")
+    parser.add_argument("--only", metavar="ID", help="only one row's cases, such as R02")
     parsed = parser.parse_args(arguments)
     folder = parsed.folder or Path(tempfile.mkdtemp(prefix="jaxstyle-field-"))
     folder = folder.absolute()
@@ -163,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         done = dict(map(json.loads, lines))
     failed = 0
     for number_, case in enumerate(cases()):
-        if parsed.quick and not case.quick:
+        if (parsed.quick and not case.quick) or parsed.only not in (None, *case.ids.split()):
             continue
         name = f"{case.ids}: {case.what}"
         is_well, seen = (

@@ -11,6 +11,8 @@ from conftest import EXAMPLES
 from PIL import Image
 
 import jaxstyle
+from jaxstyle.cli.flags import parse
+from jaxstyle.sweeps.grid import expand
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
@@ -57,6 +59,31 @@ def test_every_row_of_the_field_has_a_case(script) -> None:
     ids = {each for case in script("field_cases").cases() for each in case.ids.split()}
     rows = {f"R{n:02}" for n in range(1, 30)} - {"R15", "R16", "R20", "R22", "R23"}
     assert rows <= ids  # no others are in the report
+
+
+def test_the_flags_of_every_case_go_together(script, tmp_path: Path, monkeypatch) -> None:
+    """But those of cases that are to be refused, each for its own reason."""
+    field, cases = script("field"), script("field_cases").cases()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "frames").mkdir()
+    for name in ("0.jpg", "1.jpg"):
+        Image.new("RGB", (8, 8)).save(tmp_path / "frames" / name)
+    for case in cases:
+        if not case.check.__qualname__.startswith("refused"):
+            request = parse(field.flags_of(case, tmp_path))
+            assert request is not None, case.what
+            assert request.sweep is None or len(expand(request, request.sweep)) == 2
+
+
+def test_one_row_alone_is_run(script, tmp_path: Path, monkeypatch, capsys) -> None:
+    field, cases = script("field"), script("field_cases")
+    several = [cases.Case(ids, "a", "well", [], cases.well) for ids in ("R01 F2", "R02 F5", "R021")]
+    monkeypatch.setattr(field, "cases", lambda: several)
+    monkeypatch.setattr(field, "make_inputs", lambda folder: None)
+    monkeypatch.setattr(field, "run_case", lambda case, *_: (True, ""))
+    assert field.main(["--only", "R02", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines[:-1]] == ["R02"]
 
 
 def test_what_was_well_is_not_run_again(script, tmp_path: Path, monkeypatch, capsys) -> None:
