@@ -22,8 +22,8 @@ WINGS = {
     "settings": ("checks", "fields", "recipe", "hyperparams", "validation", "presets", "text"),
     "images": (
         *("bands", "canvas", "regions", "color", "proof"),
-        *("png_chunks", "print_file", "film_file", "decoding", "depth", "file_kinds"),
-        *("picture_file", "stored"),
+        *("png_chunks", "print_file", "film_file", "decoding", "file_bits"),
+        *("depth", "file_kinds", "picture_file", "stored"),
     ),
     "weights": (
         *("torch_pickle", "torch_file", "activations", "conventions"),

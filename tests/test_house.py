@@ -59,6 +59,7 @@ OWNERS = {
         "images.bands",
         "images.canvas",
         "images.decoding",
+        "images.file_bits",
         "images.depth",
         "images.picture_file",
         "images.print_file",

@@ -1,7 +1,8 @@
 """Pictures of more than 8 bits a channel: their files as floating point, upright, in sRGB.
 
-Grey ones are read by Pillow, PNG files in colors by imagecodecs, TIFF files by tifffile, which are
-the extra that writes such files; without it, 8 bits of them are read.
+Grey ones are read by Pillow; PNG, JPEG 2000 and AVIF files in colors by imagecodecs, TIFF files by
+tifffile, which are the extra that writes such files; HEIF files by pillow-heif. Without these, 8
+bits of them are read, as they are of all other kinds.
 """
 
 import importlib.util
@@ -18,6 +19,7 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 from jaxstyle.images import png_chunks
 from jaxstyle.images.bands import PIXELS_AT_ONCE, Bands
 from jaxstyle.images.decoding import orientation_of, turned
+from jaxstyle.images.file_bits import bits_of, is_plain_jpeg2000
 from jaxstyle.images.print_file import srgb_profile
 from jaxstyle.settings.checks import MOST_PIXELS
 
@@ -27,8 +29,14 @@ how many samples a pixel has, and whether each has a plane of its own."""
 
 _GREY_OR_RGB = (0, 1, 2)
 
-NEEDS = {"png": "imagecodecs", "tiff": "tifffile"}
+NEEDS = {
+    **dict.fromkeys(("png", "jpeg2000", "avif"), "imagecodecs"),
+    **{"tiff": "tifffile", "heif": "pillow_heif"},
+}
 """What reads the kinds of deep files that Pillow reads as 8 bits."""
+
+_KINDS = {"JPEG2000": "jpeg2000", "AVIF": "avif", "HEIF": "heif"}
+"""Kinds by Pillow's names, of those that `file_bits` knows."""
 
 WHITES = (1.0, 255.0, 65535.0)
 """What white may be in floating point, which has no agreed range."""
@@ -38,9 +46,9 @@ BRIGHTER = 2.0
 
 
 def kind_of_depth(image: Image.Image) -> str | None:
-    """Returns who can read all bits of an opened image; None if it has but 8 bits a channel.
+    """Returns who can read all bits of an opened image; None if nobody can, or it has but 8.
 
-    "grey": Pillow; "png" and "tiff": see NEEDS.
+    "grey": Pillow; "ppm": numpy; all others: see NEEDS.
     """
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         return "grey"
@@ -48,11 +56,32 @@ def kind_of_depth(image: Image.Image) -> str | None:
         return str(image.info["deep"])
     if image.format == "PNG":
         return "png" if any(";16" in str(tile[3]) for tile in image.tile) else None  # type: ignore[attr-defined]
+    if image.format in ("PPM", *_KINDS):
+        return _kind_by_header(image)
     tags: Any = getattr(image, "tag_v2", {})
     if tags.get(_PHOTOMETRIC) not in _GREY_OR_RGB:
         return None
     bits = tags.get(_BITS, 8)
     return "tiff" if max(bits if isinstance(bits, tuple) else (bits,)) > 8 else None
+
+
+def _kind_by_header(image: Image.Image) -> str | None:
+    modes = ("RGB", "RGBA", *(["L"] if image.format == "AVIF" else []))
+    if image.mode not in modes or bits_of(image) == 8:
+        return None
+    if image.format == "PPM":
+        return "ppm" if image.tile[0][0] == "ppm" else None  # type: ignore[attr-defined]
+    if image.format == "JPEG2000" and not is_plain_jpeg2000(image):
+        return None
+    return _KINDS[str(image.format)]
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Whether an opened image has more than 8 bits a channel in its file, read or not."""
+    tags: Any = getattr(image, "tag_v2", {})
+    bits = tags.get(_BITS, 8)
+    most = max(bits if isinstance(bits, tuple) else (bits,))
+    return kind_of_depth(image) is not None or most > 8 or bits_of(image) > 8
 
 
 def is_misread(image: Image.Image) -> bool:
@@ -114,11 +143,46 @@ def color_samples(path: Path, image: Image.Image, kind: str) -> tuple[NDArray[An
     """
     if kind == "tiff":
         return tiff_samples(path)
+    samples, white = _DECODERS.get(kind, _by_imagecodecs)(path, image)
+    return turned(samples.reshape(image.height, image.width, -1), orientation_of(image)), white
+
+
+def _by_imagecodecs(path: Path, image: Image.Image) -> tuple[NDArray[Any], float]:
+    """Returns the samples of a JPEG 2000 or AVIF file, and their white."""
+    import imagecodecs
+
+    file = path.read_bytes()
+    if image.format == "AVIF":
+        found = imagecodecs.avif_decode(file, index=0)
+    else:
+        found = imagecodecs.jpeg2k_decode(file)
+    return found, 255.0 if found.dtype == np.uint8 else float(2 ** bits_of(image) - 1)
+
+
+def _png(path: Path, image: Image.Image) -> tuple[NDArray[Any], float]:
     import imagecodecs
 
     found = np.asarray(imagecodecs.png_decode(png_chunks.only_deciding(path.read_bytes())))
-    found = found.reshape(*found.shape[:2], -1)
-    return turned(found, orientation_of(image)), white_of(found)
+    return found, white_of(found)
+
+
+def _ppm(path: Path, image: Image.Image) -> tuple[NDArray[Any], float]:
+    """Returns the samples of a binary PPM file, two bytes each, the higher one first."""
+    _, _, start, (_, white) = image.tile[0]  # type: ignore[attr-defined]
+    count = image.width * image.height * 3
+    return np.fromfile(path, ">u2", count=count, offset=start), float(white)
+
+
+def _heif(path: Path, image: Image.Image) -> tuple[NDArray[Any], float]:
+    """Returns the samples of a HEIF file, whose bits are the upper ones of 16."""
+    import pillow_heif
+
+    found = np.asarray(pillow_heif.open_heif(path, convert_hdr_to_8bit=False))
+    bits = bits_of(image)
+    return found, float((2**bits - 1) << (16 - bits))
+
+
+_DECODERS = {"png": _png, "ppm": _ppm, "heif": _heif}
 
 
 def tiff_samples(path: Path) -> tuple[NDArray[Any], float]:

@@ -99,7 +99,7 @@ def sides_and_bytes(path: Path) -> tuple[Sides, int]:
 def depth_of(path: Path) -> tuple[str | None, int]:
     """Returns who can read more than 8 bits of a file, see `depth`, and how many bytes that takes.
 
-    None if nobody can, or nobody who is installed: `is_cut` tells.
+    None if nobody can, or nobody who is installed: `lost_bits` tells.
 
     Raises:
       InputError: as `load_picture` does, of a file that cannot be opened.
@@ -114,13 +114,22 @@ def depth_of(path: Path) -> tuple[str | None, int]:
     return _opened(path, look)
 
 
-def is_cut(path: Path) -> bool:
-    """Whether a file has more than 8 bits a channel, of which 8 are read for want of an extra.
+def lost_bits(path: Path) -> str | None:
+    """Returns why 8 bits a channel are read of a file that has more; None if all it has are read.
+
+    "extra": what reads all of them is not installed. "kind": nothing here reads more of such files.
 
     Raises:
       InputError: as `load_picture` does, of a file that cannot be opened.
     """
-    return _opened(path, lambda image: depth.is_missing(depth.kind_of_depth(image) or ""))
+
+    def look(image: Image.Image) -> str | None:
+        kind = depth.kind_of_depth(image)
+        if kind is None:
+            return "kind" if depth.is_deep(image) else None
+        return "extra" if depth.is_missing(kind) else None
+
+    return _opened(path, look)
 
 
 def load_alpha(path: Path) -> Alpha | None:

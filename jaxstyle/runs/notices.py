@@ -51,8 +51,9 @@ class Asked(NamedTuple):
     """The transparency that the result has."""
     over_white: Sequence[str] = ()
     """Which pictures have transparent parts that count as white: "photo", or a style's name."""
-    cut: Sequence[str] = ()
-    """Which pictures have more than 8 bits a channel, of which 8 are read for want of an extra."""
+    cut: Sequence[tuple[str, str]] = ()
+    """Which pictures have more than 8 bits a channel of which 8 are read, and why: for want of an
+    "extra", or since nothing reads more of files of such a "kind"."""
 
 
 def notices_of(asked: Asked) -> tuple[str, ...]:
@@ -64,7 +65,7 @@ def notices_of(asked: Asked) -> tuple[str, ...]:
         *_chosen(asked),
         *_kept(asked),
         *map(_over_white, asked.over_white),
-        *map(_cut, asked.cut),
+        *(_cut(name, why) for name, why in asked.cut),
         *(f"--{name} {reason}" for name, reason in _without_effect(asked)),
     )
 
@@ -180,11 +181,11 @@ def _over_white(name: str) -> str:
     return f"the style picture {name} is transparent in part, which counts as white"
 
 
-def _cut(name: str) -> str:
-    return (
-        f"the {name} has more than 8 bits a channel, of which 8 are read: pip install"
-        " 'jaxstyle[print]' keeps them"
-    )
+def _cut(name: str, why: str) -> str:
+    keeps = "pip install 'jaxstyle[print]' keeps them"
+    if why == "kind":
+        keeps = "as PNG or TIFF of 16 bits, grey or RGB, it keeps them"
+    return f"the {name} has more than 8 bits a channel, of which 8 are read: {keeps}"
 
 
 def _without_effect(asked: Asked) -> list[tuple[str, str]]:

@@ -124,7 +124,9 @@ class Reader:
         self._facts = functools.cache(record.file_facts)
         self._regions: dict[Any, Regions] = {}
         self._alpha = functools.cache(self._alpha_of)
-        self._is_cut = functools.cache(picture_file.is_cut)
+        self._lost_bits = functools.cache(picture_file.lost_bits)
+        self._undecoded: set[Path] = set()
+        """Deep files whose decoder failed, of which 8 bits are read."""
         self._is_transparent = functools.cache(picture_file.is_transparent)
         self.proof = functools.cache(read_proof)
         self._proofed = functools.cache(self._proof_of)
@@ -146,6 +148,7 @@ class Reader:
                 self._check_memory(path, (height, width), needed)
             with contextlib.suppress(InputError):  # where Pillow can read 8 bits, it does
                 return in_bands(path, sha256, deep=True)
+            self._undecoded.add(path)
             if self._store is None and not is_large:
                 return picture_file.load_picture(path)
         return (
@@ -299,11 +302,15 @@ class Reader:
 
         return cast("Alpha", store.stored((path, "alpha"), (found,), read)[0])
 
-    def _cut(self, arguments: Request, settings: Settings) -> list[str]:
-        """Returns which pictures have more bits than are read for want of an extra."""
+    def _cut(self, arguments: Request, settings: Settings) -> list[tuple[str, str]]:
+        """Returns which pictures have more bits than are read, and why: see `lost_bits`."""
         named = [(PHOTO, arguments.content)]
         named += [] if settings.init in INITS else [(INIT, Path(settings.init))]
-        return [name for name, path in named if self._is_cut(path)]
+        lost = [(name, self._lost(path)) for name, path in named]
+        return [(name, why) for name, why in lost if why is not None]
+
+    def _lost(self, path: Path) -> str | None:
+        return "kind" if path in self._undecoded else self._lost_bits(path)
 
     def _over_white(self, arguments: Request) -> list[str]:
         """Returns which pictures have transparent parts that count as white."""

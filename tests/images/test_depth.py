@@ -2,22 +2,26 @@
 
 import importlib.util
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, features
 
+from jaxstyle.cli.flags import parse
 from jaxstyle.errors import InputError
-from jaxstyle.images import decoding, depth, picture_file
+from jaxstyle.images import decoding, depth, file_bits, picture_file
 from jaxstyle.images.bands import BandedPicture
 from jaxstyle.images.canvas import as_picture, resize, resize_in_depth
 from jaxstyle.images.color import with_chroma_of
 from jaxstyle.images.stored import in_bands
 from jaxstyle.painting.level import first_canvas, levels
-from jaxstyle.runs.reader import Reader, record
+from jaxstyle.runs.inputs import read_settings
+from jaxstyle.runs.reader import Network, Reader, record
 from jaxstyle.settings.presets import preset
+from jaxstyle.weights.pretrained import WeightFile
 
 imagecodecs = pytest.importorskip("imagecodecs", reason="the extra print is not installed")
 tifffile = pytest.importorskip("tifffile", reason="the extra print is not installed")
@@ -98,11 +102,141 @@ def test_deep_grey_needs_no_extra(kind: str, tmp_path: Path, monkeypatch) -> Non
 def test_without_the_extra_eight_bits_are_read_and_that_is_known(tmp_path, monkeypatch) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(imagecodecs.png_encode(ramp(3)))
-    assert not picture_file.is_cut(path)
+    assert picture_file.lost_bits(path) is None
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert picture_file.is_cut(path)
+    assert picture_file.lost_bits(path) == "extra"
     assert Reader().picture(path).dtype == np.uint8
     assert not isinstance(Reader().picture(path), BandedPicture)
+
+
+def ppm(samples: NDArray[np.generic], white: int) -> bytes:
+    return (
+        f"P6\n# a comment\n{WIDTH} {HEIGHT}\n{white}\n".encode() + samples.astype(">u2").tobytes()
+    )
+
+
+def encoded(name: str, samples: NDArray[np.generic], bits: int) -> bytes:
+    """Returns a file without loss whose samples have so many bits."""
+    if name.endswith(".ppm"):
+        return ppm(samples, 2**bits - 1)
+    if name.endswith(".avif"):
+        return imagecodecs.avif_encode(samples, level=100, bitspersample=bits)
+    given = {"codecformat": name[-3:], "bitspersample": bits}
+    return imagecodecs.jpeg2k_encode(samples, reversible=True, **given)
+
+
+@pytest.mark.parametrize(
+    ("name", "bits", "channels"),
+    [
+        ("a.ppm", 16, 3),
+        ("b.ppm", 10, 3),
+        ("a.jp2", 16, 3),
+        ("b.jp2", 12, 4),
+        ("a.j2k", 10, 3),
+        ("a.avif", 12, 3),
+        ("b.avif", 10, 1),
+    ],
+)
+def test_other_kinds_of_deep_files_keep_their_bits(
+    name: str, bits: int, channels: int, tmp_path: Path
+) -> None:
+    """Each with a white of its own; to 8 bits it is what Pillow reads, within its rounding."""
+    if name.endswith(".avif") and not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    path, samples = tmp_path / name, ramp(channels) >> (16 - bits)
+    path.write_bytes(encoded(name, samples[..., 0] if channels == 1 else samples, bits))
+    values = samples / (2**bits - 1)
+    if channels == 4:
+        values = values[..., :3] * values[..., 3:] + 1 - values[..., 3:]
+    values = np.broadcast_to(values, (HEIGHT, WIDTH, 3))
+    step = 1.01 / (2**bits - 1) if name.endswith(".avif") else 1e-7  # by way of YCbCr
+    np.testing.assert_allclose(floats(path), values, rtol=0, atol=step)
+    eight = picture_file.load_picture(path).astype(int)
+    assert np.abs(eight - np.rint(values * 255)).max() <= 2
+    assert picture_file.lost_bits(path) is None
+    assert Reader().picture(path).is_deep  # type: ignore[attr-defined]
+
+
+def test_an_avif_file_is_turned_as_it_says(tmp_path: Path) -> None:
+    """Its samples lie as they were coded; Pillow tells how they are turned."""
+    if not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    path, samples = tmp_path / "a.avif", ramp(3)
+    Image.fromarray((samples >> 8).astype(np.uint8)).save(path, exif=turned_exif(6), quality=100)
+    with Image.open(path) as image:
+        found, white = depth.color_samples(path, image, "avif")
+    np.testing.assert_allclose(found / white, np.rot90(samples / 65535, -1), rtol=0, atol=0.02)
+
+
+def turned_exif(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    return exif
+
+
+def test_all_bits_of_a_heif_file_are_read(tmp_path: Path) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif", reason="the extra heif is not installed")
+    path, samples = tmp_path / "a.heic", ramp(3) >> 6 << 6
+    heif = pillow_heif.from_bytes(mode="RGB;16", size=(WIDTH, HEIGHT), data=samples.tobytes())
+    heif.save(path, quality=-1, chroma=444)
+    found = floats(path)
+    np.testing.assert_allclose(found, samples / (1023 << 6), rtol=0, atol=3 / 1023)
+    assert np.abs(found * 255 - np.rint(found * 255)).max() > 0.3
+    assert picture_file.lost_bits(path) is None
+
+
+@pytest.mark.parametrize("kind", ["cmyk", "plain ppm", "sycc", "sizes", "sgi"])
+def test_bits_that_nobody_reads_are_missed(kind: str, tmp_path: Path) -> None:
+    path, samples = tmp_path / "a", ramp(4)
+    if kind == "cmyk":
+        write_tiff(path, samples, photometric="separated")
+    elif kind == "plain ppm":
+        words = " ".join(map(str, samples[..., :3].ravel()))
+        path.write_text(f"P3 {WIDTH} {HEIGHT} 65535 {words}", "ascii")
+    elif kind == "sgi":
+        head = struct.pack(">hBBHHHH", 474, 0, 2, 3, WIDTH, HEIGHT, 3)
+        planes = np.moveaxis(samples[..., :3], 2, 0).astype(">u2")
+        path.write_bytes(head.ljust(512, b"\0") + planes.tobytes())
+    else:
+        file = bytearray(encoded("a.jp2", samples[..., :3], 16))
+        at = file.find(b"colr\x01") + 10 if kind == "sycc" else file.find(b"\xff\x4f\xff\x51") + 45
+        file[at] = 18 if kind == "sycc" else 14  # a component of 15 bits
+        path.write_bytes(bytes(file))
+    assert picture_file.lost_bits(path) == "kind"
+    assert Reader().picture(path).dtype == np.uint8
+    assert not isinstance(Reader().picture(path), BandedPicture)
+
+
+def test_files_of_eight_bits_miss_none(tmp_path: Path) -> None:
+    eight = Image.new("RGB", (WIDTH, HEIGHT), "red")
+    for kind in ("PNG", "JPEG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "JPEG2000", "SGI"):
+        eight.save(tmp_path / "a", kind)
+        assert picture_file.lost_bits(tmp_path / "a") is None, kind
+    for end in (7, 12, 20, 41, 44):  # of a header that is cut off
+        data = encoded("a.j2k", ramp(3), 16)[:end]
+        assert file_bits.jpeg2000_bits(io.BytesIO(data)) in ([], [16], [16, 16, 16])
+    assert file_bits.avif_bits(io.BytesIO(b"av1C\x81")) == []
+
+
+def test_a_decoder_that_fails_is_told(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(imagecodecs.png_encode(ramp(3)))
+
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("no")
+
+    monkeypatch.setattr(imagecodecs, "png_decode", fail)
+    reader = Reader()
+    assert reader.picture(path).dtype == np.uint8
+    assert not isinstance(reader.picture(path), BandedPicture)
+    request = parse(["--content", str(path), "--style", str(path)])
+    assert request is not None
+    settings = read_settings(request, say=print)
+    network = Network(WeightFile(path, "", ""), {}, {})
+    (told,) = (
+        each for each in reader.inputs(request, settings, network).notices if "8 bits" in each
+    )
+    assert told.endswith("8 are read: as PNG or TIFF of 16 bits, grey or RGB, it keeps them")
 
 
 def test_transparency_orientation_and_profiles_of_deep_files(tmp_path: Path) -> None:
