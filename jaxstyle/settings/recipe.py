@@ -130,12 +130,13 @@ class Recipe:
         ),
     )
     precision: str = field(
-        default="highest",
+        default="auto",
         metadata=program(
             "of the network's convolutions: highest, float32; tf32, operands of 10 bits, which an"
             " NVIDIA GPU multiplies several times as fast and a CPU emulates; bf16, of 7 bits, and"
-            " feature maps too: half their memory; losses and canvas are float32 in all",
-            choices=PRECISIONS,
+            " feature maps too: half their memory; losses and canvas are float32 in all; auto,"
+            " tf32 on NVIDIA GPUs where the balance is relative, else highest",
+            choices=("auto", *PRECISIONS),
             later=True,
         ),
     )
@@ -358,7 +359,7 @@ class Recipe:
 
 def convolution_of(recipe: Recipe) -> str:
     """Returns what `conv` means in the recipe's precision: Winograd's sums need float32."""
-    if recipe.conv == "auto" and recipe.precision != "highest":
+    if recipe.conv == "auto" and recipe.precision not in ("auto", "highest"):
         return "direct"
     return recipe.conv
 

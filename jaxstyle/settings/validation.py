@@ -64,7 +64,7 @@ def _check_together(recipe: Recipe) -> None:
             "optimizer 'lbfgs' has no proximal steps, which need a direction by pixel: give tv_step"
             " 'gradient', or optimizer 'adam'"
         )
-    if recipe.conv == "winograd" and recipe.precision != "highest":
+    if recipe.conv == "winograd" and recipe.precision not in ("auto", "highest"):
         raise InputError(
             f"conv 'winograd' needs precision 'highest', not {recipe.precision!r}: leave --conv out"
         )

@@ -7,7 +7,13 @@ import pytest
 from conftest import relative_rms
 from numpy_network import numpy_convolve
 
-from jaxstyle.network.convolution import Kernel, apply_kernel, prepare, prepared_shapes
+from jaxstyle.network.convolution import (
+    Kernel,
+    apply_kernel,
+    by_positions,
+    prepare,
+    prepared_shapes,
+)
 
 
 def example(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -81,3 +87,13 @@ def test_prepared_shapes_are_those_of_the_prepared(conv: str, gradients: bool) -
         assert jax.tree.structure(shapes) == jax.tree.structure(prepared)
         found = [(each.shape, each.dtype) for each in jax.tree.leaves(shapes)]
         assert found == [(each.shape, each.dtype) for each in jax.tree.leaves(prepared)]
+
+
+def test_few_channels_by_products_at_positions_are_the_convolution() -> None:
+    """As GPUs do the way back through conv1_1; small sides have no middle."""
+    random = np.random.default_rng(5)
+    kernel = random.normal(size=(3, 3, 6, 3)).astype(np.float32)
+    for height, width in ((5, 8), (1, 2)):
+        image = random.normal(size=(height, width, 6)).astype(np.float32)
+        found = by_positions(jnp.asarray(image)[None], jnp.asarray(kernel), precision="highest")[0]
+        assert relative_rms(found, numpy_convolve(image, kernel, np.zeros(3))) < 1e-6

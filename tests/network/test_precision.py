@@ -13,10 +13,11 @@ from evaluation import losses_with_gradient
 from numpy_network import numpy_convolve
 
 from jaxstyle.errors import InputError
+from jaxstyle.network import precision as precisions
 from jaxstyle.network.convolution import Direct, apply_kernel, prepare
 from jaxstyle.network.precision import as_operand
 from jaxstyle.network.vgg import features, params_up_to
-from jaxstyle.optimization.problem import make_problem
+from jaxstyle.optimization.problem import make_problem, resolve
 from jaxstyle.optimization.rows import shared_features
 from jaxstyle.painting.level import Level, kernels_at
 from jaxstyle.settings.presets import preset
@@ -143,3 +144,20 @@ def test_lower_precision_takes_the_plain_convolution() -> None:
     kernels = prepare(params, conv="winograd")
     with pytest.raises(InputError, match="precision 'bf16' needs kernels of conv 'direct'"):
         features(kernels, jnp.zeros((16, 16, 3)), taps=("conv1_1",), precision="bf16")
+
+
+def test_by_itself_a_gpu_takes_tf32_where_nothing_published_is_to_be_reproduced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    params = slim_params("vgg19", widths=(4, 4, 4, 4, 4))
+
+    def found(name: str = "default", **changes: str) -> str:
+        return resolve(preset(name, **changes)[0], params).precision
+
+    assert found() == found("book") == "highest"  # on this CPU
+    monkeypatch.setattr(precisions, "platform", lambda: "gpu")
+    assert (found(), found("book"), found("gatys")) == ("tf32", "highest", "highest")
+    assert found("book", precision="bf16") == "bf16"
+    assert found(precision="highest") == found(conv="winograd") == "highest"
+    monkeypatch.setattr(precisions, "platform", lambda: "tpu")
+    assert found() == "highest"

@@ -162,7 +162,7 @@ def test_sizes_share_the_kernels_that_both_want() -> None:
 
 
 def test_the_plain_convolution_off_the_cpu(params, monkeypatch) -> None:
-    monkeypatch.setattr("jaxstyle.network.convolution._on_cpu", lambda: False)
+    monkeypatch.setattr("jaxstyle.network.convolution.platform", lambda: "gpu")
     layers = {"conv1_2": full_width()["conv1_2"]}
     assert tiles_of(prepare(layers)) == "0"
     assert tiles_of(prepare(layers, conv="winograd")) == "6"
