@@ -1,10 +1,10 @@
 """Who may ask a page's server: those with its token, and no page of another site for them."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from jaxstyle.view.address import LOCAL
 
@@ -74,3 +74,8 @@ def file_answer(name: str, data: bytes) -> Response:
     """Returns a file of ours as an answer."""
     kinds = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
     return Response(data, media_type=kinds[name.rpartition(".")[2]], headers=SAFE)
+
+
+def events_answer(told: AsyncIterator[str]) -> Response:
+    """Returns what a page is told, one event after another, as an answer that goes on."""
+    return StreamingResponse(told, media_type="text/event-stream", headers=SAFE)

@@ -1,9 +1,15 @@
-// What the live page and the studio share: the picture that is compared with the photo, the curves, a few words.
+// What the live page and the studio share: what they say, the picture that is compared with the photo, the curves.
 
 const TERMS = ["content", "style", "tv"];
 const SVG = "http://www.w3.org/2000/svg";
 
 export const byId = (id) => document.getElementById(id);
+
+// Says how things are, in the line at the top; a screen reader reads it out.
+export function say(text, isWrong = false) {
+  if (byId("where").textContent !== text) byId("where").textContent = text;
+  byId("where").className = isWrong ? "alarm" : "";
+}
 
 export function make(name, facts = {}, ...children) {
   const found = document.createElement(name);
@@ -55,11 +61,14 @@ export class Stage {
     this.range.setAttribute("aria-valuetext", `photo over ${Math.round(percent)} % of the width`);
   }
 
-  // Shows a picture once it is loaded whole, so that nothing flickers; keeps the one before if that fails.
+  // Shows a picture once it is loaded whole, so that nothing flickers; keeps the one before if that fails,
+  // and shows none that another one was asked for after.
   async show(address, aspect) {
     const next = new Image();
+    this.latest = next;
     next.src = address;
     try { await next.decode(); } catch { return false; }
+    if (this.latest !== next) return false;
     if (aspect) this.pictures.style.setProperty("--aspect", aspect);
     this.canvas.src = next.src;
     this.pictures.hidden = false;

@@ -7,16 +7,17 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Callable
 from importlib import resources
+from string import Template
 from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request as WebRequest
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 from jaxstyle.view.address import LOCAL, address_of
-from jaxstyle.view.guard import SAFE, Guard, file_answer, picture_answer
+from jaxstyle.view.guard import SAFE, Guard, events_answer, file_answer, picture_answer
 from jaxstyle.view.live import BETWEEN, Live
 
 FOUND_IN = {
@@ -25,20 +26,40 @@ FOUND_IN = {
 }
 """The files that pages have in common, and the packages in which they are."""
 
+SHARED_PARTS = ("frame", "stage", "curves")
+"""The parts of pages, as HTML, that all have: the whole document, the picture, the losses."""
+
 Thumb = Callable[[int, bool], bytes | None]
 """Returns the picture of a run of a sweep as a JPEG file, small or large; None if there is none."""
 
 
-def file_routes(page: str, script: str) -> list[Route]:
-    """Returns the routes of a page, its script, and what all pages have in common."""
+def html_of(body: str, script: str, title: str) -> bytes:
+    """Returns a page as HTML: its own body, in the frame and with the parts that all pages have.
 
-    def route(path: str, package: str, name: str) -> Route:
-        data = resources.files(package).joinpath(name).read_bytes()
+    Args:
+      body: name of its file, without .html.
+      script: likewise, without .js.
+      title: of the page.
+    """
+    text = {name: _read("jaxstyle.view", f"{name}.html").decode() for name in (body, *SHARED_PARTS)}
+    own = Template(text[body]).substitute(stage=text["stage"], curves=text["curves"])
+    found = Template(text["frame"]).substitute(title=title, body=own, script=f"{script}.js")
+    return found.encode()
+
+
+def _read(package: str, name: str) -> bytes:
+    return resources.files(package).joinpath(name).read_bytes()
+
+
+def file_routes(body: str, script: str, title: str) -> list[Route]:
+    """Returns the routes of a page, see `html_of`, of its script, and of what all pages share."""
+
+    def route(path: str, name: str, data: bytes) -> Route:
         return Route(path, lambda _: file_answer(name, data))
 
-    shared = [route(f"/{name}", package, name) for name, package in FOUND_IN.items()]
-    own = [route("/", "jaxstyle.view", page), route(f"/{script}", "jaxstyle.view", script)]
-    return [*own, *shared]
+    own = {f"{script}.js": "jaxstyle.view", **FOUND_IN}
+    parts = [route(f"/{name}", name, _read(package, name)) for name, package in own.items()]
+    return [route("/", "page.html", html_of(body, script, title)), *parts]
 
 
 def action(path: str, act: Callable[[], object]) -> Route:
@@ -69,10 +90,10 @@ def application(live: Live, token: str, *, local: bool = True, thumb: Thumb | No
         return picture_answer(None if thumb is None else thumb(number, large))
 
     async def events(_: WebRequest) -> Response:
-        return StreamingResponse(_told(live), media_type="text/event-stream", headers=SAFE)
+        return events_answer(_told(live))
 
     routes = [
-        *file_routes("page.html", "view.js"),
+        *file_routes("page", "view", "jaxstyle"),
         Route("/canvas.png", lambda _: picture_answer(live.picture(), "image/png")),
         Route("/canvas.jpg", lambda _: picture_answer(live.picture(".jpg"))),
         Route("/content.jpg", lambda _: picture_answer(live.given("content"))),

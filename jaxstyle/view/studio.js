@@ -1,14 +1,12 @@
 // The studio's page: what is chosen and sent, and what is painted and was painted.
 import { Brushes } from "./brush.js";
-import { byId, drawCurves, make, Stage } from "./parts.js";
+import { byId, drawCurves, make, say, Stage } from "./parts.js";
 
 const stage = new Stage(byId("stage"), document.querySelector(".slider"));
 const chosen = { content: null, style: null };
 const brushes = new Brushes(byId("masks"));
 let carried = {};  // the masks of a result that is painted again
 let [history, progress, shown, drawn] = [[], null, null, ""];
-
-function say(text) { if (byId("where").textContent !== text) byId("where").textContent = text; }
 
 const power = (id) => 2 ** Number(byId(id).value);
 function tellSliders() {
@@ -42,7 +40,7 @@ async function take(kind, file) {
   try {
     choose(kind, (await upload(file)).name);
     say(chosen.content && chosen.style ? "ready to paint" : `choose a ${chosen.content ? "painting" : "photo"}`);
-  } catch (error) { say(error.message); }
+  } catch (error) { say(error.message, true); }
 }
 
 for (const drop of document.querySelectorAll(".drop")) {
@@ -60,7 +58,7 @@ byId("brush").onclick = () => brushes.open();
 
 byId("order").addEventListener("submit", async (event) => {
   event.preventDefault();
-  if (!chosen.content || !chosen.style) { say("choose a photo and a painting first"); return; }
+  if (!chosen.content || !chosen.style) { say("choose a photo and a painting first", true); return; }
   const order = { ...carried, ...chosen, size: Number(byId("size").value), quality: byId("quality").value,
     colors: byId("colors").value, photo: power("photo"), strokes: power("strokes") };
   try {
@@ -73,7 +71,7 @@ byId("order").addEventListener("submit", async (event) => {
     if (!answer.ok) throw new Error(await answer.text());
     shown = (await answer.json()).name;
     say("in the queue");
-  } catch (error) { say(error.message); }
+  } catch (error) { say(error.message, true); }
 });
 
 function fill(asked) {
@@ -91,13 +89,12 @@ const current = () => history.find((each) => each.name === shown);
 byId("again").onclick = () => fill(current().asked);
 byId("stop").onclick = async () => {
   const answer = await fetch(`runs/${shown}/stop`, { method: "POST" }).catch(() => null);
-  say(answer?.ok ? "stopping after this step" : "that could not be stopped");
+  say(answer?.ok ? "stopping after this step" : "that could not be stopped", !answer?.ok);
 };
-
-const isThere = (run) => run.state === "finished" || run.state === "stopped";
 
 function showRun(run) {
   const isPainted = run.state === "painting";
+  const picture = isPainted && progress?.name === run.name ? progress.picture : 0;
   byId("result").hidden = false;
   byId("stop").hidden = !isPainted && run.state !== "waiting";
   byId("download").hidden = !run.losses;
@@ -105,11 +102,11 @@ function showRun(run) {
   byId("command").textContent = run.command;
   byId("why").textContent = run.state === "failed" ? run.why : "";
   byId("painting").hidden = !isPainted;
-  const key = `${run.name} ${run.state} ${isPainted ? progress?.picture ?? 0 : ""}`;
+  const key = `${run.name} ${run.state} ${picture || ""}`;
   if (key === drawn) return;
   drawn = key;
   stage.compareWith(`pictures/${run.asked.content}`);
-  const isEmpty = run.state === "waiting" || (isPainted && !progress?.picture) || (!isPainted && !run.losses);
+  const isEmpty = run.state === "waiting" || (isPainted && !picture) || (!isPainted && !run.losses);
   const address = isEmpty ? `pictures/${run.asked.content}` : `runs/${run.name}/look.jpg?large=1&${encodeURIComponent(key)}`;
   const aspect = () => stage.canvas.naturalWidth / stage.canvas.naturalHeight;
   stage.show(address).then(() => stage.canvas.decode()).then(() =>
@@ -159,12 +156,15 @@ source.onmessage = (event) => {
   if (news.history) {
     const before = new Map(history.map((each) => [each.name, each.state]));
     history = news.history;
-    const ended = history.find((each) => before.has(each.name) && before.get(each.name) !== each.state);
-    if (ended) say(`${ended.name}: ${ended.state}`);
+    const changed = history.filter((each) => before.has(each.name) && before.get(each.name) !== each.state);
+    const isOpen = (each) => each.state === "waiting" || each.state === "painting";
+    const told = changed.find((each) => !isOpen(each)) ?? changed[0];  // one ends as the next begins
+    if (told) say(`${told.name}: ${told.state}`, told.state === "failed");
   }
   if ("progress" in news) progress = news.progress;
   update();
 };
-source.onerror = () => say("no answer from the studio; trying again");
+source.onerror = () => say("no answer from the studio; trying again", true);
 source.onopen = () => { if (byId("where").textContent.startsWith("no answer")) say("connected"); };
 tellSliders();
+say("choose a photo and a painting");

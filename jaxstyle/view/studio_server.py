@@ -10,12 +10,12 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request as WebRequest
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
 from jaxstyle.errors import InputError
 from jaxstyle.runs.output_name import numbered
-from jaxstyle.view.guard import SAFE, Guard, picture_answer
+from jaxstyle.view.guard import SAFE, Guard, events_answer, picture_answer
 from jaxstyle.view.live import LONGEST_SHOWN
 from jaxstyle.view.server import file_routes, serve_page
 from jaxstyle.view.studio_folder import MOST_UPLOADED, PICTURE, StudioFolder, read_order
@@ -34,11 +34,10 @@ def studio_application(
     """Returns the studio's application; only addresses that begin with the token are answered."""
 
     async def events(_: WebRequest) -> Response:
-        told = _news_of(queue)
-        return StreamingResponse(told, media_type="text/event-stream", headers=SAFE)
+        return events_answer(_news_of(queue))
 
     routes = [
-        *file_routes("studio.html", "studio.js"),
+        *file_routes("studio", "studio", "jaxstyle studio"),
         Route("/events", events),
         *_picture_routes(folder),
         *_run_routes(folder, queue),

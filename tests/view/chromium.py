@@ -105,6 +105,12 @@ class Browser:
             time.sleep(0.05)
         raise AssertionError(f"never true: {expression}; {self.find('document.body.innerText')}")
 
+    def choose(self, selector: str, path: Path) -> None:
+        """Chooses a file, as a person does in the dialog that an input opens."""
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
+
     def look(self, width: int, height: int, *, dark: bool = False) -> None:
         """Sets the size of the page, and which colors it has."""
         given: Any = {"width": width, "height": height, "deviceScaleFactor": 1}

@@ -1,4 +1,4 @@
-"""The page of a run in a real browser: it shows, it grows, it stops the run."""
+"""The page of a run, and the studio, in a real browser: what they show and what a person does."""
 
 import os
 import re
@@ -10,6 +10,11 @@ from pathlib import Path
 import pytest
 from chromium import CHROMIUM, Browser
 from conftest import EXAMPLES, SHALLOW_FLAGS
+from painter import PAINTS_WHEN_TOLD, png, stand_in
+
+from jaxstyle.view.address import bound
+from jaxstyle.view.studio_folder import StudioFolder
+from jaxstyle.view.studio_server import serve_studio
 
 pytestmark = [
     pytest.mark.slow,
@@ -67,3 +72,68 @@ def test_the_page_of_a_run(browser: Browser, slim_file: Path, tmp_path: Path) ->
     finally:
         run.kill()
         run.communicate()
+
+
+SAID = "document.getElementById('where').textContent"
+COLOR = """(() => {
+    const image = document.querySelector('.stage .canvas');
+    const draw = document.createElement('canvas').getContext('2d');
+    draw.drawImage(image, 0, 0);
+    return [...draw.getImageData(4, 4, 1, 1).data].slice(0, 3).map((each) => Math.round(each / 10));
+})().join(' ')"""
+"""The color of the picture that is shown, in tens: JPEG files are not exact."""
+
+
+def states(browser: Browser) -> list[str]:
+    """Returns how the results are, as the page lists them."""
+    labels = "[...document.querySelectorAll('#sheet button')].map((each) => each.ariaLabel)"
+    return [label.rpartition(", ")[2] for label in browser.find(labels)]
+
+
+def test_the_studio(browser: Browser, monkeypatch, tmp_path: Path) -> None:
+    """Files are chosen, one is refused, a run is watched to its end, another one is stopped."""
+    stand_in(monkeypatch, tmp_path / "fake.py", PAINTS_WHEN_TOLD)
+    root = tmp_path / "studio"
+    address, queue = serve_studio(StudioFolder(root), bound("127.0.0.1", 0))
+    (tmp_path / "photo.png").write_bytes(png(200))
+    (tmp_path / "painting.png").write_bytes(png(60))
+    (tmp_path / "wrong.png").write_text("no picture")
+    browser.look(390, 844)
+    browser.open(address)
+    paint = "document.querySelector('#order .main').click()"
+    browser.find(paint)
+    assert browser.find(SAID) == "choose a photo and a painting first"
+    browser.choose("[data-kind=content] input", tmp_path / "wrong.png")
+    browser.until(f"{SAID}.includes('wrong.png') && !{SAID}.startsWith('reading')")
+    assert browser.find("document.getElementById('where').className") == "alarm"
+    browser.choose("[data-kind=content] input", tmp_path / "photo.png")
+    browser.until(f"{SAID} === 'choose a painting'")
+    assert browser.find("document.getElementById('where').className") == ""
+    browser.choose("[data-kind=style] input", tmp_path / "painting.png")
+    browser.until(f"{SAID} === 'ready to paint'")
+    browser.find(paint)
+    browser.until(f"{COLOR} === '9 0 0'")
+    assert states(browser) == ["painting"]
+    points = "document.querySelector('[data-term=total]').points.length"
+    browser.until(f"{points} === 10")
+    assert "step 10 of 20 at 30x40" in browser.find("document.getElementById('told').textContent")
+    (root / "0001-1").touch()
+    browser.until(f"{COLOR} === '18 0 0' && {points} === 20")
+    browser.find(paint)  # waits for the first
+    browser.until("document.querySelectorAll('#sheet li').length === 2")
+    (root / "0001-2").touch()
+    browser.until(f"{SAID} === '0001-photo-painting: finished'")
+    browser.until(f"{COLOR} === '9 0 0'")  # the second is painted
+    browser.find("document.getElementById('stop').click()")
+    browser.until(f"{SAID} === '0002-photo-painting: stopped'")
+    assert states(browser) == ["stopped", "finished"]
+    browser.until(f"{COLOR} === '0 0 20'")
+    assert browser.find("document.documentElement.scrollWidth") <= 390
+    browser.open(address)  # another day
+    browser.until("document.querySelectorAll('#sheet li').length === 2")
+    browser.find("document.querySelectorAll('#sheet button')[1].click()")
+    browser.until(f"{COLOR} === '0 20 0'")
+    given = browser.find("fetch(document.getElementById('download').href).then((x) => x.status)")
+    assert given == 200
+    assert browser.errors == []
+    queue.close()

@@ -11,21 +11,15 @@ import numpy as np
 import pytest
 import requests
 from conftest import EXAMPLES
+from painter import PAINTS_AT_ONCE, png, stand_in
 from PIL import Image
 
 from jaxstyle.cli.commands import parse_studio
 from jaxstyle.cli.flags import parse
 from jaxstyle.errors import InputError
-from jaxstyle.view import studio_queue
 from jaxstyle.view.address import bound
 from jaxstyle.view.studio_folder import MOST_UPLOADED, StudioFolder, read_order, words_of
 from jaxstyle.view.studio_server import serve_studio
-
-
-def png(color: int, size: tuple[int, int] = (40, 30)) -> bytes:
-    data = io.BytesIO()
-    Image.new("RGB", size, (color, 0, 0)).save(data, "PNG")
-    return data.getvalue()
 
 
 def until_ended(address: str, name: str) -> dict[str, Any]:
@@ -44,21 +38,11 @@ def until_ended(address: str, name: str) -> dict[str, Any]:
 @pytest.fixture
 def fake(monkeypatch, tmp_path: Path) -> Path:
     """A program in the place of the painter; returns where it is."""
-    path = tmp_path / "fake.py"
-    words = studio_queue.RUN
-    monkeypatch.setattr(studio_queue, "RUN", [words[0], str(path)])
-    assert words[1:] == ["-m", "jaxstyle.run"]
-    return path
+    return stand_in(monkeypatch, tmp_path / "fake.py")
 
 
 def test_from_two_files_to_a_result(fake: Path, tmp_path: Path) -> None:
-    fake.write_text(
-        "import sys, json; from PIL import Image\n"
-        "path = sys.argv[sys.argv.index('-o') + 1]\n"
-        "Image.new('RGB', (40, 30), (9, 8, 7)).save(path)\n"
-        "open(path.replace('.png', '-0010.png'), 'w').close()\n"
-        "print(json.dumps({'output': path, 'losses': {'total': 2.5}, 'steps_done': 10}))\n"
-    )
+    fake.write_text(PAINTS_AT_ONCE)
     folder = StudioFolder(tmp_path / "studio")
     address, _ = serve_studio(folder, bound("127.0.0.1", 0))
     upload = f"{address}pictures?name="
