@@ -21,8 +21,8 @@ WINGS = {
     "network": ("layers", "precision", "winograd", "convolution", "vgg"),
     "settings": ("checks", "fields", "recipe", "hyperparams", "validation", "presets", "text"),
     "images": (
-        *("bands", "canvas", "regions", "color", "proof"),
-        *("png_chunks", "print_file", "film_file", "decoding", "file_bits"),
+        *("bands", "canvas", "regions", "color"),
+        *("png_chunks", "print_file", "proof", "film_file", "decoding", "file_bits"),
         *("depth", "file_kinds", "picture_file", "stored"),
     ),
     "weights": (

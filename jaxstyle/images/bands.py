@@ -70,17 +70,24 @@ class BandedPicture:
         """
         return self._read(use, least)
 
-    def changed(self, change: Callable[[_Picture], _Picture]) -> "BandedPicture":
-        """Returns this picture, in 8 bits, with a change of single pixels, made whenever read."""
+    def changed(
+        self, change: Callable[[_Picture], _Picture], *, keep_depth: bool = False
+    ) -> "BandedPicture":
+        """Returns this picture with a change of single pixels, made whenever it is read.
+
+        It is one of 8 bits, unless this one is deep and `keep_depth`: `change` then is given, and
+        returns, floating point.
+        """
+        is_deep = self.is_deep and keep_depth
 
         def read(use: Callable[[Bands], _T], least: Sides | None) -> _T:
             def changed(bands: Bands) -> _T:
-                rows = (change(rounded(each)) for each in bands.rows)
+                rows = (change(each if is_deep else rounded(each)) for each in bands.rows)
                 return use(Bands(bands.shape, rows))
 
             return self.read(changed, least)
 
-        return BandedPicture(self.shape, read)
+        return BandedPicture(self.shape, read, is_deep=is_deep)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         """Returns the picture, (H, W, 3) uint8; raises InputError as `read` does."""
@@ -97,6 +104,18 @@ class BandedPicture:
         return BandedPicture(self.shape, read, is_deep=self.is_deep)
 
 
+def of_sixteen_bits(samples: NDArray[np.uint16]) -> BandedPicture:
+    """Returns a picture (H, W, 3) of 16 bits a channel, white at 65535, as a deep one."""
+    rows_at_once = max(1, PIXELS_AT_ONCE // samples.shape[1])
+
+    def read(use: Callable[[Bands], _T], least: Sides | None) -> _T:
+        starts = range(0, len(samples), rows_at_once)
+        parts = (samples[start : start + rows_at_once] for start in starts)
+        return use(Bands(samples.shape, ((part / 65535).astype(np.float32) for part in parts)))
+
+    return BandedPicture(samples.shape, read, is_deep=True)
+
+
 def rounded(band: NDArray[Any]) -> _Picture:
     """Returns a band in 8 bits, of floating point rounded half to even."""
     return band if band.dtype == np.uint8 else np.rint(band * 255).astype(np.uint8)
@@ -110,6 +129,12 @@ def whole(bands: Bands) -> _Picture:
 def whole_floats(bands: Bands) -> NDArray[np.float32]:
     """Returns a deep picture in bands as one array."""
     return _joined(bands, np.float32)
+
+
+def whole_sixteen_bits(bands: Bands) -> NDArray[np.uint16]:
+    """Returns a deep picture in bands as one array of 16 bits."""
+    rows = (np.rint(each.astype(np.float64) * 65535).astype(np.uint16) for each in bands.rows)
+    return _joined(bands._replace(rows=rows), np.uint16)
 
 
 def _joined(bands: Bands, kind: Any) -> NDArray[Any]:

@@ -19,6 +19,7 @@ from jaxstyle.images.bands import (
     FILTERS,
     Alpha,
     BandedPicture,
+    of_sixteen_bits,
     resize_bands,
     resize_deep,
     whole_floats,
@@ -44,8 +45,8 @@ def as_picture(array: Any, *, name: str) -> Picture:
     """Returns an array given through the API as (H, W, 3) uint8.
 
     Args:
-      array: (H, W, 3), uint8, or floating point in [0, 1], which is rounded to 8 bits. A picture
-        that is read in bands is returned as it is.
+      array: (H, W, 3), uint8, or floating point in [0, 1], which is rounded to 8 bits, or uint16,
+        of which all bits are kept. A picture that is read in bands is returned as it is.
       name: what to call it in an error.
 
     Raises:
@@ -63,8 +64,10 @@ def as_picture(array: Any, *, name: str) -> Picture:
         raise InputError(f"{name} must be an array (H, W, 3), got shape {picture.shape}")
     if picture.dtype == np.uint8:
         return picture
+    if picture.dtype == np.uint16:
+        return cast("Picture", of_sixteen_bits(picture))
     if not np.issubdtype(picture.dtype, np.floating):
-        raise InputError(f"{name} must be uint8 or floating point, got {picture.dtype}")
+        raise InputError(f"{name} must be uint8, uint16 or floating point, got {picture.dtype}")
     if not (picture.min() >= 0 and picture.max() <= 1):  # NaN is refused as well
         raise InputError(f"{name}: floating-point pictures must lie in [0, 1]")
     return np.rint(picture * 255).astype(np.uint8)  # type: ignore[no-any-return]

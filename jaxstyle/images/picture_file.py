@@ -10,7 +10,7 @@ import io
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 
 from jaxstyle.errors import InputError
 from jaxstyle.images import decoding, depth, file_kinds, png_chunks, print_file
-from jaxstyle.images.bands import PIXELS_AT_ONCE, Alpha, Bands, whole
+from jaxstyle.images.bands import PIXELS_AT_ONCE, Alpha, Bands, whole, whole_sixteen_bits
 from jaxstyle.images.canvas import Picture
 from jaxstyle.settings.checks import MOST_PIXELS
 from jaxstyle.settings.recipe import Sides
@@ -41,16 +41,26 @@ _DESCRIPTION = 270
 """The tag of a TIFF file's description."""
 
 
-def load_picture(path: Path | str) -> Picture:
+def load_picture(path: Path | str, *, deep: bool = False) -> Picture:
     """Reads a picture file, upright, in sRGB, over white where it is transparent.
 
+    Args:
+      path: of the file.
+      deep: whether to read more than 8 bits a channel where the file has them and they can be read
+        here, see `depth`.
+
     Returns:
-      (H, W, 3) uint8. Of an animation, the first frame; of several pages, the first.
+      (H, W, 3) uint8; uint16 of a file of more bits, if `deep`, which `stylize` and `paint` take
+      and which is typed as if it were the same. Of an animation, the first frame; of several pages,
+      the first.
 
     Raises:
       InputError: no such file, not a picture, cut off, more than `MOST_PIXELS` pixels, or more
         than there is memory for.
     """
+    if deep and depth_of(Path(path))[0] is not None:
+        samples: Any = read_bands(Path(path), whole_sixteen_bits, deep=True)
+        return cast("Picture", samples)
     return read_bands(Path(path), whole)
 
 

@@ -16,7 +16,7 @@ from jaxstyle.images.canvas import Picture, total_steps
 from jaxstyle.images.decoding import LARGE
 from jaxstyle.images.picture_file import PLAIN
 from jaxstyle.images.print_file import Print
-from jaxstyle.images.proof import read_proof
+from jaxstyle.images.proof import keeps_depth, read_proof
 from jaxstyle.images.regions import (
     WHOLE,
     Regions,
@@ -173,8 +173,10 @@ class Reader:
 
     def _proof_of(self, path: Path, profile: Path) -> Picture:
         proof, picture = self.proof(profile), self.picture(path)
-        if isinstance(picture, StoredPicture | BandedPicture):
-            return cast("Picture", picture.changed(proof))
+        if isinstance(picture, BandedPicture):
+            return cast("Picture", picture.changed(proof, keep_depth=keeps_depth()))
+        if isinstance(picture, StoredPicture):
+            return picture.changed(proof)
         return proof(picture)
 
     def styles(self, arguments: Request) -> tuple[Picture, ...]:
@@ -307,6 +309,9 @@ class Reader:
         named = [(PHOTO, arguments.content)]
         named += [] if settings.init in INITS else [(INIT, Path(settings.init))]
         lost = [(name, self._lost(path)) for name, path in named]
+        photo = self.picture(arguments.content)
+        if arguments.proof is not None and isinstance(photo, BandedPicture) and photo.is_deep:
+            lost[0] = (PHOTO, None if keeps_depth() else "extra")
         return [(name, why) for name, why in lost if why is not None]
 
     def _lost(self, path: Path) -> str | None:

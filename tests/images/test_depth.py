@@ -12,7 +12,7 @@ from PIL import Image, ImageCms, features
 
 from jaxstyle.cli.flags import parse
 from jaxstyle.errors import InputError
-from jaxstyle.images import decoding, depth, file_bits, picture_file
+from jaxstyle.images import bands, decoding, depth, file_bits, picture_file
 from jaxstyle.images.bands import BandedPicture
 from jaxstyle.images.canvas import as_picture, resize, resize_in_depth
 from jaxstyle.images.color import with_chroma_of
@@ -296,6 +296,25 @@ def test_levels_and_first_canvases_have_all_bits(tmp_path: Path) -> None:
         canvas = first_canvas(level, init=init, seed=0, resampling="lanczos")
         shown = np.asarray(canvas) * [0.229, 0.224, 0.225] + [0.485, 0.456, 0.406]
         np.testing.assert_allclose(shown, expected, rtol=0, atol=1e-6)
+
+
+def test_arrays_of_sixteen_bits_keep_them(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(bands, "PIXELS_AT_ONCE", 7 * WIDTH)
+    path, samples = tmp_path / "a.png", ramp(3)
+    path.write_bytes(imagecodecs.png_encode(samples))
+    found = picture_file.load_picture(path, deep=True)
+    assert found.dtype == np.uint16
+    np.testing.assert_array_equal(found, samples)
+    recipe, _ = preset("book", size=(HEIGHT, WIDTH))
+    (level,) = levels(found, found, recipe=recipe)
+    (from_file,) = levels(Reader().picture(path), found, recipe=recipe)
+    np.testing.assert_array_equal(level.content, from_file.content)
+    np.testing.assert_array_equal(level.content, (samples / 65535).astype(np.float32))
+    np.testing.assert_array_equal(level.styles[0], np.rint(samples / 257))
+    Image.new("RGB", (4, 4)).save(path)
+    assert picture_file.load_picture(path, deep=True).dtype == np.uint8
+    with pytest.raises(InputError, match="photo must be uint8, uint16 or floating point"):
+        as_picture(samples.astype(np.int32), name="photo")
 
 
 def test_chroma_of_a_deep_photo_has_all_bits() -> None:

@@ -1,16 +1,25 @@
 """Soft proofs of a press that has black ink alone, whose profile is made here."""
 
+import importlib.util
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from jaxstyle.cli.flags import parse
 from jaxstyle.errors import InputError
 from jaxstyle.images import color
+from jaxstyle.images.bands import whole_floats
 from jaxstyle.images.picture_file import load_picture
+from jaxstyle.images.print_file import srgb_profile
 from jaxstyle.images.proof import read_proof
-from jaxstyle.runs import record
+from jaxstyle.runs import reader, record
+from jaxstyle.runs.inputs import read_settings
+from jaxstyle.runs.reader import Network, Reader
+from jaxstyle.weights.pretrained import WeightFile
 
 
 def black_press() -> bytes:
@@ -82,3 +91,48 @@ def test_what_is_no_profile_of_a_press_is_refused(tmp_path, paint) -> None:
     code, out, err = paint("--proof", str(path), "-o", "out.png")
     assert (code, out, len(err.splitlines())) == (2, "", 1)
     assert not Path("out.png").exists()
+
+
+def test_a_deep_picture_keeps_its_depth(press, tmp_path, monkeypatch) -> None:
+    """It lies between two of 8 bits, and is painted so; without the extra it is rounded first."""
+    pytest.importorskip("imagecodecs", reason="the extra print is not installed")
+    grey = np.linspace(0.3, 0.32, 32 * 48).reshape(32, 48)  # five values of 8 bits
+    deep = np.repeat(grey[..., None], 3, -1)
+    proof = read_proof(press)
+    found = proof(deep.astype(np.float32))  # type: ignore[arg-type]
+    eight = proof(np.rint(deep * 255).astype(np.uint8)) / 255
+    np.testing.assert_allclose(found, eight, atol=2 / 255)
+    assert len(np.unique(found)) > 50 > len(np.unique(eight))
+    path = tmp_path / "deep.png"
+    Image.fromarray(np.rint(grey * 65535).astype(np.uint16)).save(path)
+    shown: Any = Reader().source(path, press)
+    assert shown.is_deep
+    np.testing.assert_allclose(shown.read(whole_floats), found, atol=1e-4)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    shown = Reader().source(path, press)
+    assert not shown.is_deep
+    assert len(np.unique(np.asarray(shown))) < 12
+
+
+@pytest.mark.parametrize("extra", [True, False])
+def test_a_line_says_where_a_proof_takes_bits(extra, press, tmp_path, monkeypatch) -> None:
+    path = tmp_path / "deep.png"
+    Image.fromarray(np.full((32, 48), 12345, np.uint16)).save(path)
+    monkeypatch.setattr(reader, "keeps_depth", lambda: extra)
+    request = parse(["--content", str(path), "--style", str(path), "--proof", str(press)])
+    assert request is not None
+    settings, network = read_settings(request, say=print), Network(WeightFile(path, "x"), {}, {})
+    notices = Reader().inputs(request, settings, network).notices
+    assert any("of which 8 are read" in each for each in notices) is not extra
+
+
+@pytest.mark.parametrize("space", ["gray", "rgb"])
+def test_deep_pictures_in_the_colors_of_other_devices(space, tmp_path) -> None:
+    imagecodecs = pytest.importorskip("imagecodecs", reason="the extra print is not installed")
+    path = tmp_path / "device.icc"
+    gray = imagecodecs.cms_profile("gray", gamma=2.2)
+    path.write_bytes(gray if space == "gray" else srgb_profile())
+    picture = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
+    found = read_proof(path)((picture / 255).astype(np.float32))  # type: ignore[arg-type]
+    np.testing.assert_allclose(found, read_proof(path)(picture) / 255, atol=1.5 / 255)
+    assert np.ptp(found, axis=-1).max() < 1e-4 or space == "rgb"
