@@ -107,13 +107,14 @@ def add_print_flags(group: Any) -> None:
         default=8,
         metavar="8|16",
         help="of each channel of the result; 16 in .png and .tif, with the extra jaxstyle[print];"
-        " default: 8",
+        " for single runs; default: 8",
     )
     add(
         "--profile",
         type=flag_reader(read_path),
         metavar="PATH.icc",
-        help="convert the result to this ICC profile of RGB and embed it; default: sRGB",
+        help="convert the result to this ICC profile of RGB and embed it; for single runs;"
+        " default: sRGB",
     )
     add(
         "--proof",
@@ -126,7 +127,7 @@ def add_print_flags(group: Any) -> None:
         "--dpi",
         type=flag_reader(_read_dpi),
         metavar="N",
-        help="dots per inch, written into .png, .jpg and .tif; default: none",
+        help="dots per inch, written into .png, .jpg and .tif; for single runs; default: none",
     )
 
 
@@ -134,7 +135,10 @@ def check_print_flags(parsed: dict[str, Any]) -> None:
     """Raises InputError if one of these flags was given: sweeps write plain PNG files."""
     for name, default in (("bits", 8), ("profile", None), ("dpi", None), ("format", None)):
         if parsed[name] != default:
-            raise InputError(f"--{name} is for single runs; a sweep writes 8-bit sRGB PNG files")
+            raise InputError(
+                f"--{name} is for single runs, a sweep writes 8-bit sRGB PNG files: paint the one"
+                f" that you choose again, with --from DIR/NAME.png and --{name}"
+            )
 
 
 def check_sweep_files(parsed: dict[str, Any]) -> None:

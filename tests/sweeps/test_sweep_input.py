@@ -64,6 +64,9 @@ SEEDS = ("--sweep", "seed", "1", "2")
         ("--sweep seed 1 --from c.png -o out", "c.png carries no settings"),
         ("--sweep-file no.csv -o out", "no.csv does not exist"),
         ("--sweep seed 1 -o out --resume", "--resume is for single runs"),
+        ("--sweep seed 1 2 -o out --bits 16", "again, with --from DIR/NAME.png and --bits"),
+        ("--sweep seed 1 2 -o out --profile p.icc", "a sweep writes 8-bit sRGB PNG files"),
+        ("--sweep seed 1 2 -o out --dpi 300", "--dpi is for single runs"),
         (
             "--sweep seed 1 -o out --checkpoint x",
             "--checkpoint is for single runs; a sweep goes on",
