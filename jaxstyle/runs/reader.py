@@ -21,7 +21,6 @@ from jaxstyle.images.regions import (
     WHOLE,
     Regions,
     check_keep,
-    check_regions,
     grey,
     regions_of_colors,
     regions_of_masks,
@@ -195,6 +194,8 @@ class Reader:
     def inputs(self, arguments: Request, settings: Settings, network: Network) -> Inputs:
         """Returns all that a run works on, with the facts of the files as they are now.
 
+        That its regions go with its settings was checked before the network was read.
+
         Raises:
           InputError: a picture that cannot be used.
         """
@@ -212,7 +213,6 @@ class Reader:
         sources = (arguments.content, *style_files(arguments))
         content, *styles = (self.source(path, arguments.proof) for path in sources)
         regions = self.regions(arguments, say=silent)
-        check_regions(regions, settings.recipe)
         init = self.init(settings)
         alpha = self.alpha(arguments)
         if alpha is not None:

@@ -8,6 +8,7 @@ from typing import NamedTuple, TextIO
 
 from jaxstyle import files
 from jaxstyle.errors import InputError, Say, silent
+from jaxstyle.images.regions import check_regions
 from jaxstyle.judging.network import read_judge
 from jaxstyle.runs import record
 from jaxstyle.runs.checkpoint import Resumption, find_resumption
@@ -141,7 +142,7 @@ def _read_settings(runs: Sequence[Run], say: Say) -> list[Settings]:
 
 
 def _check_sizes(runs: Sequence[Run], settings: Sequence[Settings], reader: Reader) -> None:
-    """Raises InputError for pictures that are too small for a run's layers and size."""
+    """Raises InputError for pictures that are too small for a run, or regions that it cannot have."""
     seen = set()
     for run, each in zip(runs, settings, strict=True):
         arguments = run.arguments
@@ -153,6 +154,7 @@ def _check_sizes(runs: Sequence[Run], settings: Sequence[Settings], reader: Read
         try:
             path = picture_path(Path(), run.name)
             check_sizes(content, styles, each.recipe, path, device=arguments.device)
+            check_regions(reader.regions(arguments, say=silent), each.recipe)
         except InputError as error:
             raise InputError(f"{place_of(run.number, len(runs), run.labels)}: {error}") from None
 

@@ -17,6 +17,7 @@ def folder(tmp_path: Path, slim_file: Path, monkeypatch: pytest.MonkeyPatch) -> 
     random = np.random.default_rng(0)
     for name, side in (("c.png", 50), ("s.png", 40), ("tiny.png", 9)):
         Image.fromarray(random.integers(0, 256, (side, side, 3), np.uint8)).save(tmp_path / name)
+    (tmp_path / "none.h5").write_bytes(b"no weights")
     (tmp_path / "slim.h5").write_bytes(slim_file.read_bytes())
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -63,6 +64,10 @@ SEEDS = ("--sweep", "seed", "1", "2")
         ("--sweep seed 1 --from no.png -o out", "no.png does not exist"),
         ("--sweep seed 1 --from c.png -o out", "c.png carries no settings"),
         ("--sweep-file no.csv -o out", "no.csv does not exist"),
+        (  # before the weights, which are none
+            "--sweep style-loss gram strotss --keep c.png --weights none.h5 -o out",
+            "combination 2 of 2 (style-loss strotss): style_loss 'strotss' compares points",
+        ),
         ("--sweep seed 1 -o out --resume", "--resume is for single runs"),
         ("--sweep seed 1 2 -o out --bits 16", "again, with --from DIR/NAME.png and --bits"),
         ("--sweep seed 1 2 -o out --profile p.icc", "a sweep writes 8-bit sRGB PNG files"),
