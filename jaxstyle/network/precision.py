@@ -3,7 +3,8 @@
 highest: float32 throughout. tf32: the operands of convolutions keep 10 bits of their mantissa, as
 NVIDIA's tensor cores read them; products, sums and what is stored are float32. A CPU, which has no
 such arithmetic, emulates it by rounding, to the nearest. bf16: feature maps and kernels are
-bfloat16, with 7 bits; a convolution's sums are rounded once. Sums over feature maps, all losses,
+bfloat16, with 7 bits; a convolution's sums are rounded once. Where feature maps are multiplied with
+one another for their moments, a GPU rounds them likewise. All sums over feature maps, the losses,
 the canvas and the optimizer are float32 in every precision.
 """
 

@@ -164,11 +164,7 @@ def _starts_new_block(conv: str) -> bool:
 
 @jax.custom_vjp
 def relu(x: jax.Array) -> jax.Array:
-    """Returns max(x, 0); its gradient, 0 at 0, needs the result alone, which is kept anyway.
-
-    Whether the result is 0 is asked, not whether it is above: that, XLA would ask of x, keep x too,
-    and on a GPU not have the convolution before do this as well.
-    """
+    """Returns max(x, 0); its gradient, 0 at 0, needs the result alone, which is kept anyway."""
     return jnp.maximum(x, 0)
 
 
@@ -178,7 +174,20 @@ def _relu_forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _relu_backward(y: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
-    return (jnp.where(y == 0, 0, gradient),)
+    return (lax.platform_dependent(y, gradient, cuda=_where_not_0, default=_where_above_0),)
+
+
+def _where_above_0(y: jax.Array, gradient: jax.Array) -> jax.Array:
+    return jnp.where(y > 0, gradient, 0)
+
+
+def _where_not_0(y: jax.Array, gradient: jax.Array) -> jax.Array:
+    """Returns the same. XLA asks x what the above asks of max(x, 0), and so keeps x as well.
+
+    On a GPU the convolution before does then not compute the ReLU as well, which takes 6 % of a
+    step's time. On a CPU steps take 5 % longer so, for a fifth less memory.
+    """
+    return jnp.where(y == 0, 0, gradient)
 
 
 relu.defvjp(_relu_forward, _relu_backward)

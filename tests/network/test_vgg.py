@@ -137,3 +137,22 @@ def test_half_precision_parameters_are_raised(params) -> None:
     found = features(prepare(half), image, taps=["conv5_1"])["conv5_1"]
     assert found.dtype == jnp.float32
     assert relative_rms(found, features(prepare(params), image, taps=["conv5_1"])["conv5_1"]) < 1e-2
+
+
+def test_a_gpus_program_asks_whether_results_are_0_and_has_no_convolution_of_3_channels() -> None:
+    """As it is lowered for CUDA, which needs no GPU."""
+    params = slim_params("vgg19", widths=(16, 16, 16, 16, 16))
+    kernels = prepare(params, conv="direct")
+
+    def loss(image: jax.Array) -> jax.Array:
+        return features(kernels, image, taps=("relu1_2",), precision="tf32")["relu1_2"].sum()
+
+    text = {
+        platform: jax.export.export(jax.jit(jax.grad(loss)), platforms=[platform])(
+            jax.ShapeDtypeStruct((16, 24, 3), jnp.float32)
+        ).mlir_module()
+        for platform in ("cpu", "cuda")
+    }
+    assert [text[name].count("stablehlo.convolution") for name in text] == [4, 3]
+    assert [text[name].count("stablehlo.compare EQ") for name in text] == [0, 2]
+    assert [text[name].count("stablehlo.compare GT") for name in text] == [2, 0]
