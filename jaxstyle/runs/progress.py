@@ -1,6 +1,7 @@
 """What a person sees of a run or a sweep: a bar or plain lines; and the time left."""
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import IO, Never
@@ -62,7 +63,7 @@ class Clock:
 
 def _begin_bar(total: int, stream: IO[str]) -> "tqdm[Never] | None":
     """Returns a bar on a terminal; None elsewhere, and where the terminal is gone."""
-    if not stream.isatty():
+    if not stream.isatty() or not _has_width(stream):
         return None
     bar_format = "{percentage:3.0f}%|{bar:10}| {desc}"
     try:
@@ -71,6 +72,14 @@ def _begin_bar(total: int, stream: IO[str]) -> "tqdm[Never] | None":
     except OSError:
         return None
     return bar
+
+
+def _has_width(stream: IO[str]) -> bool:
+    """Whether a terminal is not one of no columns, as a program's or a container's can be."""
+    try:
+        return min(os.get_terminal_size(stream.fileno())) > 0
+    except (OSError, ValueError):  # nothing is known of it
+        return True
 
 
 class Display:

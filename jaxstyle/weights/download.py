@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import filelock
 import requests
@@ -26,6 +26,9 @@ SECONDS_BETWEEN_TRIES = 2
 TRIES = 5
 """How often in a row the connection may be cut before another `BLOCK` has come."""
 
+SECONDS_BETWEEN_NEWS = 10.0
+"""From one line of progress to the next, where there is no terminal for a bar."""
+
 BLOCK = 1 << 16
 """Bytes read at once; when the connection is cut, what has come of a block is lost."""
 
@@ -44,7 +47,7 @@ def download(url: str, path: Path, *, sha256_start: str, stream: TextIO | None =
       url: http or https.
       path: where; folders are made.
       sha256_start: how the file's sha256 begins, in hexadecimal; "" checks nothing.
-      stream: where a progress bar goes; None shows none.
+      stream: where progress goes, a bar on a terminal, else lines; None shows none.
 
     Raises:
       DownloadError: no network, the server refuses, the file is another one, or the disk is full.
@@ -175,6 +178,29 @@ def _extent(answer: requests.Response) -> tuple[int, int | None]:
     return int(start) if start else -1, int(whole) if whole else None
 
 
+class _Lines:
+    """A stream for a bar that writes it as whole lines, where there is no terminal to draw on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        if line := text.strip():
+            self._stream.write(f"{line}\n")
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
+def _ways_to_show(stream: TextIO | None) -> dict[str, Any]:
+    """Returns how tqdm shows progress: a bar, a line now and then, or nothing."""
+    if stream is None:
+        return {"disable": True}
+    if stream.isatty():
+        return {"file": stream}
+    return {"file": _Lines(stream), "mininterval": SECONDS_BETWEEN_NEWS}
+
+
 def _append(
     answer: requests.Response, part: Path, start: int, whole: int | None, stream: TextIO | None
 ) -> bool:
@@ -187,8 +213,7 @@ def _append(
             unit="B",
             unit_scale=True,
             desc="download",
-            file=stream,
-            disable=stream is None,
+            **_ways_to_show(stream),
         ) as bar,
     ):
         try:

@@ -1,6 +1,7 @@
 """What is shown meanwhile: the bar on a terminal, lines elsewhere, the time left."""
 
 import io
+import os
 
 import numpy as np
 import pytest
@@ -76,6 +77,24 @@ def test_a_bar_on_a_terminal() -> None:
     assert "7, 1:15 left, 1.50 s/step, content 1.5 style 2.5 tv 3.5 total 7.5" in shown
     assert "compiling" in shown
     assert "\r" in shown
+    assert "\x1b" not in stream.getvalue()  # no color, with NO_COLOR and without
+
+
+def test_a_terminal_without_columns_has_lines(monkeypatch) -> None:
+    """As `script`, `expect` and containers make them; a bar of no columns shows nothing."""
+
+    class Narrow(Terminal):
+        def fileno(self) -> int:
+            return 99
+
+    sizes = {99: os.terminal_size((0, 0))}
+    monkeypatch.setattr("os.get_terminal_size", lambda number: sizes[number])
+    stream = Narrow()
+    display = Display(10, stream, Clock([]))
+    display.show(chunk_of((30, 40), done=7, count=2, seconds=3.0), 75.0)
+    display.close()
+    assert stream.getvalue().startswith("step 7/10 at 30x40")
+    assert "\r" not in stream.getvalue()
 
 
 def test_few_lines_elsewhere() -> None:
@@ -86,3 +105,4 @@ def test_few_lines_elsewhere() -> None:
     display.close()
     lines = stream.getvalue().splitlines()
     assert [line.split()[1] for line in lines] == ["1/10", "10/10"]
+    assert not {"\r", "\x1b"} & set(stream.getvalue())

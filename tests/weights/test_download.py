@@ -335,6 +335,13 @@ def test_progress_goes_to_the_stream_alone(
     download(site.url("/file"), path, sha256_start=START, stream=stream)
     assert "download: 100%" in stream.getvalue()
     assert "10.0k/10.0k" in stream.getvalue()
+    assert not {"\r", "\x1b"} & set(stream.getvalue())  # no terminal: whole lines
+    path.unlink()
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    download(site.url("/file"), path, sha256_start=START, stream=terminal)
+    assert "\rdownload: 100%" in terminal.getvalue()
+    assert "\x1b" not in terminal.getvalue()
     path.unlink()
     download(site.url("/file"), path, sha256_start=START)
     assert capfd.readouterr() == ("", "")
