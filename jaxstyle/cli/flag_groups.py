@@ -183,6 +183,14 @@ def add_device_flags(group: Any) -> None:
         " this is process I of N; default: alone",
     )
     add(
+        "--batch",
+        type=flag_reader(_read_batch),
+        metavar="auto|N",
+        help="how many pictures of a sweep each device paints at once: of use on GPUs, which small"
+        " ones leave idle; they are rounded otherwise than single runs; auto, as many as make a"
+        " megapixel, and on a CPU one; default: 1",
+    )
+    add(
         "--deterministic",
         action="store_true",
         help="have a GPU give the same bits in every process, with --resume too, in up to twice"
@@ -271,8 +279,10 @@ def take_device_flags(parsed: dict[str, Any]) -> DeviceRequest:
     Raises:
       InputError: they were given with a flag that does not paint.
     """
-    deterministic = parsed.pop("deterministic")
-    given = {name: parsed.pop(name) for name in ("devices", "distributed")}
+    deterministic, is_sweep = parsed.pop("deterministic"), parsed["sweep"] or parsed["sweep_file"]
+    given = {name: parsed.pop(name) for name in ("devices", "distributed", "batch")}
+    if given["batch"] is not None and not (is_sweep or parsed["collect"]):
+        raise InputError("--batch is for sweeps: give --sweep too, or leave it out")
     for name in (name for name, value in given.items() if value is not None):
         if parsed["collect"] is not None:
             raise InputError(f"--collect only gathers what is there: leave --{name} out")
@@ -282,8 +292,15 @@ def take_device_flags(parsed: dict[str, Any]) -> DeviceRequest:
                 " needs about an N-th of what the plain way takes"
             )
     return DeviceRequest(
-        most=given["devices"], distributed=given["distributed"], deterministic=deterministic
+        most=given["devices"],
+        distributed=given["distributed"],
+        deterministic=deterministic,
+        batch=None if given["batch"] == "auto" else given["batch"] or 1,
     )
+
+
+def _read_batch(text: str) -> int | str:
+    return text if text == "auto" else read_whole(text)
 
 
 def add_sweep_flags(group: Any) -> None:

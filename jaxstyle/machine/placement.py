@@ -156,21 +156,22 @@ def sweep_mesh(devices: Sequence[jax.Device]) -> Mesh:
     return Mesh(np.array(devices), (SWEEP_AXIS,))
 
 
-def one_on_each(trees: Sequence[_T], mesh: Mesh) -> _T:
-    """Puts the i-th tree on the i-th of this process's devices.
+def some_on_each(trees: Sequence[_T], mesh: Mesh) -> _T:
+    """Puts as many trees on each of this process's devices, the first ones on the first.
 
     Returns:
-      One tree of arrays with a new leading axis, as long as the mesh.
+      One tree of arrays with a new leading axis, as long as there are trees, in all processes.
     """
     sharding = NamedSharding(mesh, EACH)
     devices = mesh.local_devices
+    count = len(trees) // len(devices)
     parts = [
-        jax.device_put(_with_axis(tree), device)
-        for tree, device in zip(trees, devices, strict=True)
+        jax.device_put(_stacked(*trees[number * count : (number + 1) * count]), device)
+        for number, device in enumerate(devices)
     ]
 
     def join(*leaves: jax.Array) -> jax.Array:
-        shape = (mesh.size, *leaves[0].shape[1:])
+        shape = (mesh.size * count, *leaves[0].shape[1:])
         return jax.make_array_from_single_device_arrays(shape, sharding, list(leaves))
 
     joined: _T = jax.tree.map(join, *parts)
@@ -178,34 +179,35 @@ def one_on_each(trees: Sequence[_T], mesh: Mesh) -> _T:
 
 
 @jax.jit
-def _with_axis(tree: Any) -> Any:
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], tree)
+def _stacked(*trees: Any) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
 def local_parts(array: jax.Array, numbers: Sequence[int] | None = None) -> list[NDArray[Any]]:
-    """Returns what `one_on_each` put, now from the devices, in the same order, as copies.
+    """Returns what `some_on_each` put, now from the devices, in the same order, as copies.
 
     On CPUs a view would alias a donated buffer, which the next call overwrites.
 
     Args:
       array: on all devices.
-      numbers: which of this process's devices are meant, from 0; by default all.
+      numbers: which of this process's parts are meant, from 0; by default all.
     """
     shards = sorted(array.addressable_shards, key=lambda shard: shard.index[0].start or 0)
-    chosen = shards if numbers is None else [shards[number] for number in numbers]
-    return [np.array(np.asarray(shard.data)[0]) for shard in chosen]
+    each = shards[0].data.shape[0]
+    wanted = range(each * len(shards)) if numbers is None else numbers
+    return [np.array(np.asarray(shards[i // each].data)[i % each]) for i in wanted]
 
 
 class PictureOnDevice:
-    """One device's own of what `one_on_each` put, an array: fetched when it is asked for."""
+    """A part of what `some_on_each` put, an array: fetched when it is asked for."""
 
     def __init__(self, array: jax.Array, number: int) -> None:
-        """Takes what is on all devices, and which of this process's devices is meant, from 0."""
+        """Takes what is on all devices, and which of this process's parts is meant, from 0."""
         self._array, self._number = array, number
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Without the axis of the devices."""
+        """Without the axis of the parts."""
         return self._array.shape[1:]
 
     @property
@@ -219,7 +221,7 @@ class PictureOnDevice:
 
 
 def part_on_device(tree: _T, number: int) -> _T:
-    """Returns a tree that `one_on_each` put, as it is now on one of this process's devices.
+    """Returns one of the trees that `some_on_each` put, as it is now on its device.
 
     Single values are fetched, arrays are `PictureOnDevice`s, which the next call uses up.
     """

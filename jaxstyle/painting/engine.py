@@ -175,11 +175,13 @@ def _problems(
         problem = waiting.pop(0)()
         if not (waiting or rest):
             at_last(problem)
+        give_back()  # what its targets took need not lie beside what the compiler takes
         yield problem
     for level in rest:
         problem = make(level, like=problem.kernels if ahead else None)
         if level is rest[-1]:
             at_last(problem)
+        give_back()
         yield problem
 
 

@@ -1,4 +1,4 @@
-"""Rounds of a sweep: as many variants as there are devices, one on each, in one program.
+"""Rounds of a sweep: as many variants as there are devices, or some times as many, in one program.
 
 A round is painted from its variants' first step to their last. It is one program,
 `jit(shard_map(...))` over the mesh axis "sweep", which is the modern form of `pmap`.
@@ -10,6 +10,9 @@ memory, and the program does not depend on how many variants there are: each lev
 any grid. Nothing crosses from one device to another, so a variant's result is, bit for bit, what it
 would be alone, and one that becomes NaN harms no other. How many steps a device does in a call is
 data and its own: lanes without a variant, in the last round, do none.
+
+A device that small pictures leave idle can have several variants at once: they are a batch of its
+program (`vmap`), which rounds otherwise than a single run's, and takes as long as its longest.
 """
 
 import dataclasses
@@ -30,8 +33,8 @@ from jaxstyle.machine.placement import (
     SAME,
     copy_to_all,
     local_parts,
-    one_on_each,
     part_on_device,
+    some_on_each,
     sweep_mesh,
 )
 from jaxstyle.machine.worked_time import CLOCK
@@ -56,10 +59,11 @@ def paint_in_rounds(
     shared: Shared,
     devices: Sequence[jax.Device],
     *,
+    at_once: int = 1,
     pause_every: int = 0,
     stop: Callable[[], bool] = never,
 ) -> Iterator[Event]:
-    """Paints the variants of one program on several devices and yields what happens.
+    """Paints the variants of one program in rounds and yields what happens.
 
     With several processes each yields what its own devices do.
 
@@ -67,30 +71,32 @@ def paint_in_rounds(
       group: indices of the variants, in the order in which they are painted.
       variants: all of the sweep.
       shared: what they share.
-      devices: two or more, those of other processes too.
+      devices: those of other processes too.
+      at_once: how many variants each device has in a round.
       pause_every: see `engine.paint_lanes`.
       stop: asked after every call; if true, all variants end there. It must then stay true.
     """
     mesh = sweep_mesh(devices)
-    own = [i for i, each in enumerate(devices) if each.process_index == jax.process_index()]
+    places = [each for each in devices for _ in range(at_once)]
+    own = [i for i, each in enumerate(places) if each.process_index == jax.process_index()]
 
     @functools.cache
     def kernels_at(number: int) -> Kernels:
-        with jax.default_device(devices[own[0]]):  # what is fastest depends on it
+        with jax.default_device(places[own[0]]):  # what is fastest depends on it
             kernels = shared.kernels_of(variants[group[0]], number)
         return copy_to_all(kernels, mesh)
 
-    for start in range(0, len(group), mesh.size):
-        batch = list(group[start : start + mesh.size])
+    for start in range(0, len(group), len(places)):
+        batch = list(group[start : start + len(places)])
         opened, refused = _opened(batch, variants, shared)
         yield from refused
         batch = [index for index in batch if index in opened]
         if not batch:
             continue
-        filled = batch + batch[-1:] * (mesh.size - len(batch))
+        filled = batch + batch[-1:] * (len(places) - len(batch))
         of_round = [opened[index] for index in filled]
         lanes = [
-            _lane(filled[i], of_round[i], shared, devices[i], idle=i >= len(batch)) for i in own
+            _lane(filled[i], of_round[i], shared, places[i], idle=i >= len(batch)) for i in own
         ]
         given = of_round, len(batch), own, lanes, shared, mesh, kernels_at
         team_at = functools.partial(_team_at, *given)
@@ -137,7 +143,7 @@ def _team_at(
     """Returns what does the steps of a level of a round, all of whose variants are given.
 
     Args:
-      variants: by lane of the mesh, those of other processes too.
+      variants: by lane, those of other processes too.
       used: how many of them are not just repetitions that fill the round.
       own: this process's lanes.
       lanes: likewise.
@@ -147,7 +153,7 @@ def _team_at(
       number: of the level, from 0.
     """
     in_step = jax.process_count() > 1
-    spans, taking_part = [], np.arange(mesh.size) < used
+    spans, taking_part = [], np.arange(len(variants)) < used
     for variant in variants:
         level = shared.levels_of(variant)[number]
         spans.append((level.first_step, level.first_step + level.steps))
@@ -177,7 +183,7 @@ def _no_state(lane: Lane, number: int) -> State:
 
 
 class OnEach:
-    """Runs of one program, one on each of several devices: a `Team` in a single program."""
+    """Runs of one program, as many on each device: a `Team` in a single program."""
 
     def __init__(
         self,
@@ -199,13 +205,13 @@ class OnEach:
         program = problems[0].program
         ready = [with_program_state(state, program) for state in states]
         self._problems, self._mesh = problems, mesh
-        self._problem = dataclasses.replace(one_on_each(problems, mesh), kernels=kernels)
-        self._state = one_on_each(ready, mesh)
+        self._problem = dataclasses.replace(some_on_each(problems, mesh), kernels=kernels)
+        self._state = some_on_each(ready, mesh)
 
     def call(self, counts: Sequence[int]) -> tuple[list[NDArray[Any]], float]:
-        """Does on every device its own count of steps."""
+        """Does of every run its own count of steps."""
         started = CLOCK.seconds()
-        given: Any = one_on_each([np.int32(counts[i]) for i in self.own], self._mesh)
+        given: Any = some_on_each([np.int32(counts[i]) for i in self.own], self._mesh)
         self._state, table = run_steps_on_each(self._state, given, self._problem, self._mesh)
         return local_parts(table), CLOCK.seconds() - started
 
@@ -222,16 +228,16 @@ class OnEach:
 def run_steps_on_each(
     state: State, counts: jax.Array, problem: Problem, mesh: Mesh
 ) -> tuple[State, jax.Array]:
-    """Does on every device its own count of steps of its own problem, see `stepping`.
+    """Does of every run its own count of steps of its own problem, see `stepping`.
 
     Args:
-      state: one on each device; donated.
-      counts: (devices,).
-      problem: one on each device, except for its kernels, of which each has a copy.
+      state: as many on each device; donated.
+      counts: (runs,).
+      problem: likewise, except for its kernels, of which each device has a copy.
       mesh: the devices.
 
     Returns:
-      The states, and each device's table of losses.
+      The states, and each run's table of losses.
     """
     rest = dataclasses.replace(problem, kernels={})
     result: tuple[State, jax.Array] = steps_on_each(mesh)(state, counts, problem.kernels, rest)
@@ -245,14 +251,18 @@ def steps_on_each(mesh: Mesh) -> Any:
     It is jitted, and compiles once for each program and size.
     """
 
-    def one(state: State, counts: jax.Array, kernels: Kernels, rest: Problem) -> Any:
-        state, count, rest = jax.tree.map(lambda leaf: leaf[0], (state, counts, rest))
-        problem = dataclasses.replace(rest, kernels=kernels)
-        return jax.tree.map(lambda leaf: leaf[None], run_steps(state, count, problem))
+    def own(state: State, counts: jax.Array, kernels: Kernels, rest: Problem) -> Any:
+        def one(state: State, count: jax.Array, rest: Problem) -> Any:
+            return run_steps(state, count, dataclasses.replace(rest, kernels=kernels))
+
+        if len(counts) > 1:
+            return jax.vmap(one)(state, counts, rest)
+        alone = jax.tree.map(lambda leaf: leaf[0], (state, counts, rest))
+        return jax.tree.map(lambda leaf: leaf[None], one(*alone))
 
     inputs = (EACH, EACH, SAME, EACH)
     # what does not vary over the devices is not tracked: no value is ever combined across them
-    mapped = jax.shard_map(one, mesh=mesh, in_specs=inputs, out_specs=EACH, check_vma=False)
+    mapped = jax.shard_map(own, mesh=mesh, in_specs=inputs, out_specs=EACH, check_vma=False)
     each, same = NamedSharding(mesh, EACH), NamedSharding(mesh, SAME)
     # fixed, so that a state that comes back is no other kind of argument, which would compile again
     given = (each, each, same, each)

@@ -72,6 +72,8 @@ class DeviceRequest:
     """"auto", or "HOST:PORT,I/N": coordinator and this process, counted from 1."""
     deterministic: bool = False
     """Whether a GPU has to give the same bits in every process."""
+    batch: int | None = 1
+    """How many runs of a sweep each device does at once; None: as its memory and sizes suggest."""
 
     @property
     def several(self) -> bool:

@@ -242,7 +242,8 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         "strotss": Preset(
             "after STROTSS (Kolkin, Salavon & Shakhnarovich 2019), its objective in torchvision's"
             " units: the content weighs 16 at the first size, from 64 pixels, and half as much at"
-            " each next one; Adam on pixels where theirs is RMSprop on a pyramid of the picture",
+            " each next one; Adam on pixels where theirs is RMSprop on a pyramid of the picture, so"
+            " total variation and an average of the canvases take the noise of the samples out",
             dataclasses.replace(
                 _PAINTER,
                 style_loss="strotss",
@@ -253,12 +254,13 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 level_steps=(200.0,),
                 steps=200,
                 full_depth=5,
+                average=0.95,
             ),
             Hyperparams(
                 content_weight=16.0,
                 content_decay=0.5,
                 style_weight=1.0,
-                tv_weight=0.0,
+                tv_weight=1.0,
                 learning_rate=0.03,
                 content_layer_weights=(1.0, 1.0),
                 style_layer_weights=(1.0,) * len(_STROTSS_LAYERS),

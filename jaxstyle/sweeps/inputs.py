@@ -142,7 +142,7 @@ def _read_settings(runs: Sequence[Run], say: Say) -> list[Settings]:
 
 
 def _check_sizes(runs: Sequence[Run], settings: Sequence[Settings], reader: Reader) -> None:
-    """Raises InputError for pictures that are too small for a run, or regions that it cannot have."""
+    """Raises InputError for pictures too small for a run, or regions that it cannot have."""
     seen = set()
     for run, each in zip(runs, settings, strict=True):
         arguments = run.arguments

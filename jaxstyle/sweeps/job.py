@@ -225,6 +225,7 @@ def _paint(job: SweepJob, todo: Sequence[Planned], devices: Sequence[jax.Device]
         todo[0].inputs.params,
         variants,
         devices=devices,
+        batch=job.devices.batch,
         pause_every=todo[0].run.arguments.save_every,
         stop=partial(_is_stopped, job),
     )

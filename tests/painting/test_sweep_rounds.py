@@ -1,6 +1,7 @@
 """Sweeps: bit for bit the single runs, one program a size, nothing between devices."""
 
 import os
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -12,6 +13,8 @@ from jaxstyle.errors import InputError
 from jaxstyle.images.canvas import fitted_size, resize
 from jaxstyle.images.regions import WHOLE, Regions
 from jaxstyle.optimization import stepping
+from jaxstyle.painting.sweeping import most_at_once
+from jaxstyle.painting.variants import Variant
 from jaxstyle.settings.presets import preset
 
 
@@ -128,3 +131,39 @@ def test_every_variant_has_regions_of_its_own(params, content, style) -> None:
         np.testing.assert_array_equal(found.picture, alone.picture)
     np.testing.assert_array_equal(np.rint(255 * kept.picture)[keep], content[keep])
     assert (np.rint(255 * whole.picture)[keep] != content[keep]).any()
+
+
+def test_a_batch_on_one_device_paints_what_single_runs_do(params, content, style) -> None:
+    """Three of four at once, then one with two that repeat it; one becomes NaN, one is shorter."""
+    rates = (0.1, 1e30, 0.1, 0.2)
+    pairs = [
+        changes(steps=steps, learning_rate=rate, clip=False, tv_weight=tv)
+        for steps, rate, tv in zip((4, 4, 2, 4), rates, (0.1, 0.1, 0.1, 0.5), strict=True)
+    ]
+    given = {"devices": jax.devices()[:1]}
+    alone = {each.number: each for each in sweep(params, content, style, pairs, **given)}
+    ticks: list[jaxstyle.Tick] = []
+    found = sweep(params, content, style, pairs, batch=3, report=ticks.append, **given)
+    assert {len(tick.running) for tick in ticks} >= {3, 1}
+    assert sorted(each.number for each in found) == [0, 1, 2, 3]
+    for each in found:
+        own = alone[each.number]
+        assert (each.steps_done, each.failure is None) == (own.steps_done, own.failure is None)
+        np.testing.assert_allclose(each.history.total, own.history.total, rtol=1e-4)
+        assert np.abs(each.picture - own.picture).mean() < 1e-3
+    assert np.abs(found[0].picture - found[-1].picture).max() > 0.02
+
+
+def test_how_many_are_painted_at_once(params, content, style) -> None:
+    """By itself on a GPU as many as make a megapixel, 16 at most; on a CPU one."""
+    photo = np.broadcast_to(np.zeros((1, 1, 3), np.uint8), (600, 800, 3))
+    variants = [
+        Variant(photo, (style,), *preset("default", size=size, upscale=True), "content", 0)
+        for size in (64, 512, 2000)
+    ]
+    gpu = SimpleNamespace(platform="gpu")
+    assert most_at_once(4, variants, gpu) == 4
+    assert [most_at_once(None, variants[:n], gpu) for n in (1, 2, 3)] == [16, 5, 1]
+    assert most_at_once(None, variants, jax.devices("cpu")[0]) == 1
+    with pytest.raises(InputError, match="batch must be a whole number from 1"):
+        next(jaxstyle.sweep(params, content, style, batch=0))
