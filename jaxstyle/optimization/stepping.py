@@ -350,5 +350,11 @@ def losses_of(canvas: ArrayLike, problem: Problem) -> Losses:
     """
     state = with_program_state(initial_state(canvas, step=problem.first_step), problem.program)
     state = share_out_all(state, problem.program.rows, state.canvas)
+    del canvas
+    if problem.program.memory == "strips":
+        give_back()  # what making the canvas took
     _, table = _run_steps(state, 1, problem)
-    return losses_in(np.asarray(table)[0], problem.program.terms)
+    losses = losses_in(np.asarray(table)[0], problem.program.terms)
+    if problem.program.memory == "strips":
+        give_back()  # before the picture is encoded
+    return losses
