@@ -2,7 +2,7 @@
 
     python scripts/paint_figures.py [FIGURE ...]
 
-A minute or two on two cores.
+Some five minutes on two cores.
 """
 
 import sys
@@ -22,12 +22,24 @@ PHOTO, STYLE = ROOT / "examples" / "coffee.png", ROOT / "examples" / "strokes.pn
 HEIGHT, GAP, QUALITY = 200, 8, 85
 """Of the cells of a figure, and between them, in pixels; of the JPEG file."""
 
+STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+CONTENT_WEIGHTS = (0.022, 0.22, 0.88, 3.52)
+"""A tenth of the default's, its own, 4 and 16 times as much."""
 
-def painted(observers: Sequence[Any]) -> Any:
-    """Returns coffee in the style of strokes by the default, (H, W, 3) float32 in [0, 1]."""
+
+def painted(*, init: str = "content", observers: Sequence[Any] = (), **settings: Any) -> Any:
+    """Returns coffee in the style of strokes, (H, W, 3) float32 in [0, 1].
+
+    Args:
+      init: what the canvas is at first.
+      observers: who watches the run.
+      **settings: changes to preset `draft`, or to another one by its name, `preset`.
+    """
+    recipe, hyper = jaxstyle.preset(settings.pop("preset", "draft"), **settings)
     params = jaxstyle.load_weights("embedded")
     photo, style = jaxstyle.load_picture(PHOTO), jaxstyle.load_picture(STYLE)
-    return jaxstyle.stylize(params, photo, style, observers=observers)
+    given: Any = {"recipe": recipe, "hyper": hyper, "init": init, "observers": observers}
+    return jaxstyle.stylize(params, photo, style, **given)
 
 
 class Levels:
@@ -63,12 +75,30 @@ def sheet(images: Sequence[Image.Image], columns: int) -> Image.Image:
 def pyramid() -> Image.Image:
     """Returns what the default's run has at the end of each of its sizes, the photo before."""
     watch = Levels()
-    painted([watch])
+    painted(preset="default", observers=[watch])
     return sheet([Image.open(PHOTO), *map(as_image, watch.pictures)], 4)
+
+
+def content_weight() -> Image.Image:
+    """Returns the same picture with more and more content weight."""
+    found = [painted(content_weight=each, size=192) for each in CONTENT_WEIGHTS]
+    return sheet([*map(as_image, found)], len(found))
+
+
+def style_layers() -> Image.Image:
+    """Returns pictures from noise that have the Gram matrix of one layer each and no content."""
+    alone: Any = {"style_loss": "gram", "content_weight": 0.0, "scales": (1.0,), "full_depth": 5}
+    found = [
+        painted(init="noise", style_layers=(layer,), steps=100, size=160, **alone)
+        for layer in STYLE_LAYERS
+    ]
+    return sheet([*map(as_image, found)], len(found))
 
 
 FIGURE_MAKERS: dict[str, Callable[[], Image.Image]] = {
     "pyramid": pyramid,
+    "content-weight": content_weight,
+    "style-layers": style_layers,
 }
 """By the names of their files."""
 

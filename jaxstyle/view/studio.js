@@ -135,7 +135,8 @@ function showHistory() {
     button.setAttribute("aria-label", `result ${run.name}, ${run.state}`);
     button.setAttribute("aria-pressed", String(run.name === shown));
     button.onclick = () => { shown = run.name; update(); };
-    const told = [`${run.asked.size} px`, run.asked.quality, run.state].join(", ");
+    const quality = byId("quality").querySelector(`[value=${run.asked.quality}]`);
+    const told = [`${run.asked.size} px`, quality.text.split(",")[0], run.state].join(", ");
     return make("li", {}, button, make("div", { className: "name" }, run.name), make("figcaption", {}, told));
   }));
 }
@@ -156,7 +157,8 @@ source.onmessage = (event) => {
   if (news.history) {
     const before = new Map(history.map((each) => [each.name, each.state]));
     history = news.history;
-    const changed = history.filter((each) => before.has(each.name) && before.get(each.name) !== each.state);
+    const isNew = (each) => (before.has(each.name) ? before.get(each.name) !== each.state : each.state === "painting");
+    const changed = history.filter(isNew);
     const isOpen = (each) => each.state === "waiting" || each.state === "painting";
     const told = changed.find((each) => !isOpen(each)) ?? changed[0];  // one ends as the next begins
     if (told) say(`${told.name}: ${told.state}`, told.state === "failed");

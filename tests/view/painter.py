@@ -41,7 +41,8 @@ for part in (1, 2):
     print(f'step {10 * part}/20 at 30x40: total 2.5, 0.01 s/step, 0:07 left', file=sys.stderr)
     sys.stderr.flush()
     Image.new('RGB', (40, 30), (90 * part, 0, 0)).save(f'{str(path)[:-4]}-00{10 * part}.png')
-    while not (go_on / f'{path.parent.name[:4]}-{part}').exists():
+    until = time.monotonic() + 120
+    while not (go_on / f'{path.parent.name[:4]}-{part}').exists() and time.monotonic() < until:
         time.sleep(0.02)
 end((0, 200, 0), 0)
 """

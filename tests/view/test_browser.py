@@ -114,6 +114,7 @@ def test_the_studio(browser: Browser, monkeypatch, tmp_path: Path) -> None:
     browser.find(paint)
     browser.until(f"{COLOR} === '9 0 0'")
     assert states(browser) == ["painting"]
+    assert browser.find(SAID) == "0001-photo-painting: painting"
     points = "document.querySelector('[data-term=total]').points.length"
     browser.until(f"{points} === 10")
     assert "step 10 of 20 at 30x40" in browser.find("document.getElementById('told').textContent")
