@@ -90,6 +90,7 @@ def test_any_picture_file_is_a_picture_or_one_line(
         patch.setattr(decoding, "PIXELS_AT_ONCE", pixels_a_band)
         patch.setattr(picture_file, "PIXELS_AT_ONCE", pixels_a_band)
         picture, refusal = _loaded(path)
+        deep, _ = _loaded(path, deep=True)
         if picture is None:
             assert "\n" not in refusal
             assert not is_whole, refusal
@@ -100,12 +101,15 @@ def test_any_picture_file_is_a_picture_or_one_line(
         found_sides, needed = picture_file.sides_and_bytes(path)
         assert found_sides == picture.shape[:2]
         assert needed >= picture.shape[0] * picture.shape[1]
+        picture_file.lost_bits(path)
+        if is_whole:
+            assert deep.shape == picture.shape
 
 
-def _loaded(path: Path) -> tuple[Any, str]:
+def _loaded(path: Path, *, deep: bool = False) -> tuple[Any, str]:
     """Returns the picture in a file, or None and why there is none."""
     try:
-        return picture_file.load_picture(path), ""
+        return picture_file.load_picture(path, deep=deep), ""
     except InputError as error:
         return None, str(error)
 
