@@ -19,12 +19,14 @@ from jaxstyle.painting.events import Event, LevelEnded
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = ROOT / "docs" / "figures"
 PHOTO, STYLE = ROOT / "examples" / "coffee.png", ROOT / "examples" / "strokes.png"
-HEIGHT, GAP, QUALITY = 200, 8, 85
+HEIGHT, GAP, QUALITY = 200, 8, 80
 """Of the cells of a figure, and between them, in pixels; of the JPEG file."""
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 CONTENT_WEIGHTS = (0.022, 0.22, 0.88, 3.52)
 """A tenth of the default's, its own, 4 and 16 times as much."""
+
+STEPS_SHOWN = (1, 10, 30, 60)
 
 
 def painted(*, init: str = "content", observers: Sequence[Any] = (), **settings: Any) -> Any:
@@ -95,10 +97,26 @@ def style_layers() -> Image.Image:
     return sheet([*map(as_image, found)], len(found))
 
 
+def start() -> Image.Image:
+    """Returns a run from the photo, and one from noise, after the same few steps, in two rows."""
+    found = []
+    recipe, hyper = jaxstyle.preset("draft", size=160, scales=(1.0,), full_depth=5)
+    params = jaxstyle.load_weights("embedded")
+    pictures = jaxstyle.load_picture(PHOTO), jaxstyle.load_picture(STYLE)
+    levels = jaxstyle.levels(*pictures, recipe=recipe)
+    for init in ("content", "noise"):
+        given: Any = {"recipe": recipe, "hyper": hyper, "init": init, "pause_every": 1}
+        for chunk in jaxstyle.paint(params, levels, **given):
+            if int(chunk.state.step) in STEPS_SHOWN and len(chunk.learning_rate):
+                found.append(as_image(jaxstyle.denormalize(np.array(jaxstyle.shown(chunk.state)))))
+    return sheet(found, len(STEPS_SHOWN))
+
+
 FIGURE_MAKERS: dict[str, Callable[[], Image.Image]] = {
     "pyramid": pyramid,
     "content-weight": content_weight,
     "style-layers": style_layers,
+    "start": start,
 }
 """By the names of their files."""
 
@@ -108,7 +126,7 @@ def main() -> None:
     FIGURES.mkdir(parents=True, exist_ok=True)
     for name in sys.argv[1:] or FIGURE_MAKERS:
         path = FIGURES / f"{name}.jpg"
-        FIGURE_MAKERS[name]().save(path, quality=QUALITY, subsampling=0, optimize=True)
+        FIGURE_MAKERS[name]().save(path, quality=QUALITY, optimize=True)
 
 
 if __name__ == "__main__":
