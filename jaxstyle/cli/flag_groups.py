@@ -300,7 +300,10 @@ def take_device_flags(parsed: dict[str, Any]) -> DeviceRequest:
 
 
 def _read_batch(text: str) -> int | str:
-    return text if text == "auto" else read_whole(text)
+    try:
+        return text if text == "auto" else read_whole(text)
+    except InputError:
+        raise InputError(f"must be auto or a whole number of 1 or more, got {text!r}") from None
 
 
 def add_sweep_flags(group: Any) -> None:
