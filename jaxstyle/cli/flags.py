@@ -150,12 +150,19 @@ def printed_config(arguments: Sequence[str], request: Request) -> str:
 
 
 def _with_dashed_names(given: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
-    """Returns the words of a command line; to file names that begin with - they have ./ before."""
+    """Returns the words of a command line; to file names that begin with - they have ./ before.
+
+    Raises:
+      InputError: a flag that is given -- for its value.
+    """
     flags = parser._option_string_actions
     found: list[str] = []
     for before, word in zip(["", *given], given, strict=False):
+        flag, _, value = word.partition("=")
+        if (value == "--" and flag in flags) or (word[2:] == "--" and word[:2] in flags):
+            raise InputError(f"{word}: -- is no value (see --help)")  # for some argparse it is a []
         takes_path = before in flags and flags[before].metavar in PATHS
-        is_name = word.startswith("-") and word != "-" and word.partition("=")[0] not in flags
+        is_name = word.startswith("-") and word != "-" and flag not in flags
         if is_name and (os.path.lexists(word) or (takes_path and "." in word)):
             word = f"./{word}"
         found.append(word)

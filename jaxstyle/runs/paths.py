@@ -33,10 +33,15 @@ def read_path(text: str) -> Path:
     """Returns the path that a text means; a file of exactly this name comes before all else.
 
     Raises:
-      InputError: an address, a user that is not there, or a path of Windows elsewhere.
+      InputError: an address, a user that is not there, a path of Windows elsewhere, or characters
+        that no file name can have.
     """
     if not text:
         raise InputError("has no name: give the path of a file")
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        raise InputError(f"{text} has characters that no file name can have here") from None
     if os.path.lexists(text):
         return _path(text)
     if len(text) > 2 and text[0] == text[-1] and text[0] in "'\"":

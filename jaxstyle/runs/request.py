@@ -4,7 +4,6 @@ Files that are missing, names that are taken. Standard library only; every check
 with one line.
 """
 
-import contextlib
 import dataclasses
 import itertools
 import os
@@ -355,12 +354,17 @@ def check_free(path: Path) -> None:
 
 
 def _same(one: Path, other: Path) -> bool:
-    """Whether two paths, which need not exist, lead to one file, be it by symlink or hard link."""
-    if os.path.realpath(one) == os.path.realpath(other):
-        return True
-    with contextlib.suppress(OSError):
-        return one.samefile(other)
-    return False
+    """Whether two paths, which need not exist, lead to one file, be it by symlink or hard link.
+
+    Raises:
+      InputError: the first one is no path.
+    """
+    try:
+        return os.path.realpath(one) == os.path.realpath(other) or one.samefile(other)
+    except ValueError:  # it has a null character
+        raise InputError(f"{one} has characters that no file name can have here") from None
+    except OSError:
+        return False
 
 
 def check_numbered(arguments: Request, output: Path, *, steps: int) -> None:

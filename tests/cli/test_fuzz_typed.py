@@ -147,6 +147,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @settings(**HOW)
 @given(st.lists(PARTS, max_size=5), st.booleans())
 @example([], True)
+@example([("--content", ["--"], True)], True)
+@example([("--size", ["--"], True)], True)
+@example([("-o--", [], False)], True)
+@example([("--film", ["\ud800.png"], False)], True)
+@example([("--film", ["a\0.png"], False)], True)
 def test_what_is_typed_can_begin_or_is_refused_in_a_line(
     folder: Path, parts: list[tuple[str, list[str], bool]], is_whole: bool
 ) -> None:
