@@ -26,6 +26,9 @@ STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 CONTENT_WEIGHTS = (0.022, 0.22, 0.88, 3.52)
 """A tenth of the default's, its own, 4 and 16 times as much."""
 
+VARIATION = (0.0, 0.1, 1.0, 4.0)
+"""Weights of total variation; the second is the default's."""
+
 STEPS_SHOWN = (1, 10, 30, 60)
 
 
@@ -112,11 +115,18 @@ def start() -> Image.Image:
     return sheet(found, len(STEPS_SHOWN))
 
 
+def variation() -> Image.Image:
+    """Returns the same picture with more and more total variation."""
+    found = [painted(tv_weight=each, size=160) for each in VARIATION]
+    return sheet([*map(as_image, found)], len(found))
+
+
 FIGURE_MAKERS: dict[str, Callable[[], Image.Image]] = {
     "pyramid": pyramid,
     "content-weight": content_weight,
     "style-layers": style_layers,
     "start": start,
+    "variation": variation,
 }
 """By the names of their files."""
 
