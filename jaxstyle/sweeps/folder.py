@@ -175,7 +175,11 @@ def names_in(folder: Path) -> list[str]:
       InputError: it is not the folder of a sweep.
     """
     records = folder / RECORDS
-    if not records.is_dir():
+    try:
+        is_there = records.is_dir()
+    except OSError as error:  # such as a name that is too long
+        raise InputError(f"{folder} cannot be read: {error.strerror}") from None
+    if not is_there:
         raise InputError(f"{folder} is not the folder of a sweep: it has no folder {RECORDS}")
     return sorted(path.stem for path in records.glob("*.json"))
 
