@@ -15,6 +15,9 @@ from jaxstyle.runs.log import OTHER_COLUMNS
 Curves = Mapping[str, Sequence[float | None]]
 """Of a run, by term, the weighted loss before each step; None where it is no number."""
 
+MOST_DECADES = 5
+"""Of losses that a plot shows: content begins near 0, and would flatten all else."""
+
 MOST_NAMED = 12
 """Most runs that a legend names."""
 
@@ -68,13 +71,20 @@ def figure_of(log: str) -> Any:
         width = 2.5 if name == "total" else 1.2
         label = name.replace("_", " ")
         losses.plot(steps, [float(row[name]) for row in rows], label=label, linewidth=width)
-    losses.set_yscale("log", nonpositive="mask")
+    _set_decades(losses)
     losses.set_ylabel("weighted loss")
     losses.legend()
     rate.plot(steps, [float(row["learning_rate"]) for row in rows], color="black")
     rate.set(xlabel="step", ylabel="learning rate", ylim=(0, None))
     _mark_levels(losses, rate, rows)
     return figure
+
+
+def _set_decades(axes: Any) -> None:
+    """Scales losses by decades, `MOST_DECADES` of them at most."""
+    axes.set_yscale("log", nonpositive="mask")
+    low, high = axes.get_ylim()
+    axes.set_ylim(bottom=max(low, high / 10**MOST_DECADES))
 
 
 def _mark_levels(losses: Any, rate: Any, rows: list[dict[str, str]]) -> None:
@@ -111,7 +121,7 @@ def figure_of_runs(runs: Mapping[str, Curves]) -> Any:
             steps = range(1, len(values) + 1)
             panel.plot(steps, values, color=color, label=name, linewidth=1.2)
     for panel, term in zip(panels, terms, strict=False):
-        panel.set_yscale("log", nonpositive="mask")
+        _set_decades(panel)
         panel.set(title=term.replace("_", " "), xlabel="step", ylabel="weighted loss")
     for panel in panels[len(terms) :]:
         panel.set_visible(False)

@@ -32,6 +32,16 @@ def test_it_shows_every_term_the_rate_and_the_levels() -> None:
     ]
 
 
+def test_a_loss_near_nothing_does_not_flatten_the_others() -> None:
+    pytest.importorskip("matplotlib")
+    losses, _ = plot.figure_of(LOG.replace("16x24,0,8", "16x24,1e-13,8")).axes
+    low, high = losses.get_ylim()
+    assert high > 9
+    assert 9e-5 < low < 2e-3  # of 9, five decades; the margin is another part of one
+    losses, _ = plot.figure_of(LOG).axes
+    assert 0.5 < losses.get_ylim()[0] < 1  # nothing is cut that is near the others
+
+
 def test_of_several_runs_each_term_has_a_panel_and_each_run_a_line() -> None:
     pytest.importorskip("matplotlib")
     runs = {"a": {"style": [4.0, 2.0], "total": [5.0, 3.0]}, "b": {"style": [8.0], "total": [None]}}
