@@ -85,7 +85,12 @@ def read_scales(text: str) -> tuple[float, ...] | str:
 
 def read_level_steps(text: str) -> tuple[float, ...] | str:
     """Reads whole numbers with commas between them, or auto."""
-    return text if text == "auto" else tuple(float(read_whole(part)) for part in text.split(","))
+    if text == "auto":
+        return text
+    try:
+        return tuple(float(read_whole(part)) for part in text.split(","))
+    except OverflowError:  # more than a float can be
+        raise InputError(f"must be whole numbers below 2**31, got {text!r}") from None
 
 
 def read_numbers(text: str) -> tuple[float, ...]:

@@ -152,6 +152,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @example([("-o--", [], False)], True)
 @example([("--film", ["\ud800.png"], False)], True)
 @example([("--film", ["a\0.png"], False)], True)
+@example([("--level-steps", ["9" * 400], False)], True)
 @example([("--collect", ["9" * 400], False)], True)
 def test_what_is_typed_can_begin_or_is_refused_in_a_line(
     folder: Path, parts: list[tuple[str, list[str], bool]], is_whole: bool
