@@ -24,6 +24,16 @@ from jaxstyle.weights.activations import LayerArrays
 # before jax is imported: every process that tests start shares what was compiled
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="jaxstyle-tests-"))
 
+HASTE = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+"""XLA's flags by which the default tests compile in half the time, see `pytest_configure`."""
+
+CODEGEN = (
+    *("test_references.py", "network/test_convolution.py", "network/test_precision.py"),
+    *("network/test_vgg.py", "network/test_winograd.py", "optimization/test_stepping.py"),
+    *("painting/test_sweep_rounds.py", "runs/test_resume.py"),
+)
+"""Files about rounding, equal bits and what is not finite: run once more, compiled as for users."""
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SLIM_WIDTHS = (4, 6, 8, 10, 10)
 FULL_WIDTHS = (64, 128, 256, 512, 512)
@@ -50,7 +60,7 @@ OTHER_VALUES = {
 }
 """Another value than preset `book` has, for every field of a recipe."""
 
-QUICK = {"xla_backend_optimization_level": 0}
+QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 """Of `jax.jit`: compiles float64 convolutions in a thirtieth of the time."""
 
 SHALLOW_FLAGS = ["--content-layers", "relu2_2", "--style-layers", "relu1_1,relu2_1"]
@@ -70,9 +80,25 @@ LONGEST = (
 """The files that take longest. They come first, so that no process begins one at the very end."""
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Has the default tests, and what they start, compile in haste; an own XLA_FLAGS wins.
+
+    With `-m slow`, `-m codegen` or `-m ''` XLA compiles as it does for users.
+    """
+    if config.option.markexpr.startswith("not slow"):
+        os.environ.setdefault("XLA_FLAGS", HASTE)
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m leaves any out
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the tests of the longest files first; xdist hands out files in this order."""
+    """Puts the tests of the longest files first; xdist hands out files in this order.
+
+    And marks those of CODEGEN.
+    """
     tests = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(tests).as_posix() in CODEGEN:
+            item.add_marker("codegen")
     places = {tests / name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
 

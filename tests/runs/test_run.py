@@ -61,7 +61,8 @@ def test_log(paint) -> None:
     for row in rows:
         terms = [float(row[name]) for name in ("content", "style", "tv")]
         assert float(row["total"]) == pytest.approx(sum(terms), rel=1e-5)
-    assert float(rows[0]["content"]) == 0
+    # in haste two programs round otherwise; compiled as for users it is 0, see test_references.py
+    assert float(rows[0]["content"]) < 1e-12 * float(rows[0]["total"])
     assert float(rows[0]["learning_rate"]) == pytest.approx(0.1)
     seconds = [float(row["seconds"]) for row in rows]
     assert seconds == sorted(seconds)
