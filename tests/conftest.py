@@ -30,7 +30,7 @@ HASTE = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 CODEGEN = (
     *("test_references.py", "network/test_convolution.py", "network/test_precision.py"),
     *("network/test_vgg.py", "network/test_winograd.py", "optimization/test_stepping.py"),
-    *("painting/test_sweep_rounds.py", "runs/test_resume.py"),
+    "runs/test_resume.py",
 )
 """Files about rounding, equal bits and what is not finite: run once more, compiled as for users."""
 
