@@ -14,6 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from hypothesis import HealthCheck
 
 from jaxstyle.images import picture_file
 from jaxstyle.images.canvas import Picture
@@ -24,7 +25,10 @@ from jaxstyle.weights.activations import LayerArrays
 # before jax is imported: every process that tests start shares what was compiled
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="jaxstyle-tests-"))
 
-HASTE = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+"""Of `jax.jit`: compiles float64 convolutions in a thirtieth of the time."""
+
+HASTE = " ".join(f"--{name}={value}".lower() for name, value in QUICK.items())
 """XLA's flags by which the default tests compile in half the time, see `pytest_configure`."""
 
 CODEGEN = (
@@ -60,15 +64,26 @@ OTHER_VALUES = {
 }
 """Another value than preset `book` has, for every field of a recipe."""
 
-QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-"""Of `jax.jit`: compiles float64 convolutions in a thirtieth of the time."""
-
 SHALLOW_FLAGS = ["--content-layers", "relu2_2", "--style-layers", "relu1_1,relu2_1"]
 
 PICTURES = ["--content", str(EXAMPLES / "coffee.png"), "--style", str(EXAMPLES / "strokes.png")]
 
 FAST = ["--size", "48", "--scales", "1", "--steps", "4", "--clip", "no", *SHALLOW_FLAGS]
 """Flags of a run that takes no time to speak of."""
+
+
+FUZZ = "JAXSTYLE_FUZZ"
+"""Of the environment: how many cases the tests with random inputs try."""
+
+
+def fuzzing(cases: int) -> dict[str, Any]:
+    """Returns hypothesis' settings: so many cases, always the same, or as many as FUZZ says."""
+    return {
+        "max_examples": int(os.environ.get(FUZZ, cases)),
+        "deadline": None,
+        "derandomize": FUZZ not in os.environ,
+        "suppress_health_check": list(HealthCheck),
+    }
 
 
 LONGEST = (

@@ -61,8 +61,13 @@ def kind_of_depth(image: Image.Image) -> str | None:
     tags: Any = getattr(image, "tag_v2", {})
     if tags.get(_PHOTOMETRIC) not in _GREY_OR_RGB:
         return None
+    return "tiff" if _tiff_bits(tags) > 8 else None
+
+
+def _tiff_bits(tags: Any) -> int:
+    """Returns the most bits that a channel has by a TIFF file's tags; 8 without any."""
     bits = tags.get(_BITS, 8)
-    return "tiff" if max(bits if isinstance(bits, tuple) else (bits,)) > 8 else None
+    return int(max(bits if isinstance(bits, tuple) else (bits,)))
 
 
 def _kind_by_header(image: Image.Image) -> str | None:
@@ -78,10 +83,8 @@ def _kind_by_header(image: Image.Image) -> str | None:
 
 def is_deep(image: Image.Image) -> bool:
     """Whether an opened image has more than 8 bits a channel in its file, read or not."""
-    tags: Any = getattr(image, "tag_v2", {})
-    bits = tags.get(_BITS, 8)
-    most = max(bits if isinstance(bits, tuple) else (bits,))
-    return kind_of_depth(image) is not None or most > 8 or bits_of(image) > 8
+    most = max(_tiff_bits(getattr(image, "tag_v2", {})), bits_of(image))
+    return kind_of_depth(image) is not None or most > 8
 
 
 def is_misread(image: Image.Image) -> bool:

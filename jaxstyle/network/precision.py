@@ -33,7 +33,7 @@ def meant_by(precision: str, *, exact: bool) -> str:
     """
     if precision != "auto":
         return precision
-    return "tf32" if platform() == "gpu" and not exact else "highest"
+    return "tf32" if not exact and platform() == "gpu" else "highest"
 
 
 def network_input(image: Any, dtype: Any, precision: str) -> jax.Array:

@@ -206,8 +206,7 @@ class Alone:
         started = CLOCK.seconds()
         self._state, table = _run_steps(self._state, int(counts[0]), self._problem)
         rows = np.asarray(table)
-        if self._problem.program.memory == "strips":
-            give_back()  # what the next call takes need not fit into the gaps of this one's
+        _give_back_in_strips(self._problem)  # the next call need not fit into this one's gaps
         seconds = CLOCK.seconds() - started
         return [rows], from_first(seconds) if of_several_processes(self._rows) else seconds
 
@@ -351,10 +350,14 @@ def losses_of(canvas: ArrayLike, problem: Problem) -> Losses:
     state = with_program_state(initial_state(canvas, step=problem.first_step), problem.program)
     state = share_out_all(state, problem.program.rows, state.canvas)
     del canvas
-    if problem.program.memory == "strips":
-        give_back()  # what making the canvas took
+    _give_back_in_strips(problem)  # what making the canvas took
     _, table = _run_steps(state, 1, problem)
     losses = losses_in(np.asarray(table)[0], problem.program.terms)
-    if problem.program.memory == "strips":
-        give_back()  # before the picture is encoded
+    _give_back_in_strips(problem)  # before the picture is encoded
     return losses
+
+
+def _give_back_in_strips(problem: Problem) -> None:
+    """Gives freed memory back where memory counts more than the time to have it again."""
+    if problem.program.memory == "strips":
+        give_back()

@@ -138,6 +138,7 @@ def paint_alone(
         if lane.failure is not None or lane.is_behind(number):
             return None
         problem = next(problems)
+        give_back()  # what its targets took need not lie beside what the compiler takes
         return Alone(problem, lane.begin_level(number))
 
     return paint_lanes([lane], team_at, pause_every=pause_every, stop=stop)
@@ -175,13 +176,11 @@ def _problems(
         problem = waiting.pop(0)()
         if not (waiting or rest):
             at_last(problem)
-        give_back()  # what its targets took need not lie beside what the compiler takes
         yield problem
     for level in rest:
         problem = make(level, like=problem.kernels if ahead else None)
         if level is rest[-1]:
             at_last(problem)
-        give_back()
         yield problem
 
 

@@ -357,9 +357,13 @@ class Recipe:
     )
 
 
+WINOGRAD_PRECISIONS = ("auto", "highest")
+"""Those that leave a choice of float32, which Winograd's sums need."""
+
+
 def convolution_of(recipe: Recipe) -> str:
     """Returns what `conv` means in the recipe's precision: Winograd's sums need float32."""
-    if recipe.conv == "auto" and recipe.precision not in ("auto", "highest"):
+    if recipe.conv == "auto" and recipe.precision not in WINOGRAD_PRECISIONS:
         return "direct"
     return recipe.conv
 

@@ -17,7 +17,12 @@ from jaxstyle.settings.checks import (
     check_yes_or_no,
 )
 from jaxstyle.settings.hyperparams import Hyperparams
-from jaxstyle.settings.recipe import COLUMN_LOSS_NAMES, SAMPLED_LOSS_NAMES, Recipe
+from jaxstyle.settings.recipe import (
+    COLUMN_LOSS_NAMES,
+    SAMPLED_LOSS_NAMES,
+    WINOGRAD_PRECISIONS,
+    Recipe,
+)
 
 MOST_AVERAGE = 0.9999
 MOST_HISTORY = 1000
@@ -64,7 +69,7 @@ def _check_together(recipe: Recipe) -> None:
             "optimizer 'lbfgs' has no proximal steps, which need a direction by pixel: give tv_step"
             " 'gradient', or optimizer 'adam'"
         )
-    if recipe.conv == "winograd" and recipe.precision not in ("auto", "highest"):
+    if recipe.conv == "winograd" and recipe.precision not in WINOGRAD_PRECISIONS:
         raise InputError(
             f"conv 'winograd' needs precision 'highest', not {recipe.precision!r}: leave --conv out"
         )

@@ -1,18 +1,18 @@
 """Random command lines as people type them: each can begin, or is refused in one line.
 
-CASES is how many; JAXSTYLE_FUZZ in the environment sets another number.
+HOW says how many; JAXSTYLE_FUZZ in the environment sets another number.
 """
 
 import contextlib
 import io
-import os
 import sys
 import unicodedata
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from conftest import fuzzing
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -22,13 +22,7 @@ from jaxstyle.errors import InputError
 from jaxstyle.runs import inputs
 from jaxstyle.sweeps import inputs as sweep_inputs
 
-CASES = int(os.environ.get("JAXSTYLE_FUZZ", "30"))
-HOW: dict[str, Any] = {
-    "max_examples": CASES,
-    "deadline": None,
-    "derandomize": "JAXSTYLE_FUZZ" not in os.environ,
-    "suppress_health_check": list(HealthCheck),
-}
+HOW = fuzzing(30)
 
 BEGINS = "it can begin"
 """What is said in place of reading the inputs."""

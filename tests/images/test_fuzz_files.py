@@ -1,6 +1,6 @@
 """Random picture files and folders that refuse things: a picture or one line, a file or an error.
 
-CASES is how many of each; JAXSTYLE_FUZZ in the environment sets another number.
+HOW says how many of each; JAXSTYLE_FUZZ in the environment sets another number.
 """
 
 import contextlib
@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from conftest import fuzzing
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
@@ -21,13 +22,7 @@ from jaxstyle import files
 from jaxstyle.errors import InputError
 from jaxstyle.images import decoding, picture_file
 
-CASES = int(os.environ.get("JAXSTYLE_FUZZ", "40"))
-HOW: dict[str, Any] = {
-    "max_examples": CASES,
-    "deadline": None,
-    "derandomize": "JAXSTYLE_FUZZ" not in os.environ,
-    "suppress_health_check": list(HealthCheck),
-}
+HOW = fuzzing(40)
 
 MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "I;16", "F")
 KINDS = ("PNG", "JPEG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "TGA", "JPEG2000")
