@@ -278,15 +278,13 @@ def _sweep(arguments: request.Request, interruption: Interruption) -> int:
 def _viewed_sweep(run_sweep: Callable[[Any], Any], job: Any, page: Any) -> Any:
     """Paints a sweep that a page shows."""
     from jaxstyle.sweeps.grid import share
-    from jaxstyle.sweeps.job import are_done
+    from jaxstyle.sweeps.inputs import states
     from jaxstyle.view.live import Live
     from jaxstyle.view.thumbs import thumbs
 
-    mine = share(job.sweep.runs, job.sweep.flags.shard)
-    done = are_done(job.sweep, mine)
-    names = [each.run.name for each, skip in zip(mine, done, strict=True) if not skip]
-    live = Live(job.interruption.note_other, runs=names)
-    _show_page(live, page, thumb=thumbs(job.sweep.folder, names))
+    runs = states(job.sweep, share(job.sweep.runs, job.sweep.flags.shard))
+    live = Live(job.interruption.note_other, runs=runs)
+    _show_page(live, page, thumb=thumbs(job.sweep.folder, list(runs)))
     are_whole = run_sweep(job._replace(observers=[*job.observers, live]))
     live.end("interrupted" if job.interruption.received else "finished")
     live.linger()

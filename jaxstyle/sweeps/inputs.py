@@ -1,6 +1,7 @@
 """All that a sweep reads before jax is imported, each file once, and what is done already."""
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -132,6 +133,21 @@ def is_done(sweep: Sweep, planned: Planned) -> bool:
     """Returns whether a run is in the folder already, with this very fingerprint."""
     entry = read_entry(sweep.folder, planned.run.name)
     return entry is not None and entry["fingerprint"] == planned.fingerprint
+
+
+def are_done(sweep: Sweep, runs: Sequence[Planned]) -> list[bool]:
+    """Returns which runs `run_sweep` leaves as they are."""
+    return [not sweep.force and is_done(sweep, each) for each in runs]
+
+
+def states(sweep: Sweep, runs: Sequence[Planned]) -> dict[str, str]:
+    """Returns by name how runs ended that are left as they are; of the others "waiting"."""
+    found = dict.fromkeys((each.run.name for each in runs), "waiting")
+    for name in itertools.compress(list(found), are_done(sweep, runs)):
+        entry = read_entry(sweep.folder, name)
+        if entry is not None:
+            found[name] = "finished" if entry["failure"] is None else "diverged"
+    return found
 
 
 def _read_settings(runs: Sequence[Run], say: Say) -> list[Settings]:

@@ -68,7 +68,7 @@ from jaxstyle.sweeps.folder import (
     write_run,
 )
 from jaxstyle.sweeps.grid import share
-from jaxstyle.sweeps.inputs import Planned, Sweep, is_done
+from jaxstyle.sweeps.inputs import Planned, Sweep, are_done
 
 SAMPLE_SIDE = 320
 """Long side of the small copies of contents and styles, in pixels."""
@@ -131,11 +131,6 @@ def run_sweep(job: SweepJob) -> bool:
             return _paint(job, todo, devices) if todo else True
         except jax.errors.JaxRuntimeError as error:
             raise of_the_system(error, own_of(devices)) from None
-
-
-def are_done(sweep: Sweep, runs: Sequence[Planned]) -> list[bool]:
-    """Returns which runs `run_sweep` leaves as they are."""
-    return [not sweep.force and is_done(sweep, each) for each in runs]
 
 
 def _check_fits(runs: Sequence[Planned], devices: Sequence[jax.Device]) -> None:

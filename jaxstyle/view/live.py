@@ -3,7 +3,7 @@
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -49,11 +49,23 @@ class Live:
     """
 
     def __init__(
-        self, stop: Callable[[], None], *, save: Save | None = None, runs: Sequence[str] = ()
+        self,
+        stop: Callable[[], None],
+        *,
+        save: Save | None = None,
+        runs: Mapping[str, str] | None = None,
     ) -> None:
-        """Takes what ends the run, what saves its canvas, and the names of a sweep's runs."""
+        """Takes what ends the run and what saves its canvas.
+
+        Args:
+          stop: ends the run.
+          save: saves its canvas.
+          runs: of a sweep, by name, how they ended in an earlier call, or "waiting": these are the
+            ones that events count.
+        """
         self.looking, self.how, self.stop = 0, "", stop
-        self.runs = [{"name": name, "state": "waiting"} for name in runs]
+        self.runs = [{"name": name, "state": state} for name, state in (runs or {}).items()]
+        self._places = [i for i, each in enumerate(self.runs) if each["state"] == "waiting"]
         self._save, self._wants_save, self._saved = save, False, ""
         self._lock, self._making = threading.Lock(), threading.Lock()
         self._next, self.pause = 0.0, BETWEEN
@@ -89,7 +101,7 @@ class Live:
             self._level = 1 + [level is event.level for level in event.lane.levels].index(True)
 
     def _is_painting(self, lane: Lane) -> bool:
-        return bool(self.runs) and self.runs[lane.number]["state"] == "painting"
+        return bool(self.runs) and self.runs[self._places[lane.number]]["state"] == "painting"
 
     def _take(self, event: StepsDone) -> None:
         """Takes note of steps: of the canvas only if it is time and someone looks."""
@@ -125,7 +137,8 @@ class Live:
 
     def _note(self, run: int, state: str) -> None:
         if self.runs:
-            self.runs[run] = {**self.runs[run], "state": state}
+            place = self._places[run]
+            self.runs[place] = {**self.runs[place], "state": state}
 
     def end(self, how: str) -> None:
         """Takes note of how a sweep ended."""
@@ -174,7 +187,7 @@ class Live:
         return {
             "step": done,
             "steps": sum(each.steps for each in lane.levels),
-            "run": lane.number,
+            "run": self._places[lane.number] if self.runs else lane.number,
             "level": level,
             "levels": len(lane.levels),
             "size": size_text(lane.levels[level - 1].content.shape),

@@ -113,13 +113,27 @@ def test_pictures_are_those_of_single_runs_byte_for_byte(run) -> None:
     assert swept.read_bytes() == Path("alone2.png").read_bytes()
 
 
-def test_what_is_there_is_not_painted_again(run) -> None:
+def test_what_is_there_is_not_painted_again(run, monkeypatch) -> None:
     run(*GRID[:4], "-o", "out")
     before = times()
     Path("out/style-weight=1000.png").unlink()
-    code, _, err = run("--sweep", "style-weight", "1e3", "1e4", "1e5", "-o", "out")
+    pages = []
+
+    def serve(live, at, *, thumb) -> str:
+        at.close()
+        pages.append((live, [each["state"] for each in live.runs], thumb))
+        return "http://127.0.0.1/"
+
+    monkeypatch.setattr("jaxstyle.view.server.serve", serve)
+    code, _, err = run("--sweep", "style-weight", "1e3", "1e4", "1e5", "-o", "out", "--view")
     assert code == 0
     assert "3 variants, 1 are there already" in err
+    live, states, thumb = pages[0]
+    assert states == ["waiting", "finished", "waiting"]  # a page shows those of before, too
+    assert [each["name"] for each in live.runs] == [f"style-weight=1000{a}" for a in ("", 0, "00")]
+    assert [each["state"] for each in live.runs] == ["finished"] * 3
+    assert live.facts()["run"] == 2
+    assert all(thumb(i, False) for i in range(3))
     after = times()
     assert after["style-weight=10000.png"] == before["style-weight=10000.png"]
     assert len(after) == len(rows_of()) == 3
