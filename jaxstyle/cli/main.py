@@ -171,9 +171,10 @@ def _page(arguments: request.Request) -> Any:
         return None
     from jaxstyle.view.address import LOCAL, bound
 
+    at = bound(*arguments.view)
     if arguments.view[0] not in LOCAL:
         say("warning: whoever is told the page's address can see and stop what it shows")
-    return bound(*arguments.view)
+    return at
 
 
 def _viewed(run_job: Callable[[Any], Any], job: Any, page: Any) -> Any:

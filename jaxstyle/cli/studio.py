@@ -12,13 +12,15 @@ def keep_studio(asked: StudioRequest, interruption: Interruption, say: Say) -> i
     from jaxstyle.view.address import LOCAL, bound, open_browser
 
     at = bound(asked.host, asked.port, asked="the studio")
+    from jaxstyle.view.studio_folder import StudioFolder
+
+    folder = StudioFolder(asked.folder)
     if asked.host not in LOCAL:
         say("warning: whoever is told the page's address can paint here and see all pictures")
-    from jaxstyle.view.studio_folder import StudioFolder
-    from jaxstyle.view.studio_server import serve_studio
+    from jaxstyle.view.studio_server import serve_studio  # imports jax
 
     with interruption.noted_only():
-        address, queue = serve_studio(StudioFolder(asked.folder), at)
+        address, queue = serve_studio(folder, at)
         say(f"the studio: {address} (Ctrl-C ends it); its pictures are in {asked.folder}")
         open_browser(address)
         while not interruption.received:

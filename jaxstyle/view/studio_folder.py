@@ -10,15 +10,20 @@ import contextlib
 import hashlib
 import json
 import re
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jaxstyle import files
-from jaxstyle.errors import InputError
+from jaxstyle.errors import InputError, silent
 from jaxstyle.images.picture_file import load_picture
+from jaxstyle.images.regions import check_regions
+from jaxstyle.runs.inputs import check_sizes
 from jaxstyle.runs.paths import PICTURE_SUFFIXES
+from jaxstyle.runs.reader import Reader
+from jaxstyle.runs.request import Request
 from jaxstyle.settings.presets import PRESETS, preset
 from jaxstyle.settings.text import as_text
 
@@ -72,6 +77,8 @@ class StudioFolder:
             raise InputError(f"the folder {root} cannot be made: {reason}") from None
         for each in (self.pictures, self.results):
             files.check_writable(each)
+        self._reading = threading.Lock()
+        """Pictures are decoded one at a time, however many are sent at once."""
 
     def add(self, name: str, data: bytes) -> dict[str, Any]:
         """Keeps a picture; returns its "name" here, "width" and "height".
@@ -85,17 +92,16 @@ class StudioFolder:
             raise InputError(f"{name[-60:]!r} is not a kind of picture that can be read: {kinds}")
         stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(name).stem).strip("-")[:40] or "picture"
         path = self.pictures / f"{hashlib.sha256(data).hexdigest()[:12]}-{stem}{suffix}"
-        if not path.exists():
-            trial = path.with_name(f".{path.name}")  # checked under a name that no page can use
+        trial = path.with_name(f".{path.name}")  # checked under a name that no page can use
+        with self._reading:
             try:
                 files.write_whole(trial, data, overwrite=True)
-                load_picture(trial)
+                height, width = load_picture(trial).shape[:2]
                 trial.replace(path)
             except InputError as error:
                 raise InputError(str(error).replace(str(trial), name[-60:])) from None
             finally:
                 trial.unlink(missing_ok=True)
-        height, width = load_picture(path).shape[:2]
         return {"name": path.name, "width": width, "height": height}
 
     def picture(self, name: Any) -> Path:
@@ -112,7 +118,7 @@ class StudioFolder:
 
     def begin(self, order: Order) -> tuple[str, Path]:
         """Makes the folder of a new result; returns its name and path."""
-        taken = [int(each.name[:4]) for each in self.results.iterdir() if each.name[:4].isdigit()]
+        taken = [number_of(each.name) for each in self.results.iterdir()]
         stems = (Path(each).stem.partition("-")[2] for each in (order.content, order.style))
         name = f"{max(taken, default=0) + 1:04d}-{'-'.join(stems)}"
         path = self.results / name
@@ -125,14 +131,41 @@ class StudioFolder:
         files.write_whole(self.results / name / RUN_FILE, data, overwrite=True)
 
     def history(self) -> list[dict[str, Any]]:
-        """Returns what is known of all results, the latest first."""
+        """Returns what is known of all results, the latest first; none that others have changed."""
         found = []
-        for path in sorted(self.results.iterdir(), reverse=True):
-            with contextlib.suppress(OSError, ValueError):
+        for path in sorted(self.results.iterdir(), key=lambda each: number_of(each.name)):
+            with contextlib.suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
                 facts = json.loads((path / RUN_FILE).read_text("utf-8"))
-                if isinstance(facts, dict) and facts.get("name") == path.name:
+                texts = facts["name"], facts["state"], facts["command"], facts["asked"]["content"]
+                is_whole = all(isinstance(each, str) for each in texts)
+                known = facts["asked"]["quality"] in QUALITIES
+                if is_whole and known and facts["name"] == path.name:
                     found.append(facts)
-        return found
+        return found[::-1]
+
+    def check(self, order: Order) -> None:
+        """Reads the pictures of an order, as the command line does before its network.
+
+        How much memory there is the run itself finds out: another one may use it now.
+
+        Raises:
+          InputError: pictures, or masks, that cannot be painted so.
+        """
+        request, reader = request_of(order, self), Reader()
+        recipe, _ = preset(order.quality, **request.settings)
+        try:
+            with self._reading:
+                content, styles = reader.picture(request.content), reader.styles(request)
+                check_sizes(content, styles, recipe, Path(PICTURE), device=None, processes=None)
+                check_regions(reader.regions(request, say=silent), recipe)
+        except InputError as error:
+            raise InputError(str(error).replace(f"{self.pictures}/", "")) from None
+
+
+def number_of(name: str) -> int:
+    """Returns the number with which the name of a result begins; 0 if there is none."""
+    found = re.match("[0-9]{4,}", name)
+    return int(found[0]) if found else 0
 
 
 def read_order(given: Any, folder: StudioFolder) -> Order:
@@ -141,23 +174,24 @@ def read_order(given: Any, folder: StudioFolder) -> Order:
     Raises:
       InputError: something that cannot be painted, as the command line would say it.
     """
-    if not isinstance(given, dict):
+    if not isinstance(given, dict) or given.keys() - Order.__dataclass_fields__:
         raise InputError("that is no order: reload the page")
-    masks = given.get("regions") or []
+    masks = given.get("regions", [])
     if not isinstance(masks, list) or len(masks) not in (0, 2):
         raise InputError("regions are a mask of the photo and one of the painting")
     order = Order(
         content=folder.picture(given.get("content")).name,
         style=folder.picture(given.get("style")).name,
-        size=int(_number(given, "size", 300)),
+        size=_whole(given, "size", 300),
         quality=_one_of(given, "quality", QUALITIES, "default"),
         photo=_number(given, "photo", 1.0),
         colors=_one_of(given, "colors", PALETTES, "style"),
         strokes=_number(given, "strokes", 1.0),
-        keep=folder.picture(given["keep"]).name if given.get("keep") else None,
+        keep=None if given.get("keep") is None else folder.picture(given["keep"]).name,
         regions=tuple(folder.picture(each).name for each in masks),
     )
     preset(order.quality, **settings_of(order))  # raises for what cannot be used
+    folder.check(order)
     return order
 
 
@@ -166,6 +200,13 @@ def _number(given: dict[str, Any], name: str, default: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
         raise InputError(f"{name} is a number above 0")
     return float(value)
+
+
+def _whole(given: dict[str, Any], name: str, default: int) -> int:
+    value = _number(given, name, default)
+    if not value.is_integer():
+        raise InputError(f"{name} is a whole number")
+    return int(value)
 
 
 def _one_of(given: dict[str, Any], name: str, known: Sequence[str], default: str) -> str:
@@ -186,6 +227,24 @@ def settings_of(order: Order) -> dict[str, Any]:
     if order.colors != "style":
         found["colors"] = order.colors
     return found
+
+
+def request_of(order: Order, folder: StudioFolder) -> Request:
+    """Returns what the command line of an order, see `words_of`, asks for, without its output."""
+    at = folder.pictures
+    nothing = ("output", "log", "from_picture", "weights", "init", "seed", "device")
+    rest: Any = {**dict.fromkeys(nothing), **dict.fromkeys(("force", "json", "plan"), False)}
+    return Request(
+        content=at / order.content,
+        styles=(at / order.style,),
+        preset=order.quality,
+        settings=settings_of(order),
+        keep=None if order.keep is None else at / order.keep,
+        regions=tuple(at / each for each in order.regions),
+        save_every=0,
+        quiet=True,
+        **rest,
+    )
 
 
 def words_of(order: Order, folder: StudioFolder) -> list[str]:

@@ -23,7 +23,7 @@ from jaxstyle.machine.process import STOP_SIGNAL
 from jaxstyle.runs.log import OTHER_COLUMNS
 from jaxstyle.runs.output_name import numbered_step
 from jaxstyle.view.live import as_told
-from jaxstyle.view.studio_folder import PICTURE, Order, StudioFolder, words_of
+from jaxstyle.view.studio_folder import PICTURE, Order, StudioFolder, number_of, words_of
 
 PICTURE_EVERY = 10
 """Steps between two pictures of a run."""
@@ -94,7 +94,7 @@ class Queue:
 
     def history(self) -> list[dict[str, Any]]:
         """Returns what is known of all results, the latest first."""
-        return [self._facts[name] for name in sorted(self._facts, reverse=True)]
+        return [self._facts[name] for name in sorted(self._facts, key=number_of, reverse=True)]
 
     def _note(self, name: str, **more: Any) -> None:
         self._facts[name] = {**self._facts[name], **more}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jaxstyle.errors import InputError
-from jaxstyle.images.canvas import floats_within
+from jaxstyle.images.canvas import fitted_size, resize
 from jaxstyle.images.color import as_floats
 from jaxstyle.images.picture_file import encode, load_picture
 from jaxstyle.sweeps.folder import picture_path
@@ -18,10 +18,11 @@ THUMB_SIDE = 320
 def small_copy(path: Path, side: int) -> bytes | None:
     """Returns a copy of a picture file with this long side at most, JPEG; None if it is no more."""
     try:
-        picture = as_floats(load_picture(path))
+        picture = load_picture(path)
     except InputError:
         return None
-    return encode(floats_within(picture, side), ".jpg", {})
+    small = resize(picture, fitted_size(picture, side, 1.0), resampling="lanczos")
+    return encode(as_floats(small), ".jpg", {})
 
 
 def thumbs(folder: Path, names: Sequence[str]) -> Callable[[int, bool], bytes | None]:

@@ -134,6 +134,15 @@ def test_what_a_page_sends_is_checked(tmp_path: Path, monkeypatch) -> None:
     assert "photo is a number above 0" in refusal(photo=-1)
     assert "style_scale must be" in refusal(strokes=1e6)
     assert "one of the painting" in refusal(regions=[name])
+    assert "one of the painting" in refusal(regions=0)
+    assert "size is a whole number" in refusal(size=300.5)
+    assert "size is a number" in refusal(size=float("nan"))
+    assert "size is a number" in refusal(size=10**400)
+    assert "size is a number" in refusal(size=True)
+    assert refusal(output="/tmp/elsewhere.png") == "that is no order: reload the page"
+    assert refusal(size=15).startswith("the content picture, 11x15 at this size, is too small")
+    assert refusal(strokes=1e-9).startswith("the style picture, 1x1 at this size, is too small")
+    assert "keeps nothing of the photo" in refusal(keep=name)
     order = read_order({**good, "strokes": 1.5, "colors": "photo", "quality": "draft"}, folder)
     request = parse(words_of(order, folder))
     assert request is not None
@@ -153,6 +162,23 @@ def test_what_a_page_sends_is_checked(tmp_path: Path, monkeypatch) -> None:
     assert "make it smaller" in answer.text
     assert requests.post(f"{address}runs", b"[[[", timeout=10).status_code == 400
     assert MOST_UPLOADED == 64 * 2**20
+
+
+def test_results_that_others_have_changed_are_not_shown(tmp_path: Path) -> None:
+    folder = StudioFolder(tmp_path)
+    asked = {"content": "a.png", "quality": "draft"}
+    facts = {"state": "finished", "command": "jaxstyle", "asked": asked}
+    wrong: list[Any] = [{}, {"state": 5}, {"asked": {"content": "a.png", "quality": "x"}}, None]
+    for number, changes in zip((9999, 10000, 1, 2, 3), [{}, {}, *wrong], strict=False):
+        name = f"{number:04d}-a-a"
+        (folder.results / name).mkdir()
+        text = "[" if changes is None else json.dumps({**facts, "name": name, **changes})
+        (folder.results / name / "run.json").write_text(text)
+    (folder.results / "0001-a-a/run.json").write_text('{"name": "0001-a-a"}')
+    assert [each["name"] for each in folder.history()] == ["10000-a-a", "9999-a-a"]
+    photo = folder.add("a.png", png(1))["name"]
+    name, _ = folder.begin(read_order({"content": photo, "style": photo}, folder))
+    assert name == "10001-a-a"
 
 
 def test_its_flags() -> None:

@@ -101,10 +101,15 @@ def painted_live(params, content, style, live: Live, *, steps: int = 4) -> None:
 
 
 def told(address: str) -> dict[str, Any]:
-    """Returns the facts of the page of a run that has ended."""
-    text = requests.get(f"{address}events", timeout=20).text
-    found: dict[str, Any] = json.loads(text.removeprefix("data: ").strip())
-    return found
+    """Returns what a page knows of a run when that has ended: the last facts, and all losses."""
+    found: dict[str, Any] = {}
+    terms: dict[str, list[float]] = {}
+    with requests.get(f"{address}events", stream=True, timeout=60) as answer:
+        for line in filter(None, answer.iter_lines()):
+            found = json.loads(line.removeprefix(b"data: "))
+            for name, values in found.pop("more", {"terms": {}})["terms"].items():
+                terms.setdefault(name, []).extend(values)
+    return {**found, "terms": terms}
 
 
 def test_what_the_page_is_told_and_who_is_answered(params, content, style, stack) -> None:
@@ -124,9 +129,13 @@ def test_what_the_page_is_told_and_who_is_answered(params, content, style, stack
     found: list[dict[str, Any]] = []
     clients = [threading.Thread(target=lambda: found.append(told(address))) for _ in range(10)]
     assert requests.post(f"{address}save", timeout=5).status_code == 204
-    painted_live(params, content, style, live)
     for each in clients:
         each.start()
+    until = time.monotonic() + 20
+    while live.looking < 11 and time.monotonic() < until:
+        time.sleep(0.01)
+    assert live.looking == 11  # ten, and the one that never reads, before the first step
+    painted_live(params, content, style, live)
     for each in clients:
         each.join(20)
     assert len(saved) == 1
@@ -137,10 +146,11 @@ def test_what_the_page_is_told_and_who_is_answered(params, content, style, stack
     assert (facts["level"], facts["levels"], facts["size"]) == (1, 1, "35x48")
     assert facts["memory"] > 10**7
     assert facts["saved"] == "saved.png"
-    more = facts["more"]
-    assert (more["first"], more["from"]) == (1, 0)
-    assert {len(values) for values in more["terms"].values()} == {4}
-    last = {name: values[-1] for name, values in more["terms"].items()}
+    assert {len(values) for values in facts["terms"].values()} == {4}
+    last = {name: values[-1] for name, values in facts["terms"].items()}
+    more = live.curves(-1, 0)
+    assert more is not None
+    assert (more["first"], more["from"], more["terms"]) == (1, 0, facts["terms"])
     assert last == {name: float(f"{value:.4g}") for name, value in facts["losses"].items()}
     photo = Image.open(io.BytesIO(requests.get(f"{address}content.jpg", timeout=5).content))
     assert photo.size == (48, 35)
