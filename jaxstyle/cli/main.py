@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _print(flags.printed_config(given, parsed).encode())
                 return 0
             if parsed.collect is not None:
-                return _collect(parsed.collect, as_json=parsed.json, plot=parsed.plot)
+                return _collect(parsed, parsed.collect)
             check_standard_output(parsed)
             parsed = with_standard_input(parsed, until)
             compile_leanly()
@@ -269,7 +269,7 @@ def _sweep(arguments: request.Request, interruption: Interruption) -> int:
     if not done:  # a share of a sweep that has fewer variants than shares
         say("nothing of this sweep was to be done here, and nothing is done yet")
         return 0
-    code = _collect(sweep.folder, names, as_json=arguments.json, plot=arguments.plot)
+    code = _collect(arguments, sweep.folder, names)
     if not interruption.received:
         return max(code, int(not are_whole))
     say(f"stopped with {done} of {len(names)} done; the same command paints the others")
@@ -302,27 +302,22 @@ def _doctor(*, as_json: bool) -> int:
     return int(bool(report["wrong"]))
 
 
-def _collect(
-    folder: Path,
-    names: Sequence[str] | None = None,
-    *,
-    as_json: bool,
-    plot: Path | None = None,
-) -> int:
+def _collect(asked: request.Request, folder: Path, names: Sequence[str] | None = None) -> int:
     """Gathers the runs that are in a sweep's folder, draws their losses; says which failed."""
-    from jaxstyle.sweeps.folder import SUMMARIES, check_curves
+    from jaxstyle.sweeps.folder import SUMMARIES, check_curves, names_in
     from jaxstyle.sweeps.report import gather_and_summarize, overview
 
+    runs = names_in(folder) if names is None else names
+    check_curves(folder, asked.plot, runs, force=asked.force)
     entries = gather_and_summarize(folder, names)
-    if plot is not None:
+    if asked.plot is not None:
         from jaxstyle.runs.plot import write_curves
 
-        check_curves(plot, [each["name"] for each in entries])
         try:
-            write_curves(folder / plot, {each["name"]: each["curves"] for each in entries})
+            write_curves(folder / asked.plot, {each["name"]: each["curves"] for each in entries})
         except OSError as error:
             say(f"warning: the plot could not be written: {error.strerror or error}")
-    if as_json:
+    if asked.json:
         _print(json.dumps({"output": str(folder), "results": overview(entries)}).encode())
     else:
         _print(b"\n".join(os.fsencode(folder / name) for name in SUMMARIES))

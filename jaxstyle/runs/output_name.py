@@ -29,6 +29,9 @@ BESIDE = {"log": (".csv",), "plot": (".png", ".svg", ".pdf"), "film": (".mp4", "
 EXTRAS = {"plot": "matplotlib", ".mp4": "imageio_ffmpeg"}
 """The modules that some of these need."""
 
+PLOT_MARK = "jaxstyle plot"
+"""Is in the file of every plot, so that one of a sweep that grows replaces no other file."""
+
 _OTHER_ENDS = {".jpeg": ".jpg", ".tiff": ".tif"}
 
 

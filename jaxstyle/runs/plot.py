@@ -11,6 +11,7 @@ from typing import Any
 from jaxstyle import files
 from jaxstyle.machine.process import unbreakable
 from jaxstyle.runs.log import OTHER_COLUMNS
+from jaxstyle.runs.output_name import PLOT_MARK
 
 Curves = Mapping[str, Sequence[float | None]]
 """Of a run, by term, the weighted loss before each step; None where it is no number."""
@@ -50,8 +51,9 @@ def write_curves(path: Path, runs: Mapping[str, Curves]) -> None:
 
 
 def _write(path: Path, figure: Any, *, overwrite: bool) -> None:
-    data = io.BytesIO()
-    figure.savefig(data, format=path.suffix[1:].lower())
+    data, kind = io.BytesIO(), path.suffix[1:].lower()
+    mark = {"Software" if kind == "png" else "Creator": PLOT_MARK}
+    figure.savefig(data, format=kind, metadata=mark)
     with unbreakable():
         files.write_whole(path, data.getvalue(), overwrite=overwrite)
 

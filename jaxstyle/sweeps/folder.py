@@ -15,7 +15,7 @@ from typing import Any
 
 from jaxstyle import files
 from jaxstyle.errors import InputError
-from jaxstyle.runs.output_name import check_beside
+from jaxstyle.runs.output_name import PLOT_MARK, check_beside
 
 RECORDS = "records"
 SAMPLES = "samples"
@@ -88,12 +88,14 @@ def check_folder(folder: Path, *, force: bool) -> None:
         raise InputError(f"the output {folder} cannot be used: {error.strerror}") from None
 
 
-def check_curves(plot: Path | None, names: Iterable[str]) -> None:
+def check_curves(folder: Path, plot: Path | None, names: Iterable[str], *, force: bool) -> None:
     """Raises InputError if the plot of a sweep with runs of these names cannot be what it is named.
 
     Args:
-      plot: a name in the sweep's folder; None if no plot was asked for.
+      folder: of the sweep.
+      plot: a name in it; None if no plot was asked for.
       names: of the runs.
+      force: whether another file than an earlier plot may be replaced.
     """
     if plot is None:
         return
@@ -101,6 +103,18 @@ def check_curves(plot: Path | None, names: Iterable[str]) -> None:
     taken = {picture_path(Path(), name).name for name in names} | set(SUMMARIES)
     if plot.name in taken:
         raise InputError(f"--plot {plot}: the sweep has a file of that name; choose another")
+    path = folder / plot
+    if os.path.lexists(path) and not force and not _is_plot(path):
+        raise InputError(
+            f"{path} exists and is no plot: choose another name, or --force to overwrite it"
+        )
+
+
+def _is_plot(path: Path) -> bool:
+    try:
+        return PLOT_MARK.encode() in path.read_bytes()
+    except OSError:
+        return False
 
 
 def make_folder(folder: Path) -> None:

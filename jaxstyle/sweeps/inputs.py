@@ -91,7 +91,8 @@ def read_sweep(arguments: Request, *, say: Say, stream: TextIO | None) -> Sweep:
     if arguments.log is not None:
         files.check_suffix("the log", arguments.log, [".csv"])
     runs = expand(arguments, flags)
-    check_curves(arguments.plot, [run.name for run in runs])
+    names = [run.name for run in runs]
+    check_curves(folder, arguments.plot, names, force=arguments.force)
     for run in runs[:1]:
         check_inputs(run.arguments)
     settings = _read_settings(runs, say)
@@ -100,7 +101,7 @@ def read_sweep(arguments: Request, *, say: Say, stream: TextIO | None) -> Sweep:
     network = read_network(settings[0].weights, say=say, stream=stream)
     _check_layers(runs, settings, network)
     planned = _plan(runs, settings, reader, network)
-    _check_is_no_input(folder, runs)
+    _check_is_no_input(folder, runs, arguments.plot)
     if not arguments.force:
         _check_free(folder, planned)
     judge = _read_judge(planned, say) if arguments.judge else None
@@ -203,10 +204,11 @@ def _read_judge(planned: Sequence[Planned], say: Say) -> LayerArrays:
     return read_judge(pictures, say=say)
 
 
-def _check_is_no_input(folder: Path, runs: Sequence[Run]) -> None:
-    """Raises InputError if a picture of the sweep would replace a picture that it is made from."""
+def _check_is_no_input(folder: Path, runs: Sequence[Run], plot: Path | None) -> None:
+    """Raises InputError if a file of the sweep would replace a picture that it is made from."""
     written = {picture_path(folder, run.name).resolve() for run in runs}
     written |= {(folder / name).resolve() for name in SUMMARIES}
+    written |= set() if plot is None else {(folder / plot).resolve()}
     for path in {path for run in runs for path in inputs_of(run.arguments)}:
         if path.resolve() in written:
             raise InputError(f"{path} would be both read and written: choose another folder")

@@ -19,7 +19,9 @@ from jaxstyle.judging.verdict import judge_of
 from jaxstyle.machine import devices
 from jaxstyle.optimization import stepping
 from jaxstyle.runs import record
+from jaxstyle.runs.plot import write_curves
 from jaxstyle.sweeps import job as sweep_job
+from jaxstyle.sweeps.folder import check_curves
 from jaxstyle.weights import weight_file
 
 GRID = ["--sweep", "style-weight", "1e3", "1e4", "--sweep", "tv-weight", "1", "10", "100"]
@@ -74,12 +76,24 @@ def test_a_plot_of_all_runs_is_in_the_folder(run, capfd) -> None:
     code, _, err = run(*sweep, "--plot", "seed=1.png")
     assert code == 2
     assert "--plot seed=1.png: the sweep has a file of that name; choose another" in err
+    Path("out").mkdir()
+    Path("out/mine.png").write_text("not a plot")
+    refused = "out/mine.png exists and is no plot: choose another name, or --force to overwrite it"
+    assert refused in run(*sweep, "--plot", "mine.png")[2]
+    code, _, err = run("--sweep", "seed", "1", "-o", ".", "--plot", "photo.png", "--force")
+    assert code == 2
+    assert "photo.png would be both read and written: choose another folder" in err
     assert run(*sweep, "--plot", "losses.png")[0] == 0
     with Image.open("out/losses.png") as picture:
         assert picture.size == (1200, 840)
     before = Path("out/losses.png").read_bytes()
     assert main(["--collect", "out", "--plot", "losses.png"]) == 0
     assert Path("out/losses.png").read_bytes() == before
+    for kind in ("pdf", "svg"):
+        write_curves(Path("out", f"losses.{kind}"), {"a": {"total": [1.0, 0.5]}})
+        check_curves(Path("out"), Path(f"losses.{kind}"), ["a"], force=False)
+    assert main(["--collect", "out", "--plot", "mine.png"]) == 2
+    assert Path("out/mine.png").read_text() == "not a plot"
     capfd.readouterr()
 
 
