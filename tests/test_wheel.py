@@ -121,7 +121,7 @@ def test_the_conda_recipe_needs_what_the_package_needs() -> None:
 
 
 def test_a_typed_program_uses_every_public_name() -> None:
-    """What mypy finds in it is seen by .ci/run."""
+    """What mypy and pyright find in it is seen by .ci/run."""
     tree = ast.parse((ROOT / "tests" / "public_api.py").read_text())
     nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
     used = {node.attr for node in nodes if ast.unparse(node.value) == "jaxstyle"}
