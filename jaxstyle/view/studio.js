@@ -100,7 +100,7 @@ function showRun(run) {
   byId("download").hidden = !run.losses;
   byId("download").href = `runs/${run.name}/picture.png`;
   byId("command").textContent = run.command;
-  byId("why").textContent = run.state === "failed" ? run.why : "";
+  byId("why").textContent = run.state === "failed" || !run.losses ? run.why : "";
   byId("painting").hidden = !isPainted;
   const key = `${run.name} ${run.state} ${picture || ""}`;
   if (key === drawn) return;

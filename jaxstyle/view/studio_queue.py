@@ -31,7 +31,10 @@ PICTURE_EVERY = 10
 RUN = [sys.executable, "-m", "jaxstyle.run"]
 """The command that paints."""
 
-ENDS = {0: "finished", 130: "stopped", 143: "stopped"}
+ENDS = {0: "finished", 130: "stopped", 143: "stopped", -int(STOP_SIGNAL): "stopped"}
+"""How a run ended by its exit code; the last is one that was stopped as it began."""
+
+NOTHING_SAVED = "stopped before the first step was finished: nothing to save"
 
 _PROGRESS = re.compile(r"step (\d+)/(\d+) at .* ([\d:]+) left")
 _SAID = re.compile(r"jaxstyle: (?:error: )?(.*)")
@@ -47,6 +50,9 @@ class Queue:
         self._process: subprocess.Popen[str] | None = None
         self._facts: dict[str, dict[str, Any]] = {each["name"]: each for each in folder.history()}
         self._steps, self._said, self._is_open = 0, deque[str](maxlen=20), True
+        self._is_noted = threading.Event()
+        """That the end of the run is on disk."""
+        self._is_noted.set()
         for name, facts in self._facts.items():
             if facts["state"] in ("waiting", "painting"):
                 self._note(name, state="failed", why="the studio ended before this run did")
@@ -80,17 +86,16 @@ class Queue:
 
     def close(self, seconds: float = 20.0) -> None:
         """Stops the run that is painted, and waits until its end is noted, at most so long."""
-        self._is_open = False
-        process = self._process
+        with self._news:  # else a run that begins just now would go on without a studio
+            self._is_open = False
+            process = self._process
         if process is not None and process.poll() is None:
             process.send_signal(STOP_SIGNAL)
             try:
                 process.wait(seconds)
             except subprocess.TimeoutExpired:
                 process.kill()
-        until = time.monotonic() + 2
-        while self.progress() is not None and time.monotonic() < until:
-            time.sleep(0.05)
+        self._is_noted.wait(2)
 
     def history(self) -> list[dict[str, Any]]:
         """Returns what is known of all results, the latest first."""
@@ -106,6 +111,7 @@ class Queue:
                 while not (self._waiting and self._is_open):
                     self._news.wait()
                 name, order = self._waiting.popleft()
+                self._is_noted.clear()
                 with self._trouble_noted(name):
                     self._said.clear()
                     self._steps = 0
@@ -114,6 +120,7 @@ class Queue:
             if self._facts[name]["state"] == "painting" and self._process is not None:
                 with self._trouble_noted(name):
                     self._watch(name, self._process)
+            self._is_noted.set()
 
     @contextlib.contextmanager
     def _trouble_noted(self, name: str) -> Iterator[None]:
@@ -154,12 +161,12 @@ class Queue:
             out = "" if process.stdout is None else process.stdout.read()
         state = ENDS.get(process.returncode, "failed")
         path = self._folder.results / name
-        if state == "stopped" and not (path / PICTURE).exists():
-            state = "failed"
         why = "" if state == "finished" else self._last_words()
         seconds = round(time.monotonic() - began, 1)
-        if not self._is_open and state == "failed":
-            why = "the studio ended before this run did"
+        if not (path / PICTURE).exists():
+            why = NOTHING_SAVED if state == "stopped" else why
+            if not self._is_open:
+                state, why = "failed", "the studio ended before this run did"
         self._note(name, state=state, why=why, seconds=seconds, **_told(out))
         _tidy(path)
 

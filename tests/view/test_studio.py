@@ -115,6 +115,29 @@ def test_a_run_that_fails_says_why_and_the_next_is_painted(fake: Path, tmp_path:
     assert requests.post(f"{address}runs/{second}/stop", timeout=10).status_code == 404
 
 
+def test_a_run_is_stopped_as_it_begins_and_ends_with_the_studio(fake: Path, tmp_path: Path) -> None:
+    fake.write_text("import time; time.sleep(60)")
+    folder = StudioFolder(tmp_path / "studio")
+    name = folder.add("a.png", png(1))["name"]
+    address, queue = serve_studio(folder, bound("127.0.0.1", 0))
+    order = read_order({"content": name, "style": name}, folder)
+    first, second = queue.add(order), queue.add(order)
+    until = time.monotonic() + 20
+    while (queue.progress() or {}).get("name") != first and time.monotonic() < until:
+        time.sleep(0.01)
+    assert requests.post(f"{address}runs/{first}/stop", timeout=10).status_code == 204
+    end = until_ended(address, first)
+    assert (end["state"], end["why"]) == (
+        "stopped",
+        "stopped before the first step was finished: nothing to save",
+    )
+    while (queue.progress() or {}).get("name") != second and time.monotonic() < until:
+        time.sleep(0.01)
+    queue.close()
+    assert [each["state"] for each in folder.history()] == ["failed", "stopped"]
+    assert folder.history()[0]["why"] == "the studio ended before this run did"
+
+
 def test_what_a_page_sends_is_checked(tmp_path: Path, monkeypatch) -> None:
     folder = StudioFolder(tmp_path / "studio")
     name = folder.add("a.png", png(1))["name"]
