@@ -36,7 +36,7 @@ WINGS = {
     "machine": ("process", "worked_time", "gpu", "column_memory", "memory", "devices", "placement"),
     "judging": ("distances", "network", "verdict"),
     "optimization": (
-        *("strips", "rows", "guides", "matches", "samples", "targets", "problem"),
+        *("strip_loop", "strips", "rows", "guides", "matches", "samples", "targets", "problem"),
         *("lbfgs", "line_search", "optimizer", "stepping"),
     ),
     "painting": (

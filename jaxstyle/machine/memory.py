@@ -114,8 +114,8 @@ MEMORY_MODES = ("plain", "strips")
 COSTS = {
     ("plain", False): Cost(2250, 0),
     ("plain", True): Cost(1780, 0),
-    ("strips", False): Cost(406, 150_000),
-    ("strips", True): Cost(176, 120_000),
+    ("strips", False): Cost(190, 155_000),
+    ("strips", True): Cost(140, 120_000),
 }
 """Working memory of a step, by memory mode and by whether `process.compile_leanly` was called."""
 
@@ -123,7 +123,7 @@ L2_POOLS = 200
 """Bytes a pixel of L2 pools and what they keep, where all maps are whole."""
 
 UNEVEN = 50
-"""Bytes a pixel of copies, where strips reach below the picture (see `strips.cut_rows`)."""
+"""Bytes a pixel of copies, where strips reach below the picture (see `strip_loop.cut_rows`)."""
 
 CONSTANTS = 15_000_000
 """Bytes of the Gram matrices, and of a copy of the largest kernel."""

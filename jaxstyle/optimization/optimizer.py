@@ -191,7 +191,8 @@ def finish_level(state: State, *, step: int, carry: bool = False) -> State:
 
     The extra step is run only to get the losses of the last canvas, which is then in `good`. A copy
     of the state would cost 48 bytes per pixel where memory is scarcest. What the program's steps
-    hand on is dropped, unless the extra step failed.
+    hand on is dropped, unless the extra step failed; `canvas` and `good` are then one array, so no
+    step can be done from there.
 
     Args:
       state: after the extra step.
@@ -200,7 +201,8 @@ def finish_level(state: State, *, step: int, carry: bool = False) -> State:
     """
     if state.failed:
         return state._replace(failed=jnp.array(False))
-    ended = initial_state(state.good, step=step)
+    canvas = jnp.asarray(state.good)  # of a part of several devices' runs a copy
+    ended = State(canvas, (), jnp.int32(step), canvas, jnp.array(False))
     return ended._replace(optimizer=state.optimizer) if carry else ended
 
 

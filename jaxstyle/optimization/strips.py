@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jaxstyle.losses.columns import GRID_BLOCK, Agreement, agreement, at_grid, grid_window
 from jaxstyle.losses.lattice import Lattice, at_points
@@ -24,6 +23,7 @@ from jaxstyle.network.convolution import Kernels
 from jaxstyle.network.layers import block_of
 from jaxstyle.network.precision import allowed, network_input
 from jaxstyle.network.vgg import POOLS, Pool, convolved, relu, up_to_deepest
+from jaxstyle.optimization.strip_loop import Cut, cut_into, cut_rows, joined, over_strips
 
 ROWS = 64
 """Rows of a strip, in every block: at half the width and twice the channels a row takes as much
@@ -31,18 +31,6 @@ memory. With fewer, more of the work is done twice, at the edges."""
 
 FeatureMaps = dict[str, jax.Array]
 """Feature maps by tap."""
-
-
-class Cut(NamedTuple):
-    """How the rows of a block's maps are cut."""
-
-    height: int
-    """How many there are."""
-    halo: int
-    """How many of its neighbours' rows a strip needs on either side."""
-    strips: int
-    rows: int
-    """Rows of a strip, an even number; the last strip may reach below the picture."""
 
 
 class StripBlock(NamedTuple):
@@ -226,10 +214,10 @@ def _through_blocks(
         columns = {tap: each for tap, each in large.items() if tap in block.kept}
         more, strips, pooled = _through_strips(kernels, x, here, weights_here, columns, block)
         found = StripSums(found.errors | more.errors, found.style | more.style)
-        joined = partial(_joined, height=block.cut.height // window)
-        maps |= {tap: jax.tree.map(joined, each) for tap, each in strips.items()}
+        whole = partial(joined, height=block.cut.height // window)
+        maps |= {tap: jax.tree.map(whole, each) for tap, each in strips.items()}
         if pooled is not None:
-            x = _joined(pooled, block.cut.height // 2)
+            x = joined(pooled, block.cut.height // 2)
     return found, maps
 
 
@@ -248,35 +236,30 @@ def _through_strips(
     """Returns what was found in a block, and the strips of the maps kept and of the next input."""
     cut = block.cut
     starts = jnp.arange(cut.strips) * cut.rows
-    target_strips = {tap: _cut(each, cut) for tap, each in targets.items()}
-    weight_strips = {tap: _cut(each, cut) for tap, each in weights.items()}
+    target_strips = {tap: cut_into(each, cut) for tap, each in targets.items()}
+    weight_strips = {tap: cut_into(each, cut) for tap, each in weights.items()}
     own = cut._replace(rows=cut.rows // block.window, height=cut.height // block.window)
-    column_strips = {tap: _cut(each, own) for tap, each in columns.items()}
-    inputs = starts, _pieces(x, cut), target_strips, weight_strips, column_strips
-    do = partial(_one_strip, kernels, block)
-    like, *_ = jax.eval_shape(do, *jax.tree.map(lambda each: each[0], inputs))
-    nothing = jax.tree.map(lambda each: jnp.zeros(each.shape, each.dtype), like)
+    column_strips = {tap: cut_into(each, own) for tap, each in columns.items()}
+    rest = starts, target_strips, weight_strips, column_strips
 
-    def body(
-        total: StripSums, strip: Any
-    ) -> tuple[StripSums, tuple[dict[str, Any], jax.Array | None]]:
-        found, maps, pooled = do(*strip)
-        return jax.tree.map(jnp.add, total, found), (maps, pooled)
+    def one(constants: Any, pieces: tuple[jax.Array, ...], rest: Any) -> Any:
+        across, kernels = constants
+        return _one_strip(kernels, block._replace(across=across), pieces, *rest)
 
-    # a loop's two directions cannot share what they compute: nothing need prevent it
-    total, (maps, pooled) = lax.scan(jax.checkpoint(body, prevent_cse=False), nothing, inputs)
+    constants = block.across, kernels
+    total, (maps, pooled) = over_strips(one, cut.halo, constants, cut_into(x, cut), rest)
     return total, maps, pooled
 
 
 def _one_strip(
     kernels: Kernels,
     block: StripBlock,
+    pieces: tuple[jax.Array, ...],
     start: jax.Array,
-    pieces: list[jax.Array],
     targets: FeatureMaps,
     weights: Mapping[str, jax.Array],
     columns: FeatureMaps,
-) -> tuple[StripSums, dict[str, Any], jax.Array | None]:
+) -> tuple[StripSums, tuple[dict[str, Any], jax.Array | None]]:
     """Returns what is found in a strip that starts in this row, maps to keep, the pooled rows."""
     maps, styles = _strip_maps(kernels, block, jnp.concatenate(pieces), start), block.style_layers
     found = StripSums(
@@ -290,7 +273,7 @@ def _one_strip(
         grid = block.cut.rows // block.window, last.shape[1] // block.window
         kept = {tap: at_grid(each, block_of(tap), grid) for tap, each in kept.items()}
     kept |= {tap: agreement(kept[tap], each) for tap, each in columns.items()}
-    return found, kept, pooled
+    return found, (kept, pooled)
 
 
 def _style_sums(feature_map: jax.Array, weight: Any, tap: str, block: StripBlock) -> Any:
@@ -322,38 +305,3 @@ def _strip_maps(
         x = relu(x)
         maps[conv.replace("conv", "relu")] = x[0, halo : halo + cut.rows]
     return maps
-
-
-def cut_rows(height: int, halo: int, rows: int, *, multiple: int = 2) -> Cut:
-    """Returns how to cut a height into strips of about so many rows, as equal as can be.
-
-    They are a multiple of two, or of another even number.
-    """
-    strips = -(-height // rows)
-    even = multiple * -(-height // (multiple * strips))
-    even = max(even, multiple * -(-halo // multiple))  # a halo comes from one neighbour
-    return Cut(height, halo, -(-height // even), even)
-
-
-def _cut(x: jax.Array, cut: Cut) -> jax.Array:
-    """Cuts (H, W, ...) into (strips, rows, W, ...), with zeros below the last row."""
-    below = cut.strips * cut.rows - cut.height
-    padded = jnp.pad(x, ((0, below), *((0, 0),) * (x.ndim - 1)))
-    return padded.reshape(cut.strips, cut.rows, *x.shape[1:])
-
-
-def _joined(strips: jax.Array, height: int) -> jax.Array:
-    """The inverse of `_cut`."""
-    return strips.reshape(-1, *strips.shape[2:])[:height]
-
-
-def _pieces(x: jax.Array, cut: Cut) -> list[jax.Array]:
-    """Returns by strip the rows above it, its own, and those below, each (strips, rows, W, C).
-
-    In three pieces, so that the gradient adds up no more than the rows of the halos.
-    """
-    own = _cut(x, cut)
-    none = jnp.zeros((1, cut.halo, *x.shape[1:]), x.dtype)
-    above = jnp.concatenate([none, own[:-1, cut.rows - cut.halo :]])
-    below = jnp.concatenate([own[1:, : cut.halo], none])
-    return [above, own, below]

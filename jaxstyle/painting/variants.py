@@ -183,7 +183,7 @@ class Lane:
         if self.failure is not None:
             self._before_failure = self._good(chunk)
         elif chunk.closing is not None:
-            canvas = np.array(shown(chunk.state))
+            canvas = np.asarray(shown(chunk.state))  # nothing uses it up any more
             self.finished = Snapshot(canvas, chunk.closing, int(chunk.state.step))
             self._carried = jax.tree.map(np.array, chunk.state.optimizer)
 

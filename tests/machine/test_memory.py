@@ -14,7 +14,7 @@ from jaxstyle.errors import InputError
 from jaxstyle.machine import column_memory, memory
 from jaxstyle.machine.memory import Memory
 from jaxstyle.machine.process import LEAN_FLAG, compile_leanly, compiles_leanly
-from jaxstyle.optimization import strips
+from jaxstyle.optimization import strip_loop, strips
 from jaxstyle.settings.presets import preset
 
 RECIPE, _ = preset()
@@ -58,7 +58,7 @@ def test_memory_is_by_the_pixel_and_column(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_heights_are_cut_evenly_as_strips_are_cut() -> None:
     for height in range(16, 700):
-        cut = strips.cut_rows(height, 2, strips.ROWS)
+        cut = strip_loop.cut_rows(height, 2, strips.ROWS)
         assert memory._cuts_evenly(height) == (cut.strips * cut.rows == height)
     assert memory._cuts_evenly(0)
 

@@ -15,7 +15,7 @@ from jaxstyle.losses.statistics import Moments
 from jaxstyle.losses.style import gram
 from jaxstyle.network.convolution import prepare
 from jaxstyle.network.layers import block_of
-from jaxstyle.optimization import strips
+from jaxstyle.optimization import strip_loop, strips
 from jaxstyle.optimization.problem import make_problem
 from jaxstyle.optimization.targets import Program, picture_sums
 from jaxstyle.settings.presets import preset
@@ -152,4 +152,4 @@ def test_losses_and_gradients_are_the_plain_ones(
     ],
 )
 def test_strips_are_even_and_cover_the_picture(height, halo, rows, expected) -> None:
-    assert strips.cut_rows(height, halo, rows)[2:] == expected
+    assert strip_loop.cut_rows(height, halo, rows)[2:] == expected
