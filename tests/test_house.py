@@ -72,7 +72,7 @@ OWNERS = {
     "h5py": {"weights.weight_file"},
     "optax": {"optimization.optimizer"},
     "requests": {"weights.download"},
-    "filelock": {"weights.download"},
+    "filelock": {"weights.download", "view.studio_folder"},
     "platformdirs": {"files"},
     "tqdm": {"weights.download", "runs.progress"},
     "argparse": {"cli.flag_groups", "cli.config", "cli.flags", "cli.commands", "cli.completion"},

@@ -19,7 +19,7 @@ def keep_studio(asked: StudioRequest, interruption: Interruption, say: Say) -> i
         say("warning: whoever is told the page's address can paint here and see all pictures")
     from jaxstyle.view.studio_server import serve_studio  # imports jax
 
-    with interruption.noted_only():
+    with folder.held(), interruption.noted_only():
         address, queue = serve_studio(folder, at)
         say(f"the studio: {address} (Ctrl-C ends it); its pictures are in {asked.folder}")
         open_browser(address)

@@ -11,10 +11,12 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import filelock
 
 from jaxstyle import files
 from jaxstyle.errors import InputError, silent
@@ -30,7 +32,7 @@ from jaxstyle.settings.text import as_text
 MOST_UPLOADED = 64 * 2**20
 """Of one picture that is uploaded."""
 
-PICTURE, RUN_FILE = "picture.png", "run.json"
+PICTURE, RUN_FILE, LOCK_FILE = "picture.png", "run.json", ".lock"
 
 QUALITIES = ("draft", "default", "fine")
 """Presets that differ in steps alone."""
@@ -79,6 +81,28 @@ class StudioFolder:
             files.check_writable(each)
         self._reading = threading.Lock()
         """Pictures are decoded one at a time, however many are sent at once."""
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps other studios from the folder: each would take the other's runs for lost ones.
+
+        Raises:
+          InputError: another studio is at work there.
+        """
+        lock = filelock.FileLock(self.root / LOCK_FILE, timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise InputError(
+                f"another studio is at work in {self.root}: choose another folder, or end it"
+            ) from None
+        except (OSError, NotImplementedError):  # some network disks have no locks
+            yield
+            return
+        try:
+            yield
+        finally:
+            lock.release()
 
     def add(self, name: str, data: bytes) -> dict[str, Any]:
         """Keeps a picture; returns its "name" here, "width" and "height".

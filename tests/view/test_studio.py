@@ -187,6 +187,17 @@ def test_what_a_page_sends_is_checked(tmp_path: Path, monkeypatch) -> None:
     assert MOST_UPLOADED == 64 * 2**20
 
 
+def test_a_folder_has_one_studio(tmp_path: Path) -> None:
+    with (
+        StudioFolder(tmp_path).held(),
+        pytest.raises(InputError, match="another studio is at work in"),
+        StudioFolder(tmp_path).held(),
+    ):
+        pass
+    with StudioFolder(tmp_path).held():
+        pass
+
+
 def test_results_that_others_have_changed_are_not_shown(tmp_path: Path) -> None:
     folder = StudioFolder(tmp_path)
     asked = {"content": "a.png", "quality": "draft"}
