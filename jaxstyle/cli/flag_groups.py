@@ -131,18 +131,13 @@ def add_print_flags(group: Any) -> None:
     )
 
 
-def check_print_flags(parsed: dict[str, Any]) -> None:
-    """Raises InputError if one of these flags was given: sweeps write plain PNG files."""
-    for name, default in (("bits", 8), ("profile", None), ("dpi", None), ("format", None)):
-        if parsed[name] != default:
-            raise InputError(
-                f"--{name} is for single runs, a sweep writes 8-bit sRGB PNG files: paint the one"
-                f" that you choose again, with --from DIR/NAME.png and --{name}"
-            )
-
-
 def check_sweep_files(parsed: dict[str, Any]) -> None:
-    """Raises InputError for files beside a result that a sweep cannot have as they are named."""
+    """Raises InputError for files that a sweep cannot have as they are named."""
+    if parsed["format"] is not None:
+        raise InputError(
+            "--format is for single runs, a sweep writes PNG files: paint the one that you choose"
+            " again, with --from DIR/NAME.png and --format"
+        )
     if parsed["film"] is not None:
         raise InputError("--film is for single runs; in a sweep use --save-every")
     plot = parsed["plot"]

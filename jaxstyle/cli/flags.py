@@ -21,7 +21,6 @@ from jaxstyle.cli.flag_groups import (
     add_running_flags,
     add_sweep_flags,
     add_view_flags,
-    check_print_flags,
     check_sweep_files,
     flag_reader,
     take_checkpoint_flags,
@@ -99,8 +98,6 @@ def parse(arguments: Sequence[str] | None = None) -> Request | None:
     devices = take_device_flags(parsed)
     sweep = take_sweep_flags(parsed, distributed=devices.distributed is not None)
     checkpoints = take_checkpoint_flags(parsed, sweep=sweep is not None)
-    if sweep is not None:
-        check_print_flags(parsed)
     if sweep is not None or parsed["collect"] is not None:
         check_sweep_files(parsed)
     missing = [f"--{flag}" for flag, name in INPUTS.items() if parsed[name] is None]

@@ -1,5 +1,6 @@
 """Pictures as files for print: 16 bits a channel, color profiles, dots per inch, TIFF and AVIF."""
 
+import hashlib
 import importlib.util
 import io
 import struct
@@ -36,6 +37,11 @@ class Print:
     """An ICC profile of RGB, to which colors are converted and which is embedded; None: sRGB."""
     dpi: float | None = None
     """Dots per inch."""
+
+    def facts(self) -> dict[str, Any]:
+        """Returns the same as JSON has it; of a profile the hexadecimal sha256."""
+        profile = None if self.profile is None else hashlib.sha256(self.profile).hexdigest()
+        return {"bits": self.bits, "profile": profile, "dpi": self.dpi}
 
 
 def read_profile(path: Path) -> bytes:

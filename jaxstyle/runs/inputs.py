@@ -144,7 +144,7 @@ def read_inputs(arguments: Request, output: Path, *, say: Say, stream: TextIO | 
     if reader.alpha(arguments) is not None and output.suffix.lower() in OPAQUE_SUFFIXES:
         ways = ", ".join(each for each in LONGEST_SIDES if each not in OPAQUE_SUFFIXES)
         raise InputError(f"a {output.suffix} file cannot be transparent: choose {ways}")
-    how = _print_of(arguments, output)
+    how = print_of(arguments, output)
     if arguments.proof is not None:
         reader.proof(arguments.proof)  # only to refuse it before a download
     reader.init(settings)  # only to refuse it before a download
@@ -159,7 +159,7 @@ def read_inputs(arguments: Request, output: Path, *, say: Say, stream: TextIO | 
     return inputs._replace(judge=read_judge({"content": [content], "style": list(styles)}, say=say))
 
 
-def _print_of(arguments: Request, output: Path) -> Print:
+def print_of(arguments: Request, output: Path) -> Print:
     """Returns how the result is written; raises InputError if it cannot be."""
     check_kind(output.suffix.lower(), bits=arguments.bits, dpi=arguments.dpi)
     profile = None if arguments.profile is None else read_profile(arguments.profile)

@@ -9,6 +9,8 @@ from typing import NamedTuple, TextIO
 
 from jaxstyle import files
 from jaxstyle.errors import InputError, Say, silent
+from jaxstyle.images.picture_file import PLAIN
+from jaxstyle.images.print_file import Print
 from jaxstyle.images.regions import check_regions
 from jaxstyle.judging.network import read_judge
 from jaxstyle.runs import record
@@ -16,6 +18,7 @@ from jaxstyle.runs.checkpoint import Resumption, find_resumption
 from jaxstyle.runs.inputs import (
     check_has_layers,
     check_sizes,
+    print_of,
     read_network,
     read_settings,
     run_record,
@@ -95,12 +98,13 @@ def read_sweep(arguments: Request, *, say: Say, stream: TextIO | None) -> Sweep:
     check_curves(folder, arguments.plot, names, force=arguments.force)
     for run in runs[:1]:
         check_inputs(run.arguments)
+    how = print_of(arguments, picture_path(folder, names[0]))
     settings = _read_settings(runs, say)
     reader = Reader(keeps_files=True)  # as many as they may be
     _check_sizes(runs, settings, reader)
     network = read_network(settings[0].weights, say=say, stream=stream)
     _check_layers(runs, settings, network)
-    planned = _plan(runs, settings, reader, network)
+    planned = _plan(runs, settings, reader, network, how)
     _check_is_no_input(folder, runs, arguments.plot)
     if not arguments.force:
         _check_free(folder, planned)
@@ -131,9 +135,11 @@ def _with_resumptions(sweep: Sweep, say: Say) -> list[Planned]:
 
 
 def is_done(sweep: Sweep, planned: Planned) -> bool:
-    """Returns whether a run is in the folder already, with this very fingerprint."""
+    """Returns whether a run is in the folder already, as it is to be and as it is to be written."""
     entry = read_entry(sweep.folder, planned.run.name)
-    return entry is not None and entry["fingerprint"] == planned.fingerprint
+    if entry is None or entry["fingerprint"] != planned.fingerprint:
+        return False
+    return bool(entry.get("print", PLAIN.facts()) == planned.inputs.how.facts())
 
 
 def are_done(sweep: Sweep, runs: Sequence[Planned]) -> list[bool]:
@@ -185,11 +191,15 @@ def _check_layers(runs: Sequence[Run], settings: Sequence[Settings], network: Ne
 
 
 def _plan(
-    runs: Sequence[Run], settings: Sequence[Settings], reader: Reader, network: Network
+    runs: Sequence[Run],
+    settings: Sequence[Settings],
+    reader: Reader,
+    network: Network,
+    how: Print,
 ) -> list[Planned]:
     versions, found = record.versions(), []
     for run, each in zip(runs, settings, strict=True):
-        inputs = reader.inputs(run.arguments, each, network)
+        inputs = reader.inputs(run.arguments, each, network)._replace(how=how)
         whole = run_record(inputs, versions)
         found.append(Planned(run, inputs, record.fingerprint(whole)))
     return found

@@ -346,7 +346,8 @@ def _save(job: SweepJob, planned: Planned, result: Result) -> None:
     for kind in {"losses", "saved_losses"} & facts.keys():
         facts[kind] = {key: _finite(value) for key, value in facts[kind].items()}
     alpha = alpha_at(planned.inputs.alpha, result.picture.shape[:2])
-    data = picture_file.encode(result.picture, ".png", record.to_text(facts), alpha=alpha)
+    text, how = record.to_text(facts), planned.inputs.how
+    data = picture_file.encode(result.picture, ".png", text, alpha=alpha, how=how)
     entry = _entry(planned, result, facts, hashlib.sha256(data).hexdigest())
     if job.judge is not None:
         entry |= _judged(job.judge, job.say, planned, as_picture(result.picture, name=name))
@@ -364,6 +365,7 @@ def _entry(planned: Planned, result: Result, facts: record.Record, picture_sha25
         "on_axes": planned.run.on_axes,
         "fingerprint": planned.fingerprint,
         "picture_sha256": picture_sha256,
+        "print": planned.inputs.how.facts(),
         "failure": None if result.failure is None else str(result.failure),
         "failed_step": None if result.failure is None else result.failure.step,
         "seconds": round(result.seconds, 3),

@@ -69,9 +69,8 @@ SEEDS = ("--sweep", "seed", "1", "2")
             "combination 2 of 2 (style-loss strotss): style_loss 'strotss' compares points",
         ),
         ("--sweep seed 1 -o out --resume", "--resume is for single runs"),
-        ("--sweep seed 1 2 -o out --bits 16", "again, with --from DIR/NAME.png and --bits"),
-        ("--sweep seed 1 2 -o out --profile p.icc", "a sweep writes 8-bit sRGB PNG files"),
-        ("--sweep seed 1 2 -o out --dpi 300", "--dpi is for single runs"),
+        ("--sweep seed 1 2 -o out --format tiff", "again, with --from DIR/NAME.png and --format"),
+        ("--sweep seed 1 2 -o out --profile p.icc", "p.icc does not exist"),
         (
             "--sweep seed 1 -o out --checkpoint x",
             "--checkpoint is for single runs; a sweep goes on",

@@ -158,6 +158,24 @@ def test_what_is_there_is_not_painted_again(run, monkeypatch) -> None:
     assert times()["style-weight=10000.png"] > before["style-weight=10000.png"]
 
 
+def test_pictures_are_written_for_print_as_those_of_single_runs(run) -> None:
+    flags = ("--sweep", "content-weight", "0.5", "2", "-o", "out")
+    assert run(*flags)[0] == 0
+    before = times()
+    how = ("--bits", "16", "--dpi", "300")
+    code, _, err = run(*flags, *how)
+    assert code == 0, err
+    assert not set(before.items()) & set(times().items())  # they were of 8 bits
+    run("--content-weight", "2", *how, "-o", "alone.png")
+    assert Path("out/content-weight=2.png").read_bytes() == Path("alone.png").read_bytes()
+    with Image.open("out/content-weight=2.png") as image:
+        assert round(image.info["dpi"][0]) == 300
+    assert Path("alone.png").read_bytes()[24] == 16  # IHDR's depth, PNG 11.2.2
+    now = times()
+    assert run(*flags, *how)[0] == 0
+    assert times() == now
+
+
 def test_a_picture_whose_record_was_not_written_yet_is_painted_again(run) -> None:
     run(*GRID[:4], "-o", "out")
     before = times()
