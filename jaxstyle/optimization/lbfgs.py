@@ -16,6 +16,11 @@ LEAST_PRODUCT = 1e-10
 """A pair whose product y.s is not above this tells nothing of curvature, and is left out."""
 
 
+LARGEST_MOVE = 4.5
+"""So far a colour goes in one step at most, normalized: from black to white. A flat canvas, such as
+a grey one, tells so little of the curvature that a step may else end the run."""
+
+
 class LbfgsState(NamedTuple):
     """What L-BFGS remembers; the newest pair comes first, and pairs that are not there yet are 0.
 
@@ -56,8 +61,9 @@ def lbfgs(
     """Returns the direction, against which the canvas moves by the learning rate, and the state.
 
     The first direction is the gradient g times min(1, 1 / |g|_1). From then on it is that of the
-    two-loop recursion. As s we take how the canvas really moved, where torch takes the step that
-    was meant: the same, unless colors are clipped to displayable ones or parts of the photo stay.
+    two-loop recursion, shortened where it goes farther than `LARGEST_MOVE`, which torch's does not
+    mind. As s we take how the canvas really moved, where torch takes the step that was meant: the
+    same, unless colors are clipped to displayable ones or parts of the photo stay.
 
     Args:
       gradient: (H, W, 3), at the canvas.
@@ -68,6 +74,7 @@ def lbfgs(
     remembered = with_pair(state, canvas - state.place, gradient - state.gradient)
     kept = jax.tree.map(lambda old, new: jnp.where(first, old, new), state, remembered)
     direction = jnp.where(first, first_direction(gradient), two_loops(gradient, kept))
+    direction = direction * jnp.minimum(1, LARGEST_MOVE / jnp.max(jnp.abs(direction)))
     done = state.evaluations + 1
     return direction, kept._replace(place=canvas, gradient=gradient, evaluations=done)
 

@@ -54,6 +54,16 @@ def test_canvases_on_a_quadratic_are_torchs(recorded, double_precision) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
 
 
+def test_a_step_goes_no_farther_than_from_black_to_white() -> None:
+    """Gradients of 2 and 1.999, a move of 1 apart: y.s / y.y is 1000, a step would be 1999."""
+    canvas, state = jnp.zeros((1, 1, 3)), lbfgs_state(jnp.zeros((1, 1, 3)), KEPT)
+    direction, state = lbfgs(jnp.full((1, 1, 3), 2.0).at[..., 1:].set(0), state, canvas)
+    np.testing.assert_allclose(direction[0, 0], [1, 0, 0])
+    gradient = jnp.full((1, 1, 3), 1.999).at[..., 1:].set(0)
+    direction, _ = lbfgs(gradient, state, canvas - direction)
+    np.testing.assert_allclose(direction[0, 0], [4.5, 0, 0], rtol=1e-6)
+
+
 def test_steps_on_a_slim_network_are_torchs(recorded, double_precision) -> None:
     """By the engine's own steps: losses and canvases of the book's loss, in float64."""
     with np.load(TESTS / "references" / "vgg19-slim-book.npz") as arrays:
