@@ -1,7 +1,6 @@
 """All that a sweep reads before jax is imported, each file once, and what is done already."""
 
 import dataclasses
-import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +34,7 @@ from jaxstyle.runs.request import (
 from jaxstyle.settings.recipe import uses_seed
 from jaxstyle.sweeps.folder import (
     SUMMARIES,
+    Entry,
     check_curves,
     check_folder,
     own_output,
@@ -134,12 +134,17 @@ def _with_resumptions(sweep: Sweep, say: Say) -> list[Planned]:
     return found
 
 
-def is_done(sweep: Sweep, planned: Planned) -> bool:
-    """Returns whether a run is in the folder already, as it is to be and as it is to be written."""
+def _entry_there(sweep: Sweep, planned: Planned) -> Entry | None:
+    """Returns the record of a run that is in the folder as it is to be, and to be written."""
     entry = read_entry(sweep.folder, planned.run.name)
     if entry is None or entry["fingerprint"] != planned.fingerprint:
-        return False
-    return bool(entry.get("print", PLAIN.facts()) == planned.inputs.how.facts())
+        return None
+    return entry if entry.get("print", PLAIN.facts()) == planned.inputs.how.facts() else None
+
+
+def is_done(sweep: Sweep, planned: Planned) -> bool:
+    """Returns whether a run is in the folder already, as it is to be and as it is to be written."""
+    return _entry_there(sweep, planned) is not None
 
 
 def are_done(sweep: Sweep, runs: Sequence[Planned]) -> list[bool]:
@@ -149,11 +154,11 @@ def are_done(sweep: Sweep, runs: Sequence[Planned]) -> list[bool]:
 
 def states(sweep: Sweep, runs: Sequence[Planned]) -> dict[str, str]:
     """Returns by name how runs ended that are left as they are; of the others "waiting"."""
-    found = dict.fromkeys((each.run.name for each in runs), "waiting")
-    for name in itertools.compress(list(found), are_done(sweep, runs)):
-        entry = read_entry(sweep.folder, name)
-        if entry is not None:
-            found[name] = "finished" if entry["failure"] is None else "diverged"
+    found = {}
+    for each in runs:
+        entry = None if sweep.force else _entry_there(sweep, each)
+        ended = entry is not None and ("diverged" if entry["failure"] else "finished")
+        found[each.run.name] = ended or "waiting"
     return found
 
 
@@ -218,7 +223,8 @@ def _check_is_no_input(folder: Path, runs: Sequence[Run], plot: Path | None) -> 
     """Raises InputError if a file of the sweep would replace a picture that it is made from."""
     written = {picture_path(folder, run.name).resolve() for run in runs}
     written |= {(folder / name).resolve() for name in SUMMARIES}
-    written |= set() if plot is None else {(folder / plot).resolve()}
+    if plot is not None:
+        written.add((folder / plot).resolve())
     for path in {path for run in runs for path in inputs_of(run.arguments)}:
         if path.resolve() in written:
             raise InputError(f"{path} would be both read and written: choose another folder")

@@ -17,7 +17,6 @@ from jaxstyle.errors import InputError, Say
 from jaxstyle.images import picture_file
 from jaxstyle.images.canvas import (
     Picture,
-    alpha_at,
     as_picture,
     beside,
     fitted_size,
@@ -52,7 +51,7 @@ from jaxstyle.painting.sweeping import paint_variants
 from jaxstyle.painting.variants import Lane, Result, Variant
 from jaxstyle.runs import checkpoint, record
 from jaxstyle.runs.observers import Job, Watch, variant_of
-from jaxstyle.runs.outputs import make_record
+from jaxstyle.runs.outputs import encode_result, make_record
 from jaxstyle.runs.progress import SweepDisplay
 from jaxstyle.runs.request import DeviceRequest
 from jaxstyle.sweeps.folder import (
@@ -345,9 +344,8 @@ def _save(job: SweepJob, planned: Planned, result: Result) -> None:
     )
     for kind in {"losses", "saved_losses"} & facts.keys():
         facts[kind] = {key: _finite(value) for key, value in facts[kind].items()}
-    alpha = alpha_at(planned.inputs.alpha, result.picture.shape[:2])
-    text, how = record.to_text(facts), planned.inputs.how
-    data = picture_file.encode(result.picture, ".png", text, alpha=alpha, how=how)
+    path = picture_path(job.sweep.folder, name)
+    data = encode_result(path, result.picture, planned.inputs, facts)
     entry = _entry(planned, result, facts, hashlib.sha256(data).hexdigest())
     if job.judge is not None:
         entry |= _judged(job.judge, job.say, planned, as_picture(result.picture, name=name))

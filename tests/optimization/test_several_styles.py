@@ -101,7 +101,9 @@ def test_a_weight_below_zero_leads_away(params, pictures) -> None:
 
 
 def test_a_new_blend_compiles_nothing_and_a_sweep_paints_the_same(params, content, style) -> None:
-    settings = {**SETTINGS, "size": (20, 20), "steps": 2, "style_weight": 100.0}
+    """By L-BFGS: where the gradient is nothing, Adam makes a whole step of its rounding."""
+    settings = {**SETTINGS, "size": (20, 20), "steps": 3, "style_weight": 100.0}
+    settings |= {"optimizer": "lbfgs"}
     recipe, _ = preset(**settings)
     hypers = [preset(**settings, style_weights=each)[1] for each in ((1.0, 0.0), (1.0, 3.0))]
     paintings = [style, content[::-1]]
@@ -112,11 +114,9 @@ def test_a_new_blend_compiles_nothing_and_a_sweep_paints_the_same(params, conten
         if len(pictures) == 1:
             known = stepping._run_steps._cache_size()
     assert stepping._run_steps._cache_size() == known
+    assert np.abs(pictures[1] - pictures[0]).max() > 0.01
     alone = jaxstyle.stylize(params, content, style, recipe=recipe, hyper=preset(**settings)[1])
-    # of a gradient that is nothing but rounding Adam makes a whole step: not of nine in ten
-    same, other = (np.quantile(np.abs(each - alone), 0.9) for each in pictures)
-    assert same < 1e-4
-    assert other > 0.01
+    np.testing.assert_allclose(pictures[0], alone, atol=1e-4)
     swept = jaxstyle.sweep(params, content, [tuple(paintings)], recipe=recipe, hypers=hypers)
     for each in swept:
         np.testing.assert_array_equal(each.picture, pictures[each.number])

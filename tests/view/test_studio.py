@@ -19,6 +19,7 @@ from jaxstyle.cli.flags import parse
 from jaxstyle.errors import InputError
 from jaxstyle.view.address import bound
 from jaxstyle.view.studio_folder import MOST_UPLOADED, StudioFolder, read_order, words_of
+from jaxstyle.view.studio_queue import Queue
 from jaxstyle.view.studio_server import serve_studio
 
 
@@ -102,13 +103,18 @@ def test_a_full_disk_fails_one_run_and_the_queue_goes_on(fake, tmp_path, monkeyp
     assert until_ended(address, second)["state"] == "finished"
 
 
-def test_a_run_that_fails_says_why_and_the_next_is_painted(fake: Path, tmp_path: Path) -> None:
-    fake.write_text("import sys; print('jaxstyle: error: no room', file=sys.stderr); sys.exit(1)")
-    folder = StudioFolder(tmp_path / "studio")
+def with_two_orders(root: Path) -> tuple[StudioFolder, str, Queue, tuple[str, str]]:
+    """Returns a studio with two runs ordered: its folder, address, queue, and their names."""
+    folder = StudioFolder(root)
     name = folder.add("a.png", png(1))["name"]
     address, queue = serve_studio(folder, bound("127.0.0.1", 0))
     order = read_order({"content": name, "style": name}, folder)
-    first, second = queue.add(order), queue.add(order)
+    return folder, address, queue, (queue.add(order), queue.add(order))
+
+
+def test_a_run_that_fails_says_why_and_the_next_is_painted(fake: Path, tmp_path: Path) -> None:
+    fake.write_text("import sys; print('jaxstyle: error: no room', file=sys.stderr); sys.exit(1)")
+    _, address, queue, (first, second) = with_two_orders(tmp_path / "studio")
     assert until_ended(address, first)["why"] == "no room"
     assert until_ended(address, second)["state"] == "failed"
     assert not queue.stop(second)
@@ -117,11 +123,7 @@ def test_a_run_that_fails_says_why_and_the_next_is_painted(fake: Path, tmp_path:
 
 def test_a_run_is_stopped_as_it_begins_and_ends_with_the_studio(fake: Path, tmp_path: Path) -> None:
     fake.write_text("import time; time.sleep(60)")
-    folder = StudioFolder(tmp_path / "studio")
-    name = folder.add("a.png", png(1))["name"]
-    address, queue = serve_studio(folder, bound("127.0.0.1", 0))
-    order = read_order({"content": name, "style": name}, folder)
-    first, second = queue.add(order), queue.add(order)
+    folder, address, queue, (first, second) = with_two_orders(tmp_path / "studio")
     until = time.monotonic() + 20
     while (queue.progress() or {}).get("name") != first and time.monotonic() < until:
         time.sleep(0.01)
