@@ -114,6 +114,16 @@ _STROTSS_LAYERS = (
     *("relu3_1", "relu3_2", "relu3_3", "relu4_3", "relu5_3"),
 )
 
+_STROTSS_WEIGHTS = (
+    *(0.0018, 0.034, 0.027, 0.041),
+    *(0.048, 0.057, 0.166, 0.125, 0.0005),
+)
+"""A weight is the square of what features are multiplied by. Beside each other the layers are so as
+strong as in Oxford's VGG-19 (`weights.activations.CAFFE_SCALE`), whose last block is weak, as it is
+in networks trained alike; the embedded network's are all about as strong, and with equal weights
+its last block leads, which puts things of the painting where the photo's were. How strong they are
+together, and so what moments count beside angles, is by eye and judge on the reference pairs."""
+
 _WEIGHTS: Mapping[str, dict[str, Any]] = {
     balance: {
         name: getattr(hyper, name) for name in ("content_weight", "style_weight", "tv_weight")
@@ -240,10 +250,11 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             ),
         ),
         "strotss": Preset(
-            "after STROTSS (Kolkin, Salavon & Shakhnarovich 2019), its objective in torchvision's"
-            " units: the content weighs 16 at the first size, from 64 pixels, and half as much at"
-            " each next one; Adam on pixels where theirs is RMSprop on a pyramid of the picture, so"
-            " total variation and an average of the canvases take the noise of the samples out",
+            "after STROTSS (Kolkin, Salavon & Shakhnarovich 2019), its layers as strong beside each"
+            " other as in Oxford's VGG: the content weighs 16 at the first size, from 64 pixels,"
+            " and half as much at each next one; Adam on pixels where theirs is RMSprop on a"
+            " pyramid, so total variation and an average of the canvases take the noise of the"
+            " samples out",
             dataclasses.replace(
                 _PAINTER,
                 style_loss="strotss",
@@ -263,7 +274,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 tv_weight=0.4,
                 learning_rate=0.03,
                 content_layer_weights=(1.0, 1.0),
-                style_layer_weights=(1.0,) * len(_STROTSS_LAYERS),
+                style_layer_weights=_STROTSS_WEIGHTS,
             ),
         ),
     }

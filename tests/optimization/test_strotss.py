@@ -14,11 +14,12 @@ from jaxstyle.errors import InputError
 from jaxstyle.images.canvas import MEAN, STD, normalize
 from jaxstyle.images.regions import Regions
 from jaxstyle.network.convolution import prepare
-from jaxstyle.network.layers import block_of
+from jaxstyle.network.layers import block_of, conv_of
 from jaxstyle.optimization import strips
 from jaxstyle.optimization.problem import canvas_losses, make_problem
 from jaxstyle.optimization.samples import grid_of, one_of_each_band, points_of_step
 from jaxstyle.settings.presets import preset
+from jaxstyle.weights.activations import CAFFE_SCALE
 
 LAYERS, DEEPER = ("relu1_1", "relu2_1"), ("relu1_1", "relu3_1")
 WEIGHTS = (1.0, 2.0)
@@ -237,6 +238,14 @@ def test_a_sweep_paints_the_same_resumed_too_and_a_seed_counts(params, content, 
             state = jax.tree.map(np.array, chunk.state)
     *_, last = jaxstyle.paint(params, levels, **given, seed=3, start=state)
     np.testing.assert_array_equal(jaxstyle.shown(last.state), canvas)
+
+
+def test_the_presets_layers_are_as_strong_as_in_oxfords_network() -> None:
+    """A weight is the square of a factor; of relu4_3 an eighth."""
+    recipe, hyper = preset("strotss")
+    for tap, weight in zip(recipe.style_layers, hyper.style_layer_weights, strict=True):
+        factor = CAFFE_SCALE[conv_of(tap)] / CAFFE_SCALE["conv4_3"]
+        assert weight == pytest.approx(factor**2 / 8, rel=0.02), tap
 
 
 def test_what_does_not_go_with_it_is_refused(params, content, style) -> None:
