@@ -1,8 +1,8 @@
-"""Paints the figures of docs/how-it-works.md, from the example pictures and the embedded network.
+"""Paints the figures of docs/how-it-works.md and docs/presets.md, by the embedded network.
 
     python scripts/paint_figures.py [FIGURE ...]
 
-Some five minutes on two cores.
+Some five minutes on two cores, and half an hour for the presets.
 """
 
 import sys
@@ -30,6 +30,7 @@ VARIATION = (0.0, 0.1, 1.0, 4.0)
 """Weights of total variation; the second is the default's."""
 
 STEPS_SHOWN = (1, 10, 30, 60)
+PRESETS_SHOWN = ("default", "book", "nnst", "strotss", "gatys", "spst", "crowson")
 
 
 def painted(*, init: str = "content", observers: Sequence[Any] = (), **settings: Any) -> Any:
@@ -121,12 +122,21 @@ def variation() -> Image.Image:
     return sheet([*map(as_image, found)], len(found))
 
 
+def presets() -> Image.Image:
+    """Returns the photo, then what each preset makes of it, with all its steps, in two rows."""
+    found = [
+        painted(preset=name, init=jaxstyle.PRESETS[name].init, size=300) for name in PRESETS_SHOWN
+    ]
+    return sheet([Image.open(PHOTO), *map(as_image, found)], 4)
+
+
 FIGURE_MAKERS: dict[str, Callable[[], Image.Image]] = {
     "pyramid": pyramid,
     "content-weight": content_weight,
     "style-layers": style_layers,
     "start": start,
     "variation": variation,
+    "presets": presets,
 }
 """By the names of their files."""
 
