@@ -30,7 +30,7 @@ VARIATION = (0.0, 0.1, 1.0, 4.0)
 """Weights of total variation; the second is the default's."""
 
 STEPS_SHOWN = (1, 10, 30, 60)
-PRESETS_SHOWN = ("default", "book", "nnst", "strotss", "gatys", "spst", "crowson")
+PRESETS_SHOWN = ("default", "book", "nnst", "strotss", "gatys", "spst")
 
 
 def painted(*, init: str = "content", observers: Sequence[Any] = (), **settings: Any) -> Any:
