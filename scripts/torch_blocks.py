@@ -78,8 +78,9 @@ class Blocks(Tuned):
         variation.backward()
         canvas = self.canvas.detach()
         with torch.no_grad():
-            content, grams = self._sums(canvas)
-        apart = [found - aim for found, aim in zip(grams, self.style_targets, strict=True)]
+            found, grams = self._read(canvas)
+        content = (found - self.content_target).square().mean()
+        apart = [gram - aim for gram, aim in zip(grams, self.style_targets, strict=True)]
         for block in self._blocks(canvas):
             change = at(self._gradient(at(canvas, block.outer), block, apart), block.inside())
             at(self.canvas.grad, block.inner).add_(change)
@@ -92,21 +93,20 @@ class Blocks(Tuned):
     def _blocks(self, image: Tensor) -> Iterator[Block]:
         return blocks(image.shape[2], image.shape[3], *self._cut)
 
-    def _sums(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Returns the content loss and the Gram matrices of a picture."""
-        error = image.new_zeros(())
-        grams: list[Tensor] = []
+    def _read(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Returns the features that hold the content of a picture, and its Gram matrices."""
+        height, width = (size // CONTENT_STRIDE for size in image.shape[2:])
+        found = image.new_empty(1, self.net[self.content_layer].out_channels, height, width)
+        grams = [image.new_zeros(()) for _ in STYLE_STRIDES]
         for block in self._blocks(image):
             content, styles = self._features(at(image, block.outer))
-            aim = at(self.content_target, block.inner, CONTENT_STRIDE)
-            error += (at(content, block.inside(), CONTENT_STRIDE) - aim).square().sum()
-            of_block = []
-            for feature, stride in zip(styles, STYLE_STRIDES, strict=True):
+            inner = at(content, block.inside(), CONTENT_STRIDE)
+            at(found, block.inner, CONTENT_STRIDE).copy_(inner)
+            for i, (feature, stride) in enumerate(zip(styles, STYLE_STRIDES, strict=True)):
                 inner = at(feature, block.inside(), stride)
                 values = feature.shape[1] * _positions(image, stride)
-                of_block.append(self._gram(inner) * (inner.numel() / values))
-            grams = [a + b for a, b in zip(grams, of_block, strict=True)] if grams else of_block
-        return error / self.content_target.numel(), grams
+                grams[i] = grams[i] + self._gram(inner) * (inner.numel() / values)
+        return found, grams
 
     def _gradient(self, pixels: Tensor, block: Block, apart: list[Tensor]) -> Tensor:
         """Returns the gradient of content and style by a block's pixels, in its margins in part."""
@@ -124,18 +124,10 @@ class Blocks(Tuned):
         return pixels.grad
 
     def _content(self, image: Tensor) -> Tensor:
-        height, width = (size // CONTENT_STRIDE for size in image.shape[2:])
-        target = image.new_empty(0)
-        for block in self._blocks(image):
-            content, _ = self._features(at(image, block.outer))
-            if not target.numel():
-                target = content.new_empty(1, content.shape[1], height, width)
-            inner = at(content, block.inside(), CONTENT_STRIDE)
-            at(target, block.inner, CONTENT_STRIDE).copy_(inner)
-        return target
+        return self._read(image)[0]
 
     def _grams(self, image: Tensor) -> list[Tensor]:
-        return self._sums(image)[1]
+        return self._read(image)[1]
 
 
 def _positions(image: Tensor, stride: int) -> int:
