@@ -10,6 +10,7 @@ from .losses.style import gram, style_loss
 from .losses.terms import Losses, content_loss
 from .losses.variation import total_variation
 from .network.convolution import Direct, Kernel, Winograd, prepare
+from .network.native import Native
 from .network.vgg import VGG, features, widths_of
 from .optimization.optimizer import State, initial_state, learning_rate, shown
 from .optimization.problem import Problem, canvas_losses, make_problem
@@ -35,6 +36,7 @@ __all__ = [
     "Kernel",
     "Losses",
     "Moments",
+    "Native",
     "Problem",
     "Program",
     "Recipe",

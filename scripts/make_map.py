@@ -18,7 +18,7 @@ PAGE = ROOT / "CONTRIBUTING.md"
 WINGS = {
     "errors": (),
     "files": (),
-    "network": ("layers", "precision", "winograd", "convolution", "vgg"),
+    "network": ("layers", "precision", "winograd", "native", "convolution", "vgg"),
     "settings": ("checks", "fields", "recipe", "hyperparams", "validation", "presets", "text"),
     "images": (
         *("bands", "canvas", "regions", "color"),

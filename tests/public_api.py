@@ -55,7 +55,8 @@ def in_steps(content: NDArray[np.uint8], style: NDArray[np.uint8]) -> NDArray[np
     recipe, hyper = jaxstyle.preset("book", size=64)
     shapes: list[int] = [len(jaxstyle.levels(content, style, recipe=recipe))]
     kernels: dict[str, jaxstyle.Kernel] = jaxstyle.prepare(params, conv="direct", size=(64, 64))
-    assert all(isinstance(each, jaxstyle.Direct | jaxstyle.Winograd) for each in kernels.values())
+    kinds = jaxstyle.Direct | jaxstyle.Winograd | jaxstyle.Native
+    assert all(isinstance(each, kinds) for each in kernels.values())
     canvas = jaxstyle.normalize(content)
     problem: jaxstyle.Problem = jaxstyle.make_problem(
         kernels, canvas, jaxstyle.normalize(style), recipe=recipe, hyper=hyper

@@ -17,8 +17,9 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jaxstyle.errors import InputError
-from jaxstyle.network import winograd
+from jaxstyle.network import native, winograd
 from jaxstyle.network.layers import CONVS, block_of
+from jaxstyle.network.native import Native
 from jaxstyle.network.precision import allowed, as_operand, platform
 
 Params = Mapping[str, Mapping[str, ArrayLike]]
@@ -56,7 +57,7 @@ class Winograd(NamedTuple):
     """(out,)."""
 
 
-Kernel = Direct | Winograd
+Kernel = Direct | Winograd | Native
 Kernels = dict[str, Kernel]
 
 
@@ -88,12 +89,12 @@ def prepare(
       InputError: another word.
     """
     kernels = {}
-    for name, tile in _tiles(params, conv, size).items():
+    for name, kind in _kinds(params, conv, size).items():
         layer, known = params[name], (like or {}).get(name)
-        if known is not None and _fits(known, tile, gradients=gradients):
+        if known is not None and _fits(known, kind, gradients=gradients):
             kernels[name] = known
         else:
-            kernels[name] = _prepare_layer(layer, tile, gradients=gradients)
+            kernels[name] = _prepare_layer(layer, kind, gradients=gradients)
     return kernels
 
 
@@ -106,12 +107,15 @@ def prepared_shapes(
 ) -> Kernels:
     """Returns what `prepare` does, with `jax.ShapeDtypeStruct`s for arrays, at once."""
     shapes: Kernels = {}
-    for name, tile in _tiles(params, conv, size).items():
+    for name, (kind, tile) in _kinds(params, conv, size).items():
         dtype = _dtype(params[name]["kernel"])
         *sides, channels, outputs = np.shape(params[name]["kernel"])
         struct: Any = partial(jax.ShapeDtypeStruct, dtype=dtype)  # which has no types
         bias = struct((outputs,))
-        if tile:
+        if kind is Native:
+            row = struct(native.row_shape(channels, outputs, tile))
+            shapes[name] = Native((row,) * (tile + 2), bias)
+        elif kind is Winograd:
             row = struct((tile + 2, channels, outputs))
             shapes[name] = Winograd((row,) * (tile + 2), bias)
         else:
@@ -120,8 +124,16 @@ def prepared_shapes(
     return shapes
 
 
-def _tiles(params: Params, conv: str, size: tuple[int, int] | None) -> dict[str, int]:
-    """Returns by layer Winograd's m, 0 for the plain convolution.
+class _Kind(NamedTuple):
+    """How a layer is convolved."""
+
+    type: type[Kernel]
+    tile: int
+    """Winograd's m; 0 for the plain convolution."""
+
+
+def _kinds(params: Params, conv: str, size: tuple[int, int] | None) -> dict[str, _Kind]:
+    """Returns by layer how it is convolved.
 
     Raises:
       InputError: no such kind of convolution.
@@ -130,8 +142,15 @@ def _tiles(params: Params, conv: str, size: tuple[int, int] | None) -> dict[str,
         raise InputError(f"conv {conv!r} is none of {', '.join(CONVS)}")
     if conv == "auto" and platform() != "cpu":
         conv = "direct"
-    shapes = {name: np.shape(layer["kernel"]) for name, layer in params.items()}
-    return {name: _tile(name, shape, conv, size) for name, shape in shapes.items()}
+    compiled, found = conv == "auto" and native.is_available(), {}
+    for name, layer in params.items():
+        shape = np.shape(layer["kernel"])
+        tile = _tile(name, shape, conv, size)
+        kind: type[Kernel] = Winograd if tile else Direct
+        if tile and compiled and native.takes(shape, _dtype(layer["kernel"])):
+            kind = Native
+        found[name] = _Kind(kind, tile)
+    return found
 
 
 def _dtype(kernel: ArrayLike) -> Any:
@@ -139,11 +158,13 @@ def _dtype(kernel: ArrayLike) -> Any:
     return jnp.promote_types(jnp.result_type(kernel), jnp.float32)
 
 
-def _fits(kernel: Kernel, tile: int, *, gradients: bool) -> bool:
+def _fits(kernel: Kernel, kind: _Kind, *, gradients: bool) -> bool:
     """Whether a layer prepared earlier is what would be prepared now."""
-    if isinstance(kernel, Winograd):
-        return len(kernel.transformed) == tile + 2
-    return tile == 0 and gradients == (kernel.backward is not None)
+    if not isinstance(kernel, kind.type):
+        return False
+    if isinstance(kernel, Direct):
+        return gradients == (kernel.backward is not None)
+    return len(kernel[0]) == kind.tile + 2
 
 
 def _tile(name: str, shape: tuple[int, ...], conv: str, size: tuple[int, int] | None) -> int:
@@ -159,20 +180,21 @@ def _tile(name: str, shape: tuple[int, ...], conv: str, size: tuple[int, int] | 
     return 6 if channels <= MOST_CHANNELS_F6 and six <= LEAST_SAVING_F6 * four else 4
 
 
-def _prepare_layer(layer: Mapping[str, ArrayLike], tile: int, *, gradients: bool) -> Kernel:
+def _prepare_layer(layer: Mapping[str, ArrayLike], kind: _Kind, *, gradients: bool) -> Kernel:
     kernel = layer["kernel"]
-    if tile or not isinstance(kernel, jax.Array):
+    if kind.tile or not isinstance(kernel, jax.Array):
         kernel = np.asarray(kernel)  # numpy turns it without compiling anything
     dtype = _dtype(kernel)
     bias = jnp.asarray(layer["bias"], dtype)
-    if tile:
-        rows = winograd.transform(kernel, tile, dtype)
+    if kind.type is Native:
+        return native.prepared(kernel, bias, kind.tile)
+    if kind.type is Winograd:
+        rows = winograd.transform(kernel, kind.tile, dtype)
         return Winograd(tuple(jax.device_put(row) for row in rows), bias)
     turned = jnp.asarray(kernel[::-1, ::-1].swapaxes(2, 3), dtype) if gradients else None
     return Direct(jnp.asarray(kernel, dtype), turned, bias)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
 def apply_kernel(image: jax.Array, kernel: Kernel, precision: str = "highest") -> jax.Array:
     """Convolves and adds the bias: (N, H, W, in) to (N, H, W, out).
 
@@ -188,20 +210,28 @@ def apply_kernel(image: jax.Array, kernel: Kernel, precision: str = "highest") -
     Raises:
       InputError: Winograd's kernels, whose sums need float32, with another precision.
     """
+    if isinstance(kernel, Native):
+        check_float32(precision)
+        return native.apply_native(image, kernel, False)
+    return _apply(image, kernel, precision)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _apply(image: jax.Array, kernel: Direct | Winograd, precision: str) -> jax.Array:
     result = _same(image, kernel, turned=False, precision=precision)
     return (result + kernel.bias.astype(result.dtype)).astype(image.dtype)
 
 
-def _apply_forward(image: jax.Array, kernel: Kernel, precision: str) -> tuple[jax.Array, Kernel]:
-    return apply_kernel(image, kernel, precision), kernel
+def _apply_forward(image: jax.Array, kernel: Any, precision: str) -> tuple[jax.Array, Any]:
+    return _apply(image, kernel, precision), kernel
 
 
-def _apply_backward(precision: str, kernel: Kernel, gradient: jax.Array) -> tuple[jax.Array, None]:
+def _apply_backward(precision: str, kernel: Any, gradient: jax.Array) -> tuple[jax.Array, None]:
     found = _same(gradient, kernel, turned=True, precision=precision)
     return found.astype(gradient.dtype), None
 
 
-apply_kernel.defvjp(_apply_forward, _apply_backward)
+_apply.defvjp(_apply_forward, _apply_backward)
 
 
 def first_layer(
@@ -232,10 +262,17 @@ def first_layer(
     return apply_kernel(bordered, kernel, precision)[:, 1:-1, 1:-1]
 
 
-def _same(image: jax.Array, kernel: Kernel, *, turned: bool, precision: str) -> jax.Array:
+def check_float32(precision: str) -> None:
+    """Raises InputError in another precision than that of Winograd's sums."""
+    if precision != "highest":
+        raise InputError(f"precision {precision!r} needs kernels of conv 'direct'")
+
+
+def _same(
+    image: jax.Array, kernel: Direct | Winograd, *, turned: bool, precision: str
+) -> jax.Array:
     if isinstance(kernel, Winograd):
-        if precision != "highest":
-            raise InputError(f"precision {precision!r} needs kernels of conv 'direct'")
+        check_float32(precision)
         result: jax.Array = winograd.convolve(image, kernel.transformed, turned=turned)
         return result
     weights = kernel.backward if turned else kernel.forward

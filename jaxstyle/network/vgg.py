@@ -14,8 +14,16 @@ import numpy as np
 from jax import lax
 
 from jaxstyle.errors import InputError
-from jaxstyle.network.convolution import Kernels, Params, apply_kernel, first_layer
+from jaxstyle.network import native
+from jaxstyle.network.convolution import (
+    Kernels,
+    Params,
+    apply_kernel,
+    check_float32,
+    first_layer,
+)
 from jaxstyle.network.layers import block_of, conv_of, resolve_tap, smallest_side
+from jaxstyle.network.native import Native
 from jaxstyle.network.precision import network_input
 
 Pool = Callable[..., jax.Array]
@@ -62,11 +70,26 @@ def features(
     for conv in up_to_deepest(kernels, plain.values()):
         if _starts_new_block(conv):
             x = pool(x)
-        x = convolved(x, conv, kernels, padding=padding, precision=precision)
-        found[conv] = x[0]
-        x = relu(x)
+        given: Any = {"padding": padding, "precision": precision}
+        if conv in plain.values() or not is_native(conv, kernels):
+            x = convolved(x, conv, kernels, **given)
+            found[conv], x = x[0], relu(x)
+        else:
+            x = activated(x, conv, kernels, precision=precision)
         found[conv.replace("conv", "relu")] = x[0]
     return {tap: found[name] for tap, name in plain.items()}
+
+
+def is_native(conv: str, kernels: Kernels) -> bool:
+    """Says whether `activated` takes this layer."""
+    return isinstance(kernels[conv], Native)
+
+
+def activated(x: jax.Array, conv: str, kernels: Kernels, *, precision: str) -> jax.Array:
+    """Returns max(what `convolved` does, 0) of a layer with compiled code, which does both."""
+    kernel: Any = kernels[conv]
+    check_float32(precision)
+    return native.apply_native(x, kernel, True)
 
 
 def convolved(

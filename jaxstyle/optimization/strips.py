@@ -8,7 +8,7 @@ approximated: rows outside the picture are set to zero after every convolution, 
 padding, and every row is counted once. What is left of a block in memory is its input.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from functools import partial
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -22,7 +22,15 @@ from jaxstyle.losses.statistics import Moments, SquaredError, Sums, moments, squ
 from jaxstyle.network.convolution import Kernels
 from jaxstyle.network.layers import block_of
 from jaxstyle.network.precision import allowed, network_input
-from jaxstyle.network.vgg import POOLS, Pool, convolved, relu, up_to_deepest
+from jaxstyle.network.vgg import (
+    POOLS,
+    Pool,
+    activated,
+    convolved,
+    is_native,
+    relu,
+    up_to_deepest,
+)
 from jaxstyle.optimization.strip_loop import Cut, cut_into, cut_rows, joined, over_strips
 
 ROWS = 64
@@ -261,7 +269,8 @@ def _one_strip(
     columns: FeatureMaps,
 ) -> tuple[StripSums, tuple[dict[str, Any], jax.Array | None]]:
     """Returns what is found in a strip that starts in this row, maps to keep, the pooled rows."""
-    maps, styles = _strip_maps(kernels, block, jnp.concatenate(pieces), start), block.style_layers
+    styles, taps = block.style_layers, {*targets, *block.style_layers, *block.kept}
+    maps = _strip_maps(kernels, block, jnp.concatenate(pieces), start, taps)
     found = StripSums(
         {tap: squared_error(maps[tap], target).sum for tap, target in targets.items()},
         {tap: _style_sums(maps[tap], weights.get(tap), tap, block) for tap in styles},
@@ -284,9 +293,9 @@ def _style_sums(feature_map: jax.Array, weight: Any, tap: str, block: StripBlock
 
 
 def _strip_maps(
-    kernels: Kernels, block: StripBlock, strip: jax.Array, start: jax.Array
+    kernels: Kernels, block: StripBlock, strip: jax.Array, start: jax.Array, taps: Set[str]
 ) -> FeatureMaps:
-    """Returns a strip's own rows at every tap of a block.
+    """Returns a strip's own rows at these taps of a block, and after every ReLU.
 
     Each convolution spoils a row at either end, which is dropped.
     """
@@ -297,11 +306,16 @@ def _strip_maps(
     given: Any = {"padding": block.padding, "rows": rows, "precision": block.precision}
     for conv in block.convs:
         halo -= 1
-        x = convolved(x, conv, kernels, **given)[:, 1:-1]
+        at_once = conv not in taps and is_native(conv, kernels)
+        if at_once:
+            x = activated(x, conv, kernels, precision=block.precision)[:, 1:-1]
+        else:
+            x = convolved(x, conv, kernels, **given)[:, 1:-1]
         row = start - halo + jnp.arange(x.shape[1])
         inside = (row >= 0) & (row < cut.height)
         x = jnp.where(inside[:, None, None], x, 0)
-        maps[conv] = x[0, halo : halo + cut.rows]
-        x = relu(x)
+        if not at_once:
+            maps[conv] = x[0, halo : halo + cut.rows]
+            x = relu(x)
         maps[conv.replace("conv", "relu")] = x[0, halo : halo + cut.rows]
     return maps

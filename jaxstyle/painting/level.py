@@ -37,6 +37,7 @@ from jaxstyle.images.regions import WHOLE, Regions, check_regions
 from jaxstyle.machine.memory import Memory, memory_left, memory_mode_of
 from jaxstyle.network.convolution import Kernels, Params, prepare, prepared_shapes
 from jaxstyle.network.layers import block_of, smallest_side
+from jaxstyle.network.native import is_available
 from jaxstyle.network.vgg import params_up_to
 from jaxstyle.optimization.problem import Problem, make_problem
 from jaxstyle.settings.hyperparams import Hyperparams
@@ -302,8 +303,9 @@ def whole_problem(
     seed: int = 0,
 ) -> Problem:
     """Returns the problem of one level, which shares what it can of another's kernels."""
-    kernels, plain = kernels_at(level, params, recipe=recipe, like=like), target_kernels_of(params)
-    given: Any = {"recipe": recipe, "hyper": hyper, "target_kernels": plain, "mesh": mesh}
+    kernels = kernels_at(level, params, recipe=recipe, like=like)
+    of_targets = target_kernels_of(params, recipe, like=kernels)
+    given: Any = {"recipe": recipe, "hyper": hyper, "target_kernels": of_targets, "mesh": mesh}
     given["seed"] = seed
     return problem_at(level, kernels, **given)
 
@@ -322,9 +324,13 @@ def _to_prepare(level: Level, params: Params, recipe: Recipe) -> dict[str, Any]:
     return {"params": needed, "conv": convolution_of(own), "size": level.content.shape[:2]}
 
 
-def target_kernels_of(params: Params) -> Kernels:
-    """Returns the kernels for targets: plain, as these are computed once, and without gradients."""
-    return prepare(params, conv="direct", gradients=False)
+def target_kernels_of(params: Params, recipe: Recipe, *, like: Kernels | None = None) -> Kernels:
+    """Returns the kernels for targets: those that compile at once, as targets are computed once.
+
+    Of `like` it takes what it would prepare.
+    """
+    native = convolution_of(recipe) == "auto" and is_available()
+    return prepare(params, conv="auto" if native else "direct", gradients=False, like=like)
 
 
 def problem_at(

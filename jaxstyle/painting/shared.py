@@ -24,7 +24,7 @@ from jaxstyle.painting.level import (
 from jaxstyle.painting.level import levels as make_levels
 from jaxstyle.painting.variants import Variant
 from jaxstyle.settings.hyperparams import Hyperparams
-from jaxstyle.settings.recipe import SAMPLED_LOSS_NAMES, Recipe
+from jaxstyle.settings.recipe import SAMPLED_LOSS_NAMES, Recipe, convolution_of
 
 
 class Shared:
@@ -46,7 +46,8 @@ class Shared:
         recipes = {each.recipe for each in variants}
         taps = {tap for each in recipes for tap in each.content_layers + each.style_layers}
         self._params = params
-        self._plain = target_kernels_of(params_up_to(params, sorted(taps)))
+        self._params_of_targets = params_up_to(params, sorted(taps))
+        self._of_targets: dict[str, Kernels] = {}
         self._pictures = {id(p): p for each in variants for p in (each.content, *each.styles)}
         self._regions = {id(each.regions): each.regions for each in variants}
         # read once, so that all variants of a program, and all processes, choose the same mode
@@ -147,10 +148,16 @@ class Shared:
         hyper = Hyperparams(
             content_layer_weights=layers[0], style_layer_weights=layers[1], style_weights=blend
         )
-        plain = self._plain
-        given: Any = {"recipe": recipe, "hyper": hyper, "target_kernels": plain, "seed": seed}
-        made = problem_at(level, plain, **given)
+        kernels = self._target_kernels_for(recipe)
+        given: Any = {"recipe": recipe, "hyper": hyper, "target_kernels": kernels, "seed": seed}
+        made = problem_at(level, kernels, **given)
         return dataclasses.replace(made, kernels={})
+
+    def _target_kernels_for(self, recipe: Recipe) -> Kernels:
+        conv, like = convolution_of(recipe), next(reversed(self._kernels.values()), None)
+        if conv not in self._of_targets:
+            self._of_targets[conv] = target_kernels_of(self._params_of_targets, recipe, like=like)
+        return self._of_targets[conv]
 
     def whole_problem_of(self, variant: Variant, number: int) -> Problem:
         """Returns the problem of a variant at the level of a number, with the shared kernels."""

@@ -4,6 +4,7 @@ It must work where something is broken: nothing heavy is imported before its own
 fails alone, and jax looks for devices in a process of its own, which may crash or hang.
 """
 
+import importlib.util
 import json
 import os
 import platform
@@ -23,6 +24,11 @@ PROBE = (
     " (each.memory_stats() or {}).get('bytes_limit')] for each in jax.devices()]))"
 )
 """Lists the devices as [platform, kind, bytes of memory or null]."""
+
+PROBE_COMPILED = (
+    "import json; from jaxstyle.network.native import obstacle; print(json.dumps(obstacle()))"
+)
+"""Says why compiled convolutions cannot be used, or null."""
 
 SECONDS_FOR_DEVICES = 120
 """Drivers of accelerators that take longer to answer hang."""
@@ -52,6 +58,7 @@ def diagnose() -> Report:
         "packages": _packages,
         "extras": _extras,
         "devices": _devices,
+        "compiled convolutions": _compiled,
         "memory": _memory,
         "cache": _cache,
         "weights": _weights,
@@ -159,16 +166,8 @@ def _extras(wrong: list[str]) -> dict[str, str]:
 
 
 def _devices(wrong: list[str]) -> list[str]:
-    environment = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", **os.environ}
     try:
-        result = subprocess.run(
-            [sys.executable, "-c", PROBE],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS_FOR_DEVICES,
-            check=False,
-        )
+        result = _in_a_process(PROBE)
     except subprocess.TimeoutExpired:
         wrong.append(f"jax has not found its devices in {SECONDS_FOR_DEVICES} s")
         return []
@@ -182,6 +181,30 @@ def _devices(wrong: list[str]) -> list[str]:
         f"{kind} ({of}{'' if size is None else f', {size / 1e9:.1f} GB'})"
         for of, kind, size in found
     ]
+
+
+def _in_a_process(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", **os.environ, **variables}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS_FOR_DEVICES,
+        check=False,
+    )
+
+
+def _compiled(wrong: list[str]) -> list[str]:
+    if importlib.util.find_spec("jaxstyle_cpu") is None:
+        return ["not installed; a third less time on CPUs, see docs/start.md"]
+    code = f"import sys; sys.path.append({str(Path(__file__).parents[2])!r}); {PROBE_COMPILED}"
+    result = _in_a_process(code, JAX_PLATFORMS="cpu")
+    obstacle = json.loads(result.stdout) if result.returncode == 0 else "cannot be loaded"
+    if obstacle is None:
+        return ["by jaxstyle-cpu"]
+    wrong.append(f"jaxstyle-cpu {obstacle}: install it again, see docs/start.md")
+    return ["not used"]
 
 
 def _check_gpu_is_used(platforms: set[str], wrong: list[str]) -> None:

@@ -4,6 +4,7 @@ It travels in the picture, so that `--from` can start from it. Nothing in it dif
 equal runs: no times, no folders.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -26,6 +27,9 @@ KEYWORD = "jaxstyle"
 """Keyword of the PNG text that holds the record."""
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
+COMPILED = "jaxstyle-cpu"
+"""Rounds otherwise where it is installed, see `network.native`."""
+
 OTHER_SETTINGS = ("preset", "init", "seed")
 
 EMBEDDED_BEFORE = "vgg16-hed"
@@ -62,7 +66,10 @@ def settings(recipe: Recipe, hyper: Hyperparams, **others: Any) -> Record:
 
 def versions() -> dict[str, str]:
     """Returns the installed version of every package on which results depend."""
-    return {"jaxstyle": __version__} | {name: metadata.version(name) for name in PACKAGES}
+    found = {"jaxstyle": __version__} | {name: metadata.version(name) for name in PACKAGES}
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        found[COMPILED] = metadata.version(COMPILED)
+    return found
 
 
 def file_facts(path: Path) -> dict[str, str]:
@@ -217,7 +224,7 @@ def was_embedded_before(record: Record) -> bool:
 def differences(record: Record, weights_sha256: str) -> list[str]:
     """Returns a line for each thing that will keep a run from repeating this record exactly."""
     lines = []
-    weights, jax_then = record["weights"], record["versions"].get("jax")
+    weights, then = record["weights"], record["versions"]
     if weights.get("sha256") != weights_sha256:
         name, start = (str(weights.get(key)) for key in ("name", "sha256"))
         said = f"{name[:80]}, sha256 {start[:12]}..., not {weights_sha256[:12]}..."
@@ -227,9 +234,17 @@ def differences(record: Record, weights_sha256: str) -> list[str]:
                 " settings are the same, and the picture will be another"
             )
         lines.append(f"that picture was made with other weights: {said}")
-    if jax_then != metadata.version("jax"):
+    if then.get("jax") != metadata.version("jax"):
         lines.append(
-            f"that picture was made with jax {str(jax_then)[:20]}, this is"
+            f"that picture was made with jax {str(then.get('jax'))[:20]}, this is"
             f" {metadata.version('jax')}"
         )
+    own = versions()
+    if then.get(COMPILED) != own.get(COMPILED):
+        lines.append(f"that picture was made {_with_compiled(then)}, this is {_with_compiled(own)}")
     return lines
+
+
+def _with_compiled(versions: dict[str, Any]) -> str:
+    version = versions.get(COMPILED)
+    return f"without {COMPILED}" if version is None else f"with {COMPILED} {str(version)[:20]}"

@@ -136,8 +136,8 @@ def full_width() -> dict:
 
 def tiles_of(kernels) -> str:
     """Returns a digit per layer: 0 for the plain convolution, else m."""
-    tiles = {name: getattr(each, "transformed", (0, 0)) for name, each in kernels.items()}
-    return "".join(str(len(tiles[name]) - 2) for name in sorted(tiles))
+    tiles = {n: 0 if isinstance(each, Direct) else len(each[0]) - 2 for n, each in kernels.items()}
+    return "".join(str(tiles[name]) for name in sorted(tiles))
 
 
 def test_the_choice_by_layer_and_size() -> None:

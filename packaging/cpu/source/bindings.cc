@@ -1,0 +1,151 @@
+// What XLA calls: the convolution forward, with bias and ReLU, and back.
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "winograd.h"
+#include "xla/ffi/api/ffi.h"
+
+namespace ffi = xla::ffi;
+
+namespace jaxstyle {
+namespace {
+
+using Floats = ffi::Buffer<ffi::F32>;
+
+#if defined(__x86_64__)
+bool has_wide() { return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"); }
+bool has_narrow() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+#else
+bool has_wide() { return false; }
+bool has_narrow() { return true; }
+#endif
+
+// Items that threads take one after another. A thread that comes late finds none.
+class Items {
+ public:
+  Items(int64_t count, const Work& work) : count_(count), work_(work) {}
+
+  void take() {
+    for (int64_t item; (item = next_.fetch_add(1)) < count_;) {
+      work_(item);
+      done_.fetch_add(1, std::memory_order_release);
+    }
+  }
+
+  void wait() const {
+    for (int64_t turns = 0; done_.load(std::memory_order_acquire) < count_; turns++) {
+      if (turns > 1000) std::this_thread::yield();
+    }
+  }
+
+ private:
+  const int64_t count_;
+  const Work& work_;  // used by those alone that took an item, for which `wait` waits
+  std::atomic<int64_t> next_{0}, done_{0};
+};
+
+// Has XLA's threads help this one.
+Run sharing(ffi::ThreadPool& pool) {
+  return [&pool](int64_t count, const Work& work) {
+    auto items = std::make_shared<Items>(count, work);
+    int64_t helpers = std::min(pool.num_threads(), count) - 1;
+    for (int64_t i = 0; i < helpers; i++) pool.Schedule([items] { items->take(); });
+    items->take();
+    items->wait();
+  };
+}
+
+ffi::Error convolve(ffi::ThreadPool& pool, Floats image, ffi::RemainingArgs rows,
+                    ffi::Result<Floats>& result, ffi::Result<Floats>& scratch,
+                    Convolution asked) {
+  std::vector<const float*> kernel;
+  for (size_t i = 0; i < rows.size(); i++) {
+    auto row = rows.get<Floats>(i);
+    if (!row.has_value()) return row.error();
+    auto sizes = row->dimensions();  // (n, out / PANEL, in, PANEL)
+    if (sizes.size() != 4 || sizes[0] != int64_t(rows.size()) || sizes[3] != PANEL) {
+      return ffi::Error::InvalidArgument("a row of the kernel has another shape");
+    }
+    asked.in = sizes[2];
+    asked.out = sizes[1] * PANEL;
+    kernel.push_back(row->typed_data());
+  }
+  auto sizes = image.dimensions();
+  if (sizes.size() != 4 || sizes[3] != (asked.turned ? asked.out : asked.in)) {
+    return ffi::Error::InvalidArgument("the image has other channels than the kernel");
+  }
+  asked.m = int(rows.size()) - 2;
+  if (asked.m != 4 && asked.m != 6) return ffi::Error::InvalidArgument("m is neither 4 nor 6");
+  asked.image = image.typed_data();
+  asked.kernel = kernel.data();
+  asked.result = result->typed_data();
+  asked.scratch = scratch->typed_data();
+  asked.floats = int64_t(scratch->element_count());
+  asked.count = sizes[0];
+  asked.height = sizes[1];
+  asked.width = sizes[2];
+  static const bool is_wide = has_wide();
+  (is_wide ? wide::convolve : narrow::convolve)(asked, sharing(pool));
+  return ffi::Error::Success();
+}
+
+ffi::Error forward(ffi::ThreadPool pool, Floats image, Floats bias, ffi::RemainingArgs rows,
+                   ffi::Result<Floats> result, ffi::Result<Floats> scratch, bool together,
+                   bool relu) {
+  Convolution asked{};
+  asked.together = together;
+  asked.relu = relu;
+  asked.bias = bias.typed_data();
+  return convolve(pool, image, rows, result, scratch, asked);
+}
+
+ffi::Error backward(ffi::ThreadPool pool, Floats gradient, Floats activated,
+                    ffi::RemainingArgs rows, ffi::Result<Floats> result,
+                    ffi::Result<Floats> scratch, bool together, bool relu) {
+  Convolution asked{};
+  asked.together = together;
+  asked.turned = true;
+  if (relu) asked.activated = activated.typed_data();
+  return convolve(pool, gradient, rows, result, scratch, asked);
+}
+
+}  // namespace
+}  // namespace jaxstyle
+
+#define VISIBLE extern "C" __attribute__((visibility("default")))
+
+// Whether this processor has the instructions that were compiled for.
+VISIBLE bool jaxstyle_runs_here() { return jaxstyle::has_narrow(); }
+
+VISIBLE XLA_FFI_Error* jaxstyle_forward(XLA_FFI_CallFrame*);
+VISIBLE XLA_FFI_Error* jaxstyle_backward(XLA_FFI_CallFrame*);
+
+// (image, bias, rows of the kernel ...) to (relu of) the convolution, and scratch.
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxstyle_forward, jaxstyle::forward,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<jaxstyle::Floats>()
+                                  .Arg<jaxstyle::Floats>()
+                                  .RemainingArgs()
+                                  .Ret<jaxstyle::Floats>()
+                                  .Ret<jaxstyle::Floats>()
+                                  .Attr<bool>("together")
+                                  .Attr<bool>("relu"));
+
+// (gradient of the result, result, rows of the kernel ...) to that of the image, and scratch.
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxstyle_backward, jaxstyle::backward,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<jaxstyle::Floats>()
+                                  .Arg<jaxstyle::Floats>()
+                                  .RemainingArgs()
+                                  .Ret<jaxstyle::Floats>()
+                                  .Ret<jaxstyle::Floats>()
+                                  .Attr<bool>("together")
+                                  .Attr<bool>("relu"));
