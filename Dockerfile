@@ -22,7 +22,8 @@ ENTRYPOINT ["jaxstyle"]
 
 # the last one is what is built without --target
 FROM source AS cpu
-RUN pip install --no-cache-dir . && mkdir -m 1777 /cache
+COPY packaging/cpu packaging/cpu
+RUN pip install --no-cache-dir . ./packaging/cpu && mkdir -m 1777 /cache
 ENV JAXSTYLE_CACHE=/cache HOME=/tmp JAX_PLATFORMS=cpu
 WORKDIR /data
 ENTRYPOINT ["jaxstyle"]

@@ -77,9 +77,9 @@ def prepare(
     Args:
       params: by layer.
       conv: "direct", the plain convolution; "winograd", Winograd's in every layer; "auto",
-        Winograd's on a CPU in every layer but conv1_1, and the plain one elsewhere: the libraries
-        of GPUs and TPUs choose by themselves. The two differ by rounding: some 1e-6 of a feature
-        map, relative RMS.
+        Winograd's on a CPU in every layer but conv1_1, compiled code's where that is installed (see
+        `network.native`), and the plain one elsewhere: the libraries of GPUs and TPUs choose by
+        themselves. They differ by rounding: some 1e-6 of a feature map, relative RMS.
       size: (H, W) of the images to come; None for about 300x450.
       gradients: whether any will be taken; if not, the plain convolution needs half the memory.
       like: kernels of the same parameters, prepared for another size; layers for which both sizes

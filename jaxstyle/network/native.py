@@ -67,8 +67,8 @@ def obstacle() -> str | None:
         return "is not installed"
     if package.INTERFACE != INTERFACE or package.LIBRARY is None:
         return "is of another version of jaxstyle, or was not built"
-    jax.devices("cpu")
     try:
+        jax.devices("cpu")
         library = ctypes.CDLL(str(package.LIBRARY))
         library.jaxstyle_runs_here.restype = ctypes.c_bool
         if not library.jaxstyle_runs_here():
@@ -76,7 +76,7 @@ def obstacle() -> str | None:
         for name in FUNCTIONS:
             capsule: Any = jax.ffi.pycapsule  # which has no types
             jax.ffi.register_ffi_target(name, capsule(library[name]), platform="cpu")
-    except (OSError, RuntimeError, ValueError) as error:  # of another machine, or another jaxlib
+    except (OSError, RuntimeError, ValueError) as error:  # of another machine, or jaxlib
         return f"cannot be loaded: {' '.join(str(error).split())}"
     return None
 

@@ -125,7 +125,8 @@ class Recipe:
         default="auto",
         metadata=about(
             "how the network convolves: direct; winograd, a quarter of the multiplications, other"
-            " rounding; auto, winograd on a CPU and direct elsewhere",
+            " rounding; auto, winograd on a CPU, compiled where jaxstyle-cpu is installed, and"
+            " direct elsewhere",
             choices=CONVS,
         ),
     )

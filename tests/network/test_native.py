@@ -15,10 +15,15 @@ from jaxstyle.network import native
 from jaxstyle.network.convolution import Direct, Winograd, apply_kernel, prepare, prepared_shapes
 from jaxstyle.network.vgg import features
 
-needs_package = pytest.mark.skipif(not native.is_available(), reason="pip install ./packaging/cpu")
-
 SIZES = [(1, 23, 18), (2, 4, 7), (1, 1, 1), (3, 13, 6)]
 """(N, H, W): whole and cut tiles, several pictures, one tile that is mostly padding."""
+
+
+@pytest.fixture
+def package() -> None:
+    """Skips where there is none."""
+    if not native.is_available():
+        pytest.skip("pip install ./packaging/cpu")
 
 
 def layer_of(channels: int, outputs: int) -> tuple[np.ndarray, np.ndarray]:
@@ -54,7 +59,7 @@ def in_numpy(image, kernel, bias, cotangent, active):
     return [np.stack(each) for each in found]
 
 
-@needs_package
+@pytest.mark.usefixtures("package")
 @pytest.mark.parametrize("together", [False, True])
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(
@@ -78,7 +83,7 @@ def test_it_equals_numpy(m: int, channels, size, together: bool, monkeypatch) ->
         assert relative_rms(value, reference) < bound
 
 
-@needs_package
+@pytest.mark.usefixtures("package")
 def test_equal_calls_have_equal_bits() -> None:
     """Whichever threads do what."""
     kernel, bias = layer_of(64, 64)
@@ -90,7 +95,7 @@ def test_equal_calls_have_equal_bits() -> None:
             np.testing.assert_array_equal(one, other)
 
 
-@needs_package
+@pytest.mark.usefixtures("package")
 def test_what_is_no_number_is_seen() -> None:
     """A run that diverges is found by it: ReLU keeps it, as jax's does."""
     kernel, bias = layer_of(32, 32)
@@ -101,7 +106,7 @@ def test_what_is_no_number_is_seen() -> None:
         assert np.isnan(native.apply_native(jnp.asarray(image), layer, relu)[0, 4, 4]).all()
 
 
-@needs_package
+@pytest.mark.usefixtures("package")
 def test_vmap_is_a_loop() -> None:
     kernel, bias = layer_of(32, 64)
     layer = native.prepared(kernel, jnp.asarray(bias), 4)
@@ -116,7 +121,7 @@ def test_vmap_is_a_loop() -> None:
         assert relative_rms(one, jax.grad(squares)(image)) < 1e-6
 
 
-@needs_package
+@pytest.mark.usefixtures("package")
 def test_where_it_is_used() -> None:
     """By "auto", in float32, for channels in multiples of 32; the shapes foretold are the real."""
     layers = {
@@ -136,7 +141,7 @@ def test_where_it_is_used() -> None:
     assert all(again[name] is first[name] for name in params)
 
 
-@needs_package
+@pytest.mark.usefixtures("package")
 def test_features_are_those_of_the_plain_convolution() -> None:
     """Tapped before and after ReLU, and their gradient."""
     layers = {"conv1_1": layer_of(3, 64), "conv1_2": layer_of(64, 64), "conv2_1": layer_of(64, 128)}
@@ -157,7 +162,7 @@ def test_features_are_those_of_the_plain_convolution() -> None:
         assert relative_rms(other, one) < 1e-5
 
 
-@needs_package
+@pytest.mark.usefixtures("package")
 def test_less_than_float32_is_refused() -> None:
     kernel, bias = layer_of(32, 32)
     layer = native.prepared(kernel, jnp.asarray(bias), 4)

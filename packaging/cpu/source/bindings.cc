@@ -19,8 +19,16 @@ namespace {
 using Floats = ffi::Buffer<ffi::F32>;
 
 #if defined(__x86_64__)
-bool has_wide() { return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"); }
-bool has_narrow() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+// What is new in the levels x86-64-v3 and -v4, as far as compilers make use of it here.
+bool has_narrow() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+         __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+}
+bool has_wide() {
+  return has_narrow() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vl");
+}
 #else
 bool has_wide() { return false; }
 bool has_narrow() { return true; }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 
 #include "product.h"
@@ -18,13 +17,16 @@ constexpr int64_t SPACE = 16;  // between rows, so that they do not fall into th
 
 // This thread's own memory, which it keeps.
 float* own_scratch(int64_t floats) {
-  thread_local std::unique_ptr<float, decltype(&std::free)> kept{nullptr, std::free};
+  struct Line {
+    alignas(64) float floats[16];  // of a cache
+  };
+  thread_local std::unique_ptr<Line[]> kept;
   thread_local int64_t size = 0;
   if (size < floats) {
-    kept.reset(static_cast<float*>(std::aligned_alloc(64, (4 * floats + 63) / 64 * 64)));
+    kept.reset(new Line[(floats + 15) / 16]);
     size = floats;
   }
-  return kept.get();
+  return reinterpret_cast<float*>(kept.get());
 }
 
 template <int m, bool turned>
