@@ -199,8 +199,9 @@ def apply_kernel(image: jax.Array, kernel: Kernel, precision: str = "highest") -
     """Convolves and adds the bias: (N, H, W, in) to (N, H, W, out).
 
     The gradient reaches the image only. The kernel is frozen: its gradient is reported as zero,
-    and forward-mode differentiation is not offered. In return the way back is a convolution of
-    the same kind, which keeps its speed inside loops, where XLA's transposed one on CPUs does not.
+    and forward-mode differentiation is not offered (nor a gradient's own with compiled code).
+    In return the way back is a convolution of the same kind, which keeps its speed inside loops,
+    where XLA's transposed one on CPUs does not.
 
     Args:
       image: (N, H, W, in); the result has its type.
@@ -212,7 +213,7 @@ def apply_kernel(image: jax.Array, kernel: Kernel, precision: str = "highest") -
     """
     if isinstance(kernel, Native):
         check_float32(precision)
-        return native.apply_native(image, kernel, False)
+        return native.apply_native(image.astype(jnp.float32), kernel, False).astype(image.dtype)
     return _apply(image, kernel, precision)
 
 

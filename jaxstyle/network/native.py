@@ -27,10 +27,10 @@ FUNCTIONS = ("jaxstyle_forward", "jaxstyle_backward")
 PANEL = 32
 """Channels out that lie together in a kernel: channels in and out are multiples of it."""
 
-APART = 12_000_000
+LARGEST_APART = 12_000_000
 """Bytes of a kernel up to which each worker does all of a few tiles: those of a large cache."""
 
-TOGETHER = 12_000_000
+SCRATCH_TOGETHER = 12_000_000
 """Bytes of values and products that all workers have together, for larger kernels."""
 
 FEWEST_TOGETHER = 48
@@ -65,18 +65,24 @@ def obstacle() -> str | None:
         package: Any = importlib.import_module(PACKAGE)
     except ImportError:
         return "is not installed"
-    if package.INTERFACE != INTERFACE or package.LIBRARY is None:
+    library = getattr(package, "LIBRARY", None)
+    if getattr(package, "INTERFACE", None) != INTERFACE or library is None:
         return "is of another version of jaxstyle, or was not built"
     try:
         jax.devices("cpu")
-        library = ctypes.CDLL(str(package.LIBRARY))
-        library.jaxstyle_runs_here.restype = ctypes.c_bool
-        if not library.jaxstyle_runs_here():
+        functions = ctypes.CDLL(str(library))
+        functions.jaxstyle_runs_here.restype = ctypes.c_bool
+        if not functions.jaxstyle_runs_here():
             return "needs a processor with AVX2"
         for name in FUNCTIONS:
             capsule: Any = jax.ffi.pycapsule  # which has no types
-            jax.ffi.register_ffi_target(name, capsule(library[name]), platform="cpu")
-    except (OSError, RuntimeError, ValueError) as error:  # of another machine, or jaxlib
+            jax.ffi.register_ffi_target(name, capsule(functions[name]), platform="cpu")
+    except (
+        AttributeError,
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as error:  # of another machine, or jaxlib
         return f"cannot be loaded: {' '.join(str(error).split())}"
     return None
 
@@ -107,7 +113,7 @@ def _transformed(kernel: NDArray[Any], m: int) -> NDArray[Any]:
 def apply_native(image: jax.Array, kernel: Native, relu: bool) -> jax.Array:
     """Convolves and adds the bias: (N, H, W, in) to (N, H, W, out), both float32.
 
-    The gradient reaches the image only.
+    The gradient reaches the image only, and has none of its own.
 
     Args:
       image: (N, H, W, in).
@@ -150,11 +156,11 @@ def _scratch(shape: tuple[int, ...], kernel: Native, *, turned: bool) -> tuple[b
     n, panels, channels, _ = kernel.panels[0].shape
     outputs = panels * PANEL
     weights = n * n * channels * outputs
-    if 4 * weights <= APART:
+    if 4 * weights <= LARGEST_APART:
         return False, weights if turned else 1
     count, height, width, _ = shape
     tiles = count * -(-height // (n - 2)) * -(-width // (n - 2))
     each = n * n * (channels + outputs + 2 * SPACE)
-    most = max(FEWEST_TOGETHER, TOGETHER // (4 * each))
-    blocks = -(-tiles // most)
+    most = max(FEWEST_TOGETHER, SCRATCH_TOGETHER // (4 * each))
+    blocks = max(1, -(-tiles // most))
     return True, -(-tiles // blocks) * each

@@ -200,10 +200,11 @@ def _compiled(wrong: list[str]) -> list[str]:
         return ["not installed; a third less time on CPUs, see docs/start.md"]
     code = f"import sys; sys.path.append({str(Path(__file__).parents[2])!r}); {PROBE_COMPILED}"
     result = _in_a_process(code, JAX_PLATFORMS="cpu")
-    obstacle = json.loads(result.stdout) if result.returncode == 0 else "cannot be loaded"
+    said = (result.stderr.strip().splitlines() or ["cannot be loaded"])[-1]
+    obstacle = json.loads(result.stdout) if result.returncode == 0 else said
     if obstacle is None:
         return ["by jaxstyle-cpu"]
-    wrong.append(f"jaxstyle-cpu {obstacle}: install it again, see docs/start.md")
+    wrong.append(f"jaxstyle-cpu is not used, it {obstacle}: see packaging/cpu/README.md")
     return ["not used"]
 
 

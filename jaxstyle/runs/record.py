@@ -28,7 +28,7 @@ KEYWORD = "jaxstyle"
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
 COMPILED = "jaxstyle-cpu"
-"""Rounds otherwise where it is installed, see `network.native`."""
+"""Where it is installed CPUs round otherwise, see `network.native`."""
 
 OTHER_SETTINGS = ("preset", "init", "seed")
 
@@ -241,10 +241,13 @@ def differences(record: Record, weights_sha256: str) -> list[str]:
         )
     own = versions()
     if then.get(COMPILED) != own.get(COMPILED):
-        lines.append(f"that picture was made {_with_compiled(then)}, this is {_with_compiled(own)}")
+        lines.append(
+            f"that picture was made where {_compiled_in(then)} was installed,"
+            f" here {_compiled_in(own)} is"
+        )
     return lines
 
 
-def _with_compiled(versions: dict[str, Any]) -> str:
+def _compiled_in(versions: dict[str, Any]) -> str:
     version = versions.get(COMPILED)
-    return f"without {COMPILED}" if version is None else f"with {COMPILED} {str(version)[:20]}"
+    return f"no {COMPILED}" if version is None else f"{COMPILED} {str(version)[:20]}"

@@ -1,5 +1,8 @@
 """Compiled convolutions: against numpy in float64, where they are installed; when they are used."""
 
+import os
+import subprocess
+import sys
 import types
 from collections.abc import Iterator
 
@@ -68,8 +71,8 @@ def in_numpy(image, kernel, bias, cotangent, active):
 def test_it_equals_numpy(m: int, channels, size, together: bool, monkeypatch) -> None:
     """Bounds as in test_winograd.py; together, workers need several rounds for some sizes."""
     if together:
-        monkeypatch.setattr(native, "APART", 0)
-        monkeypatch.setattr(native, "TOGETHER", 0)
+        monkeypatch.setattr(native, "LARGEST_APART", 0)
+        monkeypatch.setattr(native, "SCRATCH_TOGETHER", 0)
         monkeypatch.setattr(native, "FEWEST_TOGETHER", 5)
     random = np.random.default_rng(m)
     kernel, bias = layer_of(*channels)
@@ -81,6 +84,15 @@ def test_it_equals_numpy(m: int, channels, size, together: bool, monkeypatch) ->
     expected = in_numpy(image, kernel, bias, cotangent, np.asarray(found[2]) > 0)
     for value, reference, bound in zip(found, expected, (5e-6, 1e-5, 5e-6, 1e-5), strict=True):
         assert relative_rms(value, reference) < bound
+
+
+@pytest.mark.usefixtures("package")
+def test_it_equals_numpy_on_an_older_processor() -> None:
+    """What is compiled for those without AVX-512, in a process that takes this."""
+    command = [sys.executable, "-m", "pytest", "-q", "-n0", f"{__file__}::test_it_equals_numpy"]
+    environment = {**os.environ, "JAXSTYLE_CPU_NARROW": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.usefixtures("package")
@@ -96,14 +108,21 @@ def test_equal_calls_have_equal_bits() -> None:
 
 
 @pytest.mark.usefixtures("package")
-def test_what_is_no_number_is_seen() -> None:
-    """A run that diverges is found by it: ReLU keeps it, as jax's does."""
+@pytest.mark.parametrize("m", [4, 6])
+def test_what_is_no_number_is_seen(m: int) -> None:
+    """A run that diverges is found by it: ReLU keeps it, as jax's does, and so does its gradient.
+
+    The bias is above 0, so that ReLU lets all through but what is no number itself.
+    """
     kernel, bias = layer_of(32, 32)
-    layer = native.prepared(kernel, jnp.asarray(bias), 4)
+    layer = native.prepared(kernel, jnp.asarray(np.abs(bias)), m)
     image = np.zeros((1, 9, 9, 32), np.float32)
-    image[0, 4, 4, 3] = np.nan
     for relu in (False, True):
-        assert np.isnan(native.apply_native(jnp.asarray(image), layer, relu)[0, 4, 4]).all()
+        result, pull = jax.vjp(lambda x, relu=relu: native.apply_native(x, layer, relu), image)
+        (gradient,) = pull(jnp.ones_like(result).at[0, 4, 4, 3].set(jnp.nan))
+        assert np.isnan(gradient[0, 4, 4]).all()
+        broken = jnp.asarray(image).at[0, 4, 4, 3].set(jnp.nan)
+        assert np.isnan(native.apply_native(broken, layer, relu)[0, 4, 4]).all()
 
 
 @pytest.mark.usefixtures("package")

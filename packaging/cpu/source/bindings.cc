@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "processor.h"
 #include "winograd.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -19,19 +21,21 @@ namespace {
 using Floats = ffi::Buffer<ffi::F32>;
 
 #if defined(__x86_64__)
-// What is new in the levels x86-64-v3 and -v4, as far as compilers make use of it here.
-bool has_narrow() {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-         __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+
+bool runs_here() { return this_processor().v3; }
+
+// With the variable JAXSTYLE_CPU_NARROW, which is for tests, as if this were an older processor.
+void convolve_here(const Convolution& asked, const Run& run) {
+  static const bool is_wide = this_processor().v4 && std::getenv("JAXSTYLE_CPU_NARROW") == nullptr;
+  (is_wide ? wide::convolve : narrow::convolve)(asked, run);
 }
-bool has_wide() {
-  return has_narrow() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vl");
-}
+
 #else
-bool has_wide() { return false; }
-bool has_narrow() { return true; }
+
+bool runs_here() { return true; }
+
+void convolve_here(const Convolution& asked, const Run& run) { narrow::convolve(asked, run); }
+
 #endif
 
 // Items that threads take one after another. A thread that comes late finds none.
@@ -39,7 +43,7 @@ class Items {
  public:
   Items(int64_t count, const Work& work) : count_(count), work_(work) {}
 
-  void take() {
+  void take() noexcept {
     for (int64_t item; (item = next_.fetch_add(1)) < count_;) {
       work_(item);
       done_.fetch_add(1, std::memory_order_release);
@@ -55,7 +59,8 @@ class Items {
  private:
   const int64_t count_;
   const Work& work_;  // used by those alone that took an item, for which `wait` waits
-  std::atomic<int64_t> next_{0}, done_{0};
+  alignas(64) std::atomic<int64_t> next_{0};  // each in a cache line of its own
+  alignas(64) std::atomic<int64_t> done_{0};
 };
 
 // Has XLA's threads help this one.
@@ -77,7 +82,8 @@ ffi::Error convolve(ffi::ThreadPool& pool, Floats image, ffi::RemainingArgs rows
     auto row = rows.get<Floats>(i);
     if (!row.has_value()) return row.error();
     auto sizes = row->dimensions();  // (n, out / PANEL, in, PANEL)
-    if (sizes.size() != 4 || sizes[0] != int64_t(rows.size()) || sizes[3] != PANEL) {
+    bool fits = sizes.size() == 4 && sizes[0] == int64_t(rows.size()) && sizes[3] == PANEL;
+    if (!fits || (i > 0 && (asked.in != sizes[2] || asked.out != sizes[1] * PANEL))) {
       return ffi::Error::InvalidArgument("a row of the kernel has another shape");
     }
     asked.in = sizes[2];
@@ -90,16 +96,22 @@ ffi::Error convolve(ffi::ThreadPool& pool, Floats image, ffi::RemainingArgs rows
   }
   asked.m = int(rows.size()) - 2;
   if (asked.m != 4 && asked.m != 6) return ffi::Error::InvalidArgument("m is neither 4 nor 6");
+  int64_t pixels = sizes[0] * sizes[1] * sizes[2];
+  if (int64_t(result->element_count()) != pixels * (asked.turned ? asked.in : asked.out)) {
+    return ffi::Error::InvalidArgument("the result has another size");
+  }
   asked.image = image.typed_data();
   asked.kernel = kernel.data();
   asked.result = result->typed_data();
   asked.scratch = scratch->typed_data();
   asked.floats = int64_t(scratch->element_count());
+  if (asked.floats < least_scratch(asked)) {
+    return ffi::Error::InvalidArgument("there is too little scratch");
+  }
   asked.count = sizes[0];
   asked.height = sizes[1];
   asked.width = sizes[2];
-  static const bool is_wide = has_wide();
-  (is_wide ? wide::convolve : narrow::convolve)(asked, sharing(pool));
+  convolve_here(asked, sharing(pool));
   return ffi::Error::Success();
 }
 
@@ -110,6 +122,9 @@ ffi::Error forward(ffi::ThreadPool pool, Floats image, Floats bias, ffi::Remaini
   asked.together = together;
   asked.relu = relu;
   asked.bias = bias.typed_data();
+  if (rows.size() > 0 && bias.element_count() != result->dimensions().back()) {
+    return ffi::Error::InvalidArgument("the bias has another size");
+  }
   return convolve(pool, image, rows, result, scratch, asked);
 }
 
@@ -120,6 +135,9 @@ ffi::Error backward(ffi::ThreadPool pool, Floats gradient, Floats activated,
   asked.together = together;
   asked.turned = true;
   if (relu) asked.activated = activated.typed_data();
+  if (activated.element_count() != gradient.element_count()) {
+    return ffi::Error::InvalidArgument("the gradient has another size than the result");
+  }
   return convolve(pool, gradient, rows, result, scratch, asked);
 }
 
@@ -129,7 +147,7 @@ ffi::Error backward(ffi::ThreadPool pool, Floats gradient, Floats activated,
 #define VISIBLE extern "C" __attribute__((visibility("default")))
 
 // Whether this processor has the instructions that were compiled for.
-VISIBLE bool jaxstyle_runs_here() { return jaxstyle::has_narrow(); }
+VISIBLE bool jaxstyle_runs_here() { return jaxstyle::runs_here(); }
 
 VISIBLE XLA_FFI_Error* jaxstyle_forward(XLA_FFI_CallFrame*);
 VISIBLE XLA_FFI_Error* jaxstyle_backward(XLA_FFI_CallFrame*);

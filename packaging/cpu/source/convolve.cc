@@ -13,7 +13,6 @@ namespace jaxstyle::SET {
 namespace {
 
 constexpr int64_t TILES = 12;  // that a worker does at once: what they take fits its cache
-constexpr int64_t SPACE = 16;  // between rows, so that they do not fall into the same cache lines
 
 // This thread's own memory, which it keeps.
 float* own_scratch(int64_t floats) {
@@ -137,10 +136,10 @@ class Convolver {
       Vector half[n][n];
       for (int x = 0; x < n; x++) {
         Vector column[n], transformed[n];
-        bool there = left + x >= 0 && left + x < asked_.width;
+        bool column_inside = left + x >= 0 && left + x < asked_.width;
 #pragma GCC unroll 8
         for (int y = 0; y < n; y++) {
-          bool seen = inside || (there && top + y >= 0 && top + y < asked_.height);
+          bool seen = inside || (column_inside && top + y >= 0 && top + y < asked_.height);
           int64_t at = start + (y * asked_.width + x) * from_ + channel;
           column[y] = seen ? read(at) : Vector{};
         }

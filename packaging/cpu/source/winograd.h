@@ -11,6 +11,7 @@
 namespace jaxstyle {
 
 constexpr int64_t PANEL = 32;  // channels out that lie together in a kernel
+constexpr int64_t SPACE = 16;  // floats between rows, so that they do not share cache lines' places
 
 struct Convolution {
   const float* image;          // (count, height, width, from), NHWC
@@ -30,6 +31,13 @@ struct Convolution {
 
 using Work = std::function<void(int64_t item)>;
 using Run = std::function<void(int64_t items, const Work& work)>;  // returns when all are done
+
+// Floats of scratch without which nothing can be done.
+inline int64_t least_scratch(const Convolution& asked) {
+  int64_t positions = (asked.m + 2) * (asked.m + 2);
+  if (asked.together) return positions * (asked.in + asked.out + 2 * SPACE);
+  return asked.turned ? positions * asked.in * asked.out : 0;
+}
 
 // One for each set of a processor's instructions; all are compiled from convolve.cc.
 namespace wide {
