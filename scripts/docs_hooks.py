@@ -37,6 +37,7 @@ PAGES = {
     "SECURITY.md": "SECURITY.md",
     "weights/README.md": "weights/README.md",
     "examples/README.md": "examples/README.md",
+    "packaging/cpu/README.md": "packaging/cpu/README.md",
 }
 """Pages of the site that lie outside of docs/, and what they are called there."""
 
