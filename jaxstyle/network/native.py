@@ -22,6 +22,9 @@ PACKAGE = "jaxstyle_cpu"
 INTERFACE = 1
 """Of the compiled functions; a package with another one is not used."""
 
+FAILURES = (AttributeError, OSError, RuntimeError, ValueError)
+"""Of loading a library of another machine or jaxlib, or of registering its functions."""
+
 FUNCTIONS = ("jaxstyle_forward", "jaxstyle_backward")
 
 PANEL = 32
@@ -77,12 +80,7 @@ def obstacle() -> str | None:
         for name in FUNCTIONS:
             capsule: Any = jax.ffi.pycapsule  # which has no types
             jax.ffi.register_ffi_target(name, capsule(functions[name]), platform="cpu")
-    except (
-        AttributeError,
-        OSError,
-        RuntimeError,
-        ValueError,
-    ) as error:  # of another machine, or jaxlib
+    except FAILURES as error:
         return f"cannot be loaded: {' '.join(str(error).split())}"
     return None
 

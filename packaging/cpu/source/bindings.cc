@@ -141,6 +141,19 @@ ffi::Error backward(ffi::ThreadPool pool, Floats gradient, Floats activated,
   return convolve(pool, gradient, rows, result, scratch, asked);
 }
 
+// What both take: two arrays, the kernel's rows; what they return: result and scratch.
+auto binding() {
+  return ffi::Ffi::Bind()
+      .Ctx<ffi::ThreadPool>()
+      .Arg<Floats>()
+      .Arg<Floats>()
+      .RemainingArgs()
+      .Ret<Floats>()
+      .Ret<Floats>()
+      .Attr<bool>("together")
+      .Attr<bool>("relu");
+}
+
 }  // namespace
 }  // namespace jaxstyle
 
@@ -153,25 +166,7 @@ VISIBLE XLA_FFI_Error* jaxstyle_forward(XLA_FFI_CallFrame*);
 VISIBLE XLA_FFI_Error* jaxstyle_backward(XLA_FFI_CallFrame*);
 
 // (image, bias, rows of the kernel ...) to (relu of) the convolution, and scratch.
-XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxstyle_forward, jaxstyle::forward,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<jaxstyle::Floats>()
-                                  .Arg<jaxstyle::Floats>()
-                                  .RemainingArgs()
-                                  .Ret<jaxstyle::Floats>()
-                                  .Ret<jaxstyle::Floats>()
-                                  .Attr<bool>("together")
-                                  .Attr<bool>("relu"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxstyle_forward, jaxstyle::forward, jaxstyle::binding());
 
 // (gradient of the result, result, rows of the kernel ...) to that of the image, and scratch.
-XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxstyle_backward, jaxstyle::backward,
-                              ffi::Ffi::Bind()
-                                  .Ctx<ffi::ThreadPool>()
-                                  .Arg<jaxstyle::Floats>()
-                                  .Arg<jaxstyle::Floats>()
-                                  .RemainingArgs()
-                                  .Ret<jaxstyle::Floats>()
-                                  .Ret<jaxstyle::Floats>()
-                                  .Attr<bool>("together")
-                                  .Attr<bool>("relu"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxstyle_backward, jaxstyle::backward, jaxstyle::binding());
