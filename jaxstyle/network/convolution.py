@@ -212,9 +212,16 @@ def apply_kernel(image: jax.Array, kernel: Kernel, precision: str = "highest") -
       InputError: Winograd's kernels, whose sums need float32, with another precision.
     """
     if isinstance(kernel, Native):
-        check_float32(precision)
-        return native.apply_native(image.astype(jnp.float32), kernel, False).astype(image.dtype)
+        return apply_compiled(image, kernel, precision, relu=False)
     return _apply(image, kernel, precision)
+
+
+def apply_compiled(
+    image: jax.Array, kernel: Native, precision: str = "highest", *, relu: bool
+) -> jax.Array:
+    """Returns what `apply_kernel` does, or max(that, 0), by compiled code, which does both."""
+    _check_float32(precision)
+    return native.apply_native(image.astype(jnp.float32), kernel, relu).astype(image.dtype)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -263,7 +270,7 @@ def first_layer(
     return apply_kernel(bordered, kernel, precision)[:, 1:-1, 1:-1]
 
 
-def check_float32(precision: str) -> None:
+def _check_float32(precision: str) -> None:
     """Raises InputError in another precision than that of Winograd's sums."""
     if precision != "highest":
         raise InputError(f"precision {precision!r} needs kernels of conv 'direct'")
@@ -273,7 +280,7 @@ def _same(
     image: jax.Array, kernel: Direct | Winograd, *, turned: bool, precision: str
 ) -> jax.Array:
     if isinstance(kernel, Winograd):
-        check_float32(precision)
+        _check_float32(precision)
         result: jax.Array = winograd.convolve(image, kernel.transformed, turned=turned)
         return result
     weights = kernel.backward if turned else kernel.forward

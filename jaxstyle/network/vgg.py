@@ -14,12 +14,11 @@ import numpy as np
 from jax import lax
 
 from jaxstyle.errors import InputError
-from jaxstyle.network import native
 from jaxstyle.network.convolution import (
     Kernels,
     Params,
+    apply_compiled,
     apply_kernel,
-    check_float32,
     first_layer,
 )
 from jaxstyle.network.layers import block_of, conv_of, resolve_tap, smallest_side
@@ -86,10 +85,9 @@ def is_native(conv: str, kernels: Kernels) -> bool:
 
 
 def activated(x: jax.Array, conv: str, kernels: Kernels, *, precision: str) -> jax.Array:
-    """Returns max(what `convolved` does, 0) of a layer with compiled code, which does both."""
+    """Returns max(what `convolved` does, 0), at once, of a layer that `is_native`."""
     kernel: Any = kernels[conv]
-    check_float32(precision)
-    return native.apply_native(x, kernel, True)
+    return apply_compiled(x, kernel, precision, relu=True)
 
 
 def convolved(

@@ -110,7 +110,7 @@ class Shared:
         """Returns the kernels for a level, by its number, of all variants of this one's program."""
         program, level = self.program_of(variant), self.levels_of(variant)[number]
         if (program, number) not in self._kernels:
-            recipe, like = variant.recipe, next(reversed(self._kernels.values()), None)
+            recipe, like = variant.recipe, self._kernels_like(variant.recipe)
             if any(other != program for other, _ in self._kernels):
                 self._kernels.clear()  # one program comes after another
             params = params_up_to(self._params, recipe.content_layers + recipe.style_layers)
@@ -154,10 +154,16 @@ class Shared:
         return dataclasses.replace(made, kernels={})
 
     def _target_kernels_for(self, recipe: Recipe) -> Kernels:
-        conv, like = convolution_of(recipe), next(reversed(self._kernels.values()), None)
+        conv = convolution_of(recipe)
         if conv not in self._of_targets:
-            self._of_targets[conv] = target_kernels_of(self._params_of_targets, recipe, like=like)
+            given = self._params_of_targets, recipe
+            self._of_targets[conv] = target_kernels_of(*given, like=self._kernels_like(recipe))
         return self._of_targets[conv]
+
+    def _kernels_like(self, recipe: Recipe) -> Kernels | None:
+        """Returns kernels of which others may be taken: the last made, or those for targets."""
+        last = next(reversed(self._kernels.values()), None)
+        return self._of_targets.get(convolution_of(recipe)) if last is None else last
 
     def whole_problem_of(self, variant: Variant, number: int) -> Problem:
         """Returns the problem of a variant at the level of a number, with the shared kernels."""

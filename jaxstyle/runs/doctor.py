@@ -167,15 +167,13 @@ def _extras(wrong: list[str]) -> dict[str, str]:
 
 def _devices(wrong: list[str]) -> list[str]:
     try:
-        result = _in_a_process(PROBE)
+        found, reason = _answer_of(PROBE)
     except subprocess.TimeoutExpired:
         wrong.append(f"jax has not found its devices in {SECONDS_FOR_DEVICES} s")
         return []
-    if result.returncode:
-        reason = (result.stderr.strip().splitlines() or [f"exit code {result.returncode}"])[-1]
+    if reason:
         wrong.append(f"jax finds no devices: {reason}")
         return []
-    found = json.loads(result.stdout.strip().splitlines()[-1])
     _check_gpu_is_used({each for each, _, _ in found}, wrong)
     return [
         f"{kind} ({of}{'' if size is None else f', {size / 1e9:.1f} GB'})"
@@ -183,9 +181,10 @@ def _devices(wrong: list[str]) -> list[str]:
     ]
 
 
-def _in_a_process(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def _answer_of(code: str, **variables: str) -> tuple[Any, str]:
+    """Returns the JSON that a process of its own prints last, and why there is none, else ""."""
     environment = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", **os.environ, **variables}
-    return subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code],
         env=environment,
         capture_output=True,
@@ -193,18 +192,20 @@ def _in_a_process(code: str, **variables: str) -> subprocess.CompletedProcess[st
         timeout=SECONDS_FOR_DEVICES,
         check=False,
     )
+    if result.returncode:
+        return None, (result.stderr.strip().splitlines() or [f"exit code {result.returncode}"])[-1]
+    return json.loads(result.stdout.strip().splitlines()[-1]), ""
 
 
 def _compiled(wrong: list[str]) -> list[str]:
     if importlib.util.find_spec("jaxstyle_cpu") is None:
         return ["not installed; a third less time on CPUs, see docs/start.md"]
     code = f"import sys; sys.path.append({str(Path(__file__).parents[2])!r}); {PROBE_COMPILED}"
-    result = _in_a_process(code, JAX_PLATFORMS="cpu")
-    said = (result.stderr.strip().splitlines() or ["cannot be loaded"])[-1]
-    obstacle = json.loads(result.stdout) if result.returncode == 0 else said
-    if obstacle is None:
+    obstacle, reason = _answer_of(code, JAX_PLATFORMS="cpu")
+    if obstacle is None and not reason:
         return ["by jaxstyle-cpu"]
-    wrong.append(f"jaxstyle-cpu is not used, it {obstacle}: see packaging/cpu/README.md")
+    why = f"it {obstacle}" if obstacle else reason
+    wrong.append(f"jaxstyle-cpu is not used, {why}: see packaging/cpu/README.md")
     return ["not used"]
 
 

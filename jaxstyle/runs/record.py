@@ -224,7 +224,7 @@ def was_embedded_before(record: Record) -> bool:
 def differences(record: Record, weights_sha256: str) -> list[str]:
     """Returns a line for each thing that will keep a run from repeating this record exactly."""
     lines = []
-    weights, then = record["weights"], record["versions"]
+    weights, then, own = record["weights"], record["versions"], versions()
     if weights.get("sha256") != weights_sha256:
         name, start = (str(weights.get(key)) for key in ("name", "sha256"))
         said = f"{name[:80]}, sha256 {start[:12]}..., not {weights_sha256[:12]}..."
@@ -234,12 +234,10 @@ def differences(record: Record, weights_sha256: str) -> list[str]:
                 " settings are the same, and the picture will be another"
             )
         lines.append(f"that picture was made with other weights: {said}")
-    if then.get("jax") != metadata.version("jax"):
+    if then.get("jax") != own["jax"]:
         lines.append(
-            f"that picture was made with jax {str(then.get('jax'))[:20]}, this is"
-            f" {metadata.version('jax')}"
+            f"that picture was made with jax {str(then.get('jax'))[:20]}, this is {own['jax']}"
         )
-    own = versions()
     if then.get(COMPILED) != own.get(COMPILED):
         lines.append(
             f"that picture was made where {_compiled_in(then)} was installed,"

@@ -6,6 +6,7 @@ else, and on Windows, with Zig's, which pip installs for it.
 
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -45,10 +46,7 @@ class BuildLibrary(BuildHookInterface):  # type: ignore[type-arg]
             _compile(root / "source", to, Path(scratch))
         build_data["artifacts"].append(f"jaxstyle_cpu/{to.name}")
         build_data["pure_python"] = False
-        build_data["tag"] = f"py3-none-{sysconfig.get_platform().translate(_TO_TAG)}"
-
-
-_TO_TAG = str.maketrans("-.", "__")
+        build_data["tag"] = f"py3-none-{re.sub('[-.]', '_', sysconfig.get_platform())}"
 
 
 def _compile(source: Path, to: Path, scratch: Path) -> None:

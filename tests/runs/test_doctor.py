@@ -24,8 +24,9 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No devices are looked for, no weights read."""
+    """No devices are looked for, no weights read, no compiled code loaded."""
     monkeypatch.setattr(doctor, "PROBE", NO_DEVICES)
+    monkeypatch.setattr(doctor, "_compiled", lambda wrong: [])
     monkeypatch.setattr(doctor, "_weights", lambda wrong: {"some": "file"})
 
 
@@ -62,6 +63,26 @@ def test_a_jax_that_fails_crashes_or_hangs_is_told(
     said = capfd.readouterr().out.splitlines()
     assert said[said.index("wrong:") + 1 :] == [f"  {line}"]
     assert said.index("packages:") < said.index("weights:")
+
+
+@pytest.mark.parametrize(
+    ("probe", "found", "line"),
+    [
+        ("print('null')", ["by jaxstyle-cpu"], None),
+        ("print('\"is broken\"')", ["not used"], "jaxstyle-cpu is not used, it is broken: "),
+        ("import os; os.abort()", ["not used"], "jaxstyle-cpu is not used, exit code -6: "),
+    ],
+)
+def test_compiled_convolutions_that_cannot_be_used_are_told(
+    probe: str, found: list[str], line: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "PROBE", NO_DEVICES)
+    monkeypatch.setattr(doctor, "PROBE_COMPILED", probe)
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: name)
+    report = doctor.diagnose()
+    assert report["compiled convolutions"] == found
+    told = [each for each in report["wrong"] if each.startswith("jaxstyle-cpu")]
+    assert [each.partition("see")[0] for each in told] == ([] if line is None else [line])
 
 
 @pytest.mark.usefixtures("quick")

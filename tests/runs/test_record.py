@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,26 @@ def test_texts_are_those_of_the_record_and_its_maker() -> None:
     assert record.to_text(dict(reversed(some_record().items()))) == text
 
 
+def have_compiled(version: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has jaxstyle-cpu be installed in a version, or not, whatever is."""
+    real = metadata.version
+
+    def version_of(name: str) -> str:
+        if name != record.COMPILED:
+            return real(name)
+        if version is None:
+            raise metadata.PackageNotFoundError(name)
+        return version
+
+    monkeypatch.setattr(metadata, "version", version_of)
+
+
+@pytest.fixture
+def nothing_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    have_compiled(None, monkeypatch)
+
+
+@pytest.mark.usefixtures("nothing_compiled")
 def test_versions_name_every_package_that_counts() -> None:
     import jax
     import PIL
@@ -280,6 +301,7 @@ def test_a_setting_that_was_not_there_yet_leaves_all_as_it_was() -> None:
     assert (recipe, hyper) == record.restore(some_record())[:2]
 
 
+@pytest.mark.usefixtures("nothing_compiled")
 def test_differences_are_said() -> None:
     facts = some_record()
     assert record.differences(facts, SHA) == []
@@ -290,6 +312,17 @@ def test_differences_are_said() -> None:
     assert "jax 0.1.2, this is " in line
     facts["weights"], facts["versions"] = {"name": ["x"] * 99}, {"jax": {"a": "b" * 99}}
     assert [len(line) < 200 for line in record.differences(facts, SHA)] == [True, True]
+
+
+def test_compiled_convolutions_of_one_of_two_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    have_compiled("9.9", monkeypatch)
+    facts = some_record()
+    assert facts["versions"]["jaxstyle-cpu"] == "9.9"
+    assert record.differences(facts, SHA) == []
+    have_compiled(None, monkeypatch)
+    assert record.differences(facts, SHA) == [
+        "that picture was made where jaxstyle-cpu 9.9 was installed, here no jaxstyle-cpu is"
+    ]
 
 
 # a whole run

@@ -10,5 +10,5 @@ __version__ = "0.1.0"
 INTERFACE = 1
 """Grows when the functions take or return something else."""
 
-LIBRARY = next(iter(sorted(Path(__file__).parent.glob("library.*"))), None)
+LIBRARY = next(Path(__file__).parent.glob("library.*"), None)
 """Where the library is; None where it was not built."""

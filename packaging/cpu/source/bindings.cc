@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
-#include <string>
 #include <thread>
 #include <vector>
 
@@ -122,7 +121,7 @@ ffi::Error forward(ffi::ThreadPool pool, Floats image, Floats bias, ffi::Remaini
   asked.together = together;
   asked.relu = relu;
   asked.bias = bias.typed_data();
-  if (rows.size() > 0 && bias.element_count() != result->dimensions().back()) {
+  if (int64_t(bias.element_count()) != result->dimensions().back()) {
     return ffi::Error::InvalidArgument("the bias has another size");
   }
   return convolve(pool, image, rows, result, scratch, asked);
